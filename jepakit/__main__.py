@@ -1,0 +1,5 @@
+"""``python -m jepakit`` is ``jepakit``."""
+
+from jepakit.cli.app import main
+
+main()

@@ -1,0 +1,57 @@
+"""The ``jepakit`` command: collects the verbs and turns exceptions into exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+import jepakit
+from jepakit.errors import UserError
+
+#: Each is a file beside this one, whose function ``command`` is the verb. It imports what it needs inside: ``--help`` reads them all.
+VERBS = ("run", "validate", "show", "list", "explain", "schema", "eval")
+
+app = typer.Typer(
+    name="jepakit",
+    help="Joint-embedding predictive representations for reinforcement learning: from a recipe to a trained agent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _verb in VERBS:
+    if find_spec(f"jepakit.cli.{_verb}"):
+        app.command(_verb)(import_module(f"jepakit.cli.{_verb}").command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jepakit {jepakit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _jepakit(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0, 2 a user's mistake, 1 a failed run, 130 interrupted."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(error, err=True)  # as it stands: a wrapped ``path:line:column:`` is no longer one
+        sys.exit(2)
+    except Exception as error:
+        # Whoever has already kept the traceback (a run, in its folder) says where in a note; nobody else has, so it is shown.
+        notes = getattr(error, "__notes__", None)
+        if notes is None:
+            traceback.print_exc()
+        typer.echo("\n".join([f"failed: {type(error).__name__}: {error}", *(notes or [])]), err=True)
+        sys.exit(1)

@@ -1,0 +1,20 @@
+"""The arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+RecipeArg = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="A recipe's path, or the name of one that ships with jepakit.", show_default=False),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a value: --set encoder.dim=128. The value is YAML. May be repeated."),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Short for --set seed=N.", show_default=False),
+]
