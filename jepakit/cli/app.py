@@ -44,7 +44,7 @@ def _jepakit(
 def main() -> None:
     """Run the command line. Exit codes: 0, 2 a user's mistake, 1 a failed run, 130 interrupted."""
     try:
-        app()
+        app(prog_name="jepakit")
     except UserError as error:
         typer.echo(error, err=True)  # as it stands: a wrapped ``path:line:column:`` is no longer one
         sys.exit(2)
