@@ -1,0 +1,210 @@
+"""The one table of components: (slot, kind) -> class, place, and the fields that a recipe may write."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import Field, NonNegativeFloat
+
+from jepakit.docstrings import Docstring, read_docstring
+from jepakit.errors import UserError
+from jepakit.signature import ComponentFields, RegistrationError, context_and_fields
+
+T = TypeVar("T")
+
+#: What a constructor may ask for before its ``*``; the toolkit supplies it by name.
+CONTEXT = {
+    "seed": "int: the recipe's seed",
+    "frames": "FrameShape (K, C, H, W): the shape of one observation's `pixels`",
+    "action_spec": "TorchRL TensorSpec of one env's action: `Categorical(n)` or `Bounded`",
+    "embedding_width": "int: D, measured by one fake forward of the encoder",
+    "encoder": "nn.Module: the online encoder V(θ, ·)",
+}
+
+
+class RegularizerFields(ComponentFields):
+    """The fields of every regularizer."""
+
+    weight: NonNegativeFloat = Field(1.0, description="Factor of this term in the total loss (Eq. 3).")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a recipe that components of one sort can take."""
+
+    name: str
+    package: str  #: where its built-in components live
+    description: str
+    context: tuple[str, ...] = ()  #: the names of ``CONTEXT`` that its components may ask for
+    fields: type[ComponentFields] = ComponentFields  #: ``kind``, and what the slot adds to all its kinds
+
+
+SLOTS = {
+    slot.name: slot
+    for slot in (
+        Slot("env", "jepakit.envs", "a batched TorchRL EnvBase that yields uint8 `pixels`", ("seed",)),
+        Slot("encoder", "jepakit.encoders", "pixels -> embedding s_x", ("frames",)),
+        Slot("target", "jepakit.targets", "the encoder whose embeddings s_y are predicted", ("encoder",)),
+        Slot("predictor", "jepakit.predictors", "s_x and action -> predicted ŝ_y", ("frames", "action_spec", "embedding_width")),
+        Slot("objective", "jepakit.objectives", "the distance between ŝ_y and s_y", ("frames", "embedding_width")),
+        Slot(
+            "regularizer",
+            "jepakit.regularizers",
+            "a loss that keeps embeddings from collapsing",
+            ("frames", "embedding_width"),
+            RegularizerFields,
+        ),
+        Slot("algorithm", "jepakit.algorithms", "acts and learns on s_x", ("frames", "action_spec", "embedding_width")),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered class and what is known of it."""
+
+    slot: str
+    kind: str
+    cls: type
+    context: tuple[str, ...]
+    fields: type[ComponentFields]
+    place: str  #: ``file:line`` of its registration
+    doc: Docstring
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first line."""
+        return self.doc.summary
+
+    @property
+    def description(self) -> str:
+        """The docstring's paragraphs after the first line."""
+        return self.doc.description
+
+    @property
+    def source(self) -> str:
+        """Paper and equation."""
+        return self.doc.source
+
+    @property
+    def file(self) -> str:
+        """The source file that registered it."""
+        return self.place.rpartition(":")[0]
+
+    def is_again(self, other: Component) -> bool:
+        """Whether this is ``other``, registered anew: its module was reloaded, its file imported twice, its notebook cell run again."""
+        same_home = self.cls.__module__ == other.cls.__module__ or self.file == other.file
+        return same_home and self.cls.__qualname__ == other.cls.__qualname__
+
+
+_table: dict[tuple[str, str], Component] = {}
+_loaded: set[str] = set()
+
+
+def register(slot: str, kind: str) -> Callable[[type[T]], type[T]]:
+    """Make a class choosable in recipes as ``{kind: <kind>}`` of a slot.
+
+    The constructor's signature is the single source of truth: what stands before ``*`` is context, supplied by name (see ``CONTEXT``); what
+    stands after ``*`` is what a recipe may write, typed by its annotation and described by the docstring's ``Args:``.
+
+    Args:
+        slot: The slot's name, such as ``"encoder"``.
+        kind: The name that recipes use: lower-case letters, digits and underscores.
+
+    Raises:
+        RegistrationError: The signature does not fit, or another class has that name already.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        caller = sys._getframe(1)
+        place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        try:
+            found = _examine(slot, kind, cls, place)
+        except RegistrationError as error:
+            raise RegistrationError(f"{place}: cannot register {getattr(cls, '__name__', cls)} as {slot} `{kind}`: {error}") from error
+        _table[slot, kind] = found
+        return cls
+
+    return decorate
+
+
+def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
+    if slot not in SLOTS:
+        raise RegistrationError(f"there is no slot `{slot}`; the slots are {_listed(SLOTS)}")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", kind):
+        raise RegistrationError("a kind's name has lower-case letters, digits and underscores only")
+    if not inspect.isclass(cls):
+        raise RegistrationError("a component is a class")
+    rules = SLOTS[slot]
+    doc = read_docstring(cls.__dict__.get("__doc__"))
+    meanings = doc.arguments | read_docstring(cls.__init__.__doc__).arguments  # type: ignore[misc]
+    context, fields = context_and_fields(cls, kind, rules.fields, {name: CONTEXT[name] for name in rules.context}, meanings)
+    found = Component(slot, kind, cls, context, fields, place, doc)
+    fields.component = found
+    before = _table.get((slot, kind))
+    if before and not found.is_again(before):
+        raise RegistrationError(f"the name is taken by {before.cls.__qualname__} at {before.place}; one of the two needs another name")
+    return found
+
+
+def component(slot: str, kind: str) -> Component:
+    """The component of that name.
+
+    Raises:
+        UserError: There is none; the message names the nearest.
+    """
+    if (slot, kind) not in _table:
+        load_builtins()
+    if (slot, kind) not in _table:
+        kinds = [known.kind for known in components(slot)]
+        near = get_close_matches(kind, kinds, n=1)
+        raise UserError(f"unknown {slot} `{kind}`; " + (f"did you mean `{near[0]}`?" if near else f"there are: {_listed(kinds)}"))
+    return _table[slot, kind]
+
+
+def components(slot: str | None = None) -> list[Component]:
+    """All components that are registered, of one slot or of all, in the order of the slots and then by kind.
+
+    Raises:
+        UserError: There is no such slot.
+    """
+    if slot is not None and slot not in SLOTS:
+        near = get_close_matches(slot, SLOTS, n=1)
+        raise UserError(f"there is no slot `{slot}`; " + (f"did you mean `{near[0]}`?" if near else f"the slots are {_listed(SLOTS)}"))
+    load_builtins()
+    order = list(SLOTS)
+    found = [known for known in _table.values() if slot in (None, known.slot)]
+    return sorted(found, key=lambda known: (order.index(known.slot), known.kind))
+
+
+def build(slot: str, config: ComponentFields, **context: Any) -> Any:
+    """Make a component from its fields and from that part of ``context`` which its constructor asks for."""
+    found: Component = config.component
+    if found.slot != slot:
+        raise TypeError(f"a {found.slot} cannot stand in the slot `{slot}`")
+    fields = {name: getattr(config, name) for name in type(config).model_fields if name not in SLOTS[slot].fields.model_fields}
+    return found.cls(**{name: context[name] for name in found.context}, **fields)
+
+
+def load_builtins() -> None:
+    """Import every module of every slot's package, so that what is registered never depends on who imported what."""
+    for slot in SLOTS.values():
+        if slot.package in _loaded or importlib.util.find_spec(slot.package) is None:
+            continue
+        package = importlib.import_module(slot.package)
+        for module in pkgutil.walk_packages(package.__path__, f"{slot.package}."):
+            importlib.import_module(module.name)
+        _loaded.add(slot.package)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"

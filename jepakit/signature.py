@@ -1,0 +1,107 @@
+"""From a constructor's signature to what a recipe may write: context names, and a strict pydantic model of the keyword-only parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+
+from jepakit.errors import UserError
+
+
+class RegistrationError(UserError):
+    """A class that cannot be a component as it stands."""
+
+
+class ComponentFields(BaseModel):
+    """What a recipe writes for one component: strict, frozen, nothing unknown, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
+
+    component: ClassVar[Any]  #: the registry's ``Component`` that these fields belong to
+
+    kind: str
+
+
+def context_and_fields(
+    cls: type, kind: str, base: type[ComponentFields], context: Mapping[str, str], meanings: Mapping[str, str]
+) -> tuple[tuple[str, ...], type[ComponentFields]]:
+    """Split the signature of ``cls`` at its ``*``.
+
+    Args:
+        cls: The component.
+        kind: Its name in recipes.
+        base: The model that holds ``kind`` and the fields which the slot adds to all its kinds.
+        context: The context that the slot can supply, by name.
+        meanings: What the docstring says about each parameter.
+
+    Returns:
+        The names of the context that the constructor asks for, and the model of the fields.
+
+    Raises:
+        RegistrationError: The signature cannot be read that way; the message says what to change.
+    """
+    asked: list[str] = []
+    fields: dict[str, Any] = {}
+    init = inspect.unwrap(cls.__init__)  # type: ignore[misc]
+    parameters = [] if init is object.__init__ else list(inspect.signature(init).parameters.values())[1:]
+    for parameter in parameters:
+        match parameter.kind:
+            case inspect.Parameter.POSITIONAL_OR_KEYWORD:
+                asked.append(_checked_context(parameter.name, context))
+            case inspect.Parameter.KEYWORD_ONLY:
+                fields[parameter.name] = _field(parameter, init, base, meanings.get(parameter.name))
+            case _:
+                raise RegistrationError(
+                    f"the constructor's `{parameter}` does not say what a recipe may write: "
+                    "name the context before `*`, and each of the recipe's fields after it"
+                )
+    return tuple(asked), _model(cls, kind, base, fields)
+
+
+def _checked_context(name: str, context: Mapping[str, str]) -> str:
+    if name in context:
+        return name
+    known = ", ".join(f"`{known}`" for known in context) or "none"
+    raise RegistrationError(
+        f"`{name}` stands before `*` in the constructor, but this slot has no context of that name (it has: {known}); "
+        "a field of the recipe stands after `*`"
+    )
+
+
+def _field(parameter: inspect.Parameter, init: Callable[..., Any], base: type[ComponentFields], meaning: str | None) -> tuple[Any, Any]:
+    name, annotation = parameter.name, parameter.annotation
+    if name in base.model_fields:
+        raise RegistrationError(f"the field `{name}` is the slot's own; the constructor cannot have one of that name")
+    if name.startswith("_") or hasattr(base, name):
+        raise RegistrationError(f"the field name `{name}` is taken by pydantic or private; choose another")
+    if annotation is parameter.empty:
+        raise RegistrationError(f"the field `{name}` needs a type annotation: a recipe's values are checked against it")
+    if isinstance(annotation, str):
+        # Each annotation alone: those of the context may name what is imported for type checkers only.
+        try:
+            annotation = eval(annotation, init.__globals__)  # noqa: S307 - the class's own source
+        except Exception as error:
+            raise RegistrationError(f"the type of the field `{name}`, `{annotation}`, cannot be read: {error}") from error
+    default = ... if parameter.default is parameter.empty else parameter.default
+    return annotation, Field(default, description=meaning) if meaning else Field(default)
+
+
+def _model(cls: type, kind: str, base: type[ComponentFields], fields: dict[str, Any]) -> type[ComponentFields]:
+    kind_field: Any = (Literal[kind], Field(kind, description=base.model_fields["kind"].description))
+    try:
+        model = create_model(f"{cls.__name__}Fields", __base__=base, __module__=cls.__module__, kind=kind_field, **fields)
+        model.model_json_schema()
+    except (PydanticUserError, TypeError) as error:
+        raise RegistrationError(f"a field has a type that no recipe can write: {str(error).splitlines()[0]}") from error
+    defaults = {name: field.get_default() for name, field in model.model_fields.items() if not field.is_required()}
+    try:
+        model.model_validate(defaults)
+    except ValidationError as error:
+        for problem in error.errors():
+            if problem["type"] != "missing":
+                raise RegistrationError(f"the default of the field `{problem['loc'][0]}` is not valid: {problem['msg']}") from error
+    return model
