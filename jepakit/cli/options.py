@@ -18,3 +18,11 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", help="Short for --set seed=N.", show_default=False),
 ]
+PluginsOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugins", metavar="FILE", help="A plug-in, a file or a module, to include. May be repeated."),
+]
+PluginsRecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="RECIPE", help="A recipe whose plug-ins to include.", show_default=False),
+]

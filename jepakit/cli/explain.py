@@ -1,0 +1,88 @@
+"""``jepakit explain``: one component, field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jepakit.cli.options import PluginsOption, PluginsRecipeOption
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from jepakit.registry import Component
+
+BOUNDS = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤", "multipleOf": "a multiple of"}
+
+
+def command(
+    slot: Annotated[str, typer.Argument(metavar="SLOT", help="Such as encoder.", show_default=False)],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Such as vit.", show_default=False)],
+    plugins: PluginsOption = None,
+    recipe: PluginsRecipeOption = None,
+) -> None:
+    """Explain a component: its fields, their types, defaults and meaning, and the paper it comes from."""
+    from jepakit import registry
+    from jepakit.cli.output import emit
+
+    emit(*_explanation(registry.component(slot, kind)))
+
+
+def _explanation(component: Component) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    from jepakit.cli.output import place, prose
+    from jepakit.registry import CONTEXT, SLOTS
+
+    slot = SLOTS[component.slot]
+    yield Text(f"{component.slot} {component.kind}", style="bold")
+    yield from filter(None, (prose(component.summary), component.description and "\n" + prose(component.description)))
+    if component.source:
+        yield f"\nSource: {prose(component.source)}"
+    yield f"\nDefined at {place(component.place)}"
+    schema = component.fields.model_json_schema()
+    common = [name for name in slot.fields.model_fields if name != "kind"]
+    own = [name for name in component.fields.model_fields if name != "kind" and name not in common]
+    yield from _fields("Fields", own, schema)
+    yield from _fields(f"Fields of every {slot.name}", common, schema)
+    if component.context:
+        yield Text("\nSupplied by jepakit", style="bold")
+        yield from (f"  {name}: {CONTEXT[name]}" for name in component.context)
+
+
+def _fields(heading: str, names: list[str], schema: Mapping[str, Any]) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    from jepakit.cli.output import indented, prose
+
+    if names:
+        yield Text(f"\n{heading}", style="bold")
+    for name in names:
+        field = schema["properties"][name]
+        default = "required" if name in schema.get("required", ()) else f"default {_yaml(field['default'])}"
+        yield Text.assemble("  ", (name, "cyan"), f": {type_in_words(field, schema.get('$defs', {}))}; {default}")
+        if "description" in field:
+            yield indented(prose(field["description"]), 6)
+
+
+def type_in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """What a value of a JSON schema looks like: ``integer > 0``, ``layer | none``, ``[integer, integer]``."""
+    if "$ref" in schema:
+        return type_in_words(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "enum" in schema or "const" in schema:
+        return " | ".join(map(_yaml, schema.get("enum", [schema.get("const")])))
+    if "anyOf" in schema:
+        return " | ".join(type_in_words(member, definitions) for member in schema["anyOf"])
+    if "prefixItems" in schema:
+        return f"[{', '.join(type_in_words(item, definitions) for item in schema['prefixItems'])}]"
+    if "items" in schema:
+        return f"list of {type_in_words(schema['items'], definitions)}"
+    bounds = " and ".join(f"{word} {schema[bound]}" for bound, word in BOUNDS.items() if bound in schema)
+    return f"{schema.get('type', 'any value')} {bounds}".rstrip()
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
