@@ -1,0 +1,1 @@
+"""Environments: batched TorchRL envs that yield uint8 ``pixels``; one kind a file."""
