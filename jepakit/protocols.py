@@ -85,22 +85,50 @@ class Regularizer(Protocol):
         ...
 
 
+class Term(NamedTuple):
+    """One term of Eq. 3: the total loss is the sum of ``weight * loss`` over all terms."""
+
+    weight: float
+    loss: Tensor  #: scalar, unweighted: what the metrics log
+
+
 @runtime_checkable
 class Algorithm(Protocol):
-    """Acts on, and learns from, a precomputed s_x; decides where minibatches come from."""
+    """Acts on, and learns from, a precomputed s_x."""
 
-    gradients_to_encoder: bool  #: the paper's ∇: whether RL losses reach the encoder
+    gradients_to_encoder: bool  #: the paper's ∇: whether the RL losses reach the encoder
 
     def policy_head(self) -> TensorDictModuleBase:
-        """Reads ``s_x``; writes ``action`` and all that the loss will want to know of the moment of acting."""
+        """Reads ``s_x``; writes ``action`` and all that the losses will want to know of the moment of acting."""
         ...
 
-    def experience(self, horizon: int) -> Experience:
-        """The source of minibatches: a rollout with epochs, or a replay buffer."""
+    def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
+        """The RL terms of Eq. 3 for ``minibatch`` [B], which holds ``s_x``, and further figures to log, each by name."""
         ...
 
-    def losses(self, minibatch: TensorDictBase) -> Mapping[str, Tensor]:
-        """RL loss terms by name, each already weighted, for ``minibatch`` [B] that holds ``s_x``. Their sum is what is minimised."""
+    def anneal(self, progress: float) -> None:
+        """Follow the algorithm's own schedules; ``progress`` runs from 0 to 1 and is set before each round of updates."""
+        ...
+
+
+@runtime_checkable
+class OnPolicyAlgorithm(Algorithm, Protocol):
+    """An algorithm that learns from fresh rollouts, several epochs of minibatches each."""
+
+    rollout_steps: int  #: T, env steps of each env in one collected batch
+    epochs: int
+    minibatch_size: int
+
+    def prepare(self, rollout: TensorDictBase, embed: Embed) -> TensorDictBase:
+        """Add what the losses need (advantages, value targets) to ``rollout`` [N, T]; ``embed`` is the online encoder, without gradient."""
+        ...
+
+
+class Embed(Protocol):
+    """The online encoder as acting uses it: no gradient, the run's precision."""
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [*, K, C, H, W] -> float ``s_x`` [*, D]."""
         ...
 
 

@@ -1,0 +1,41 @@
+"""``jepakit eval``: how well does a run's policy play?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
+    episodes: Annotated[int, typer.Option("--episodes", "-n", min=1, help="For each of the two policies.")] = 100,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=2**32 - 1, help="Of the episodes.  [default: the run's own plus 1,000,003]", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Play fresh episodes with a run's newest weights, greedily and sampling; also writes RUN/eval.json."""
+    import json
+
+    from jepakit.cli.output import emit, table
+    from jepakit.training.evaluate import MODES, evaluate
+    from jepakit.training.folder import write_atomically
+
+    result = evaluate(run, episodes, seed)
+    rows = []
+    for mode in MODES:
+        played = result[mode]
+        interval = "" if played["ci95"] is None else f" ± {played['ci95']:.1f}"
+        rows.append((mode, f"{played['mean']:.1f}{interval}", f"{min(played['returns']):g}", f"{max(played['returns']):g}"))
+    emit(
+        f"{run}: weights of {result['env_steps']:,} env steps, {episodes} episodes each, seed {result['seed']}",
+        table("policy", "return (mean ± 95% CI)", "min", "max", rows=rows),
+    )
+    try:
+        write_atomically(run / "eval.json", json.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        typer.echo(f"warning: can't write {run / 'eval.json'}: {error.strerror}", err=True)

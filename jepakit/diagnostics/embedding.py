@@ -1,0 +1,61 @@
+"""Figures that tell whether embeddings carry anything: variance, mean square, effective rank."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Spread(NamedTuple):
+    """How far a batch of embeddings spreads, beside how large it is (both fp32 scalars)."""
+
+    variance: Tensor  #: mean over dimensions of the batch variance: the paper's indicator of collapse
+    mean_square: Tensor  #: mean over batch and dimensions of the square: makes the variance comparable across scales
+
+
+@torch.no_grad()
+def spread(s_x: Tensor) -> Spread:
+    """Mean batch variance and mean square of ``s_x`` [B, D], in fp32 (bf16 is wrong at the small end).
+
+    Source: Kenneweg et al., JEPA for RL, section 2 (Collapse Prevention).
+    """
+    s_x = s_x.float()
+    return Spread(s_x.var(dim=0).mean(), s_x.square().mean())
+
+
+@torch.no_grad()
+def effective_rank(embeddings: Tensor, eps: float = 1e-7) -> Tensor:
+    """RankMe: exp(-Σ p log p), p = σ / Σσ + ε, of the uncentred ``embeddings`` [M, D] with M > D; between 1 and D.
+
+    Read it beside the variance: a collapsed encoder's rounding noise can look full rank.
+
+    Source: Garrido et al. 2023, RankMe, Eqs. 1-2.
+    """
+    singular_values = torch.linalg.svdvals(embeddings.float())
+    p = singular_values / singular_values.sum() + eps
+    return (-(p * p.log()).sum()).exp()
+
+
+class RankProbe:
+    """Measures the effective rank on at least 4·D embeddings of recent observations, encoded afresh in fp32.
+
+    Args:
+        encoder: The online encoder.
+        width: D.
+    """
+
+    def __init__(self, encoder: nn.Module, width: int) -> None:
+        self.encoder = encoder
+        self.rows = 4 * width
+        self.recent: Tensor | None = None  #: uint8 [<= rows, K, C, H, W], carried over where a batch is smaller than 4·D
+
+    @torch.no_grad()
+    def measure(self, pixels: Tensor) -> float | None:
+        """Take a batch's ``pixels`` [M, K, C, H, W]; the effective rank, or None while fewer than 4·D stacks have been seen."""
+        spaced = pixels[torch.linspace(0, len(pixels) - 1, min(self.rows, len(pixels))).long()]
+        self.recent = spaced if self.recent is None else torch.cat((self.recent, spaced))[-self.rows :]
+        if len(self.recent) < self.rows:
+            return None
+        return effective_rank(torch.cat([self.encoder(chunk) for chunk in self.recent.split(256)])).item()

@@ -1,0 +1,1 @@
+"""Objectives: the distance between predicted and target embeddings; one kind a file."""

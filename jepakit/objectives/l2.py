@@ -1,0 +1,19 @@
+"""The paper's objective: squared Euclidean distance."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from jepakit.registry import register
+
+
+@register("objective", "l2")
+class L2(nn.Module):
+    """L_JEPA = ‖ŝ_y - s_y‖²: a sum over the embedding's dimensions (d_emb times ``mse_loss``).
+
+    Source: Kenneweg et al., JEPA for RL, Eq. 1.
+    """
+
+    def forward(self, s_y_hat: Tensor, s_y: Tensor) -> Tensor:
+        """ŝ_y and s_y [B, H, D] -> [B, H]."""
+        return (s_y_hat - s_y).square().sum(dim=-1)

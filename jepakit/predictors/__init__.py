@@ -1,0 +1,1 @@
+"""Predictors: s_x and the action to the next embedding; one kind a file."""

@@ -1,0 +1,1 @@
+"""From a recipe to a trained agent: build, learner, experience, loop, checkpoint, run folder."""

@@ -1,0 +1,168 @@
+"""From a recipe to its parts: every component built in order, each by name of what it asks for."""
+
+from __future__ import annotations
+
+import random
+import traceback
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torchrl.envs import EnvBase
+
+from jepakit import registry
+from jepakit.errors import UserError
+from jepakit.protocols import PIXELS, FrameShape
+from jepakit.recipe.errors import RecipeError
+from jepakit.training.hardware import Hardware
+from jepakit.training.learner import JEPA, Learner, WeightedRegularizer
+from jepakit.training.policy import Policy
+
+if TYPE_CHECKING:
+    from jepakit.recipe import Recipe
+
+
+def build_env(recipe: Recipe) -> EnvBase:
+    """The recipe's environment, proven to yield pixels.
+
+    Raises:
+        RecipeError: It can't be made as the recipe says.
+    """
+    with blaming(recipe, "env"):
+        return registry.build("env", recipe.env, seed=recipe.seed)
+
+
+def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
+    """Every trained part, initialised from the recipe's seed.
+
+    Each part draws its initial weights from a seed of its own, made of the recipe's seed and the part's path, so that taking one part
+    out of a recipe leaves the others' initial weights as they were.
+
+    Raises:
+        RecipeError: A component can't be built as the recipe says; placed at that component.
+    """
+    context: dict[str, Any] = {"frames": env.frame_shape, "action_spec": env.single_action_spec}
+
+    def part(slot: str, path: str, config: Any) -> Any:
+        with blaming(recipe, path), torch.device(hardware.device):
+            seed_everything(zlib.crc32(f"{recipe.seed} {path}".encode()))
+            component = registry.build(slot, config, **context)
+            return component.to(hardware.device) if isinstance(component, nn.Module) else component
+
+    encoder = part("encoder", "encoder", recipe.encoder)
+    with blaming(recipe, "encoder"), hardware.autocast():
+        width = measure_width(encoder, env.frame_shape, hardware.device)
+    context |= {"encoder": encoder, "embedding_width": width}
+    jepa = recipe.jepa and JEPA(
+        target=part("target", "jepa.target", recipe.jepa.target),
+        predictor=part("predictor", "jepa.predictor", recipe.jepa.predictor),
+        objective=part("objective", "jepa.objective", recipe.jepa.objective),
+        weight=recipe.jepa.weight,
+        horizon=recipe.jepa.horizon,
+    )
+    regularizers = {
+        config.kind: WeightedRegularizer(part("regularizer", f"regularizers.{i}", config), config.weight)
+        for i, config in enumerate(recipe.regularizers)
+    }
+    learner = Learner(
+        encoder=encoder,
+        embedding_width=width,
+        jepa=jepa,
+        regularizers=regularizers,
+        algorithm=part("algorithm", "algorithm", recipe.algorithm),
+        hardware=hardware,
+        **recipe.optimizer.model_dump(),
+    )
+    seed_everything(recipe.seed)
+    return learner
+
+
+def measure_width(encoder: nn.Module, frames: FrameShape, device: str) -> int:
+    """D, by one fake forward (which also gives lazy modules their shapes).
+
+    Raises:
+        ValueError: The encoder's output is not float [B, D].
+    """
+    pixels = torch.zeros(2, *frames, dtype=torch.uint8, device=device)
+    was_training = encoder.training
+    with torch.no_grad():
+        s_x = encoder.eval()(pixels)
+    encoder.train(was_training)
+    if not (isinstance(s_x, torch.Tensor) and s_x.is_floating_point() and s_x.ndim == 2 and len(s_x) == 2):
+        found = f"{s_x.dtype} {list(s_x.shape)}" if isinstance(s_x, torch.Tensor) else type(s_x).__name__
+        raise ValueError(f"for pixels uint8 {list(pixels.shape)} the encoder must return float [2, D]; it returned {found}")
+    return s_x.shape[1]
+
+
+def notices(recipe: Recipe, env: EnvBase) -> list[str]:
+    """What is legal, and may not be meant."""
+    found = []
+    jepa = recipe.jepa and recipe.jepa.weight > 0
+    regularized = any(config.weight > 0 for config in recipe.regularizers)
+    if not (jepa or regularized or getattr(recipe.algorithm, "gradients_to_encoder", True)):
+        found.append("no trained term reaches the encoder: it keeps its random weights")
+    batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0]
+    if rest := recipe.total_steps % batch:
+        found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {recipe.total_steps + batch - rest:,}")
+    return found
+
+
+def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
+    """Push one fake batch through parts of its own, policy to optimizer step, so that a run does not fail at step 1.
+
+    Returns:
+        Those parts, to be looked at and thrown away.
+
+    Raises:
+        RecipeError: Some part does not fit; placed at the component whose code raised, where that can be told.
+    """
+    learner = build_learner(recipe, env, hardware)
+    policy = Policy(learner)
+    places = {id(learner.encoder): "encoder", id(learner.algorithm): "algorithm"}
+    if learner.jepa:
+        places |= {id(getattr(learner.jepa, part)): f"jepa.{part}" for part in ("target", "predictor", "objective")}
+    places |= {id(weighted.regularizer): f"regularizers.{i}" for i, weighted in enumerate(learner.regularizers.values())}
+    with blaming(recipe, "algorithm", places):
+        steps = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
+        batch = torch.stack(steps, dim=1)  # [N, 2]
+        for pixels in (batch[PIXELS], batch["next", PIXELS]):
+            pixels.random_(0, 256)
+        learner.learn(batch, progress=0.0)
+    return learner
+
+
+@contextmanager
+def blaming(recipe: Recipe, path: str, places: Mapping[int, str] | None = None) -> Iterator[None]:
+    """Turn whatever is raised inside into a RecipeError at the recipe's ``path``.
+
+    Args:
+        recipe: Knows where each of its values is written.
+        path: Whom to blame.
+        places: Whom to blame instead, by ``id`` of the component whose method raised.
+    """
+    try:
+        yield
+    except RecipeError:
+        raise
+    except UserError as error:
+        raise recipe.error(path, str(error)) from error
+    except Exception as error:
+        message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+            if id(frame.f_locals.get("self")) in (places or {}):
+                path = places[id(frame.f_locals["self"])]
+                message += f" (in {Path(frame.f_code.co_filename).name}, line {line})"
+                break
+        raise recipe.error(path, message) from error
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

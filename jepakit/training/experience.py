@@ -1,0 +1,58 @@
+"""Where minibatches come from: windows [B, H+1] over a rollout, with a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from jepakit.protocols import MASK, PIXELS, Embed, OnPolicyAlgorithm
+
+
+class Rollout:
+    """On-policy experience: each collected batch is prepared once and gone through for several epochs, shuffled anew each time."""
+
+    def __init__(self, algorithm: OnPolicyAlgorithm, horizon: int, embed: Embed) -> None:
+        self.algorithm = algorithm
+        self.horizon = horizon
+        self.embed = embed
+
+    def extend(self, batch: TensorDictBase) -> None:
+        """Take a collected batch [N, T] in place of the one before."""
+        self.rollout = self.algorithm.prepare(batch, self.embed)
+
+    def windows(self) -> Iterator[TensorDictBase]:
+        """Every step of the rollout starts one window an epoch."""
+        steps = self.rollout.numel()
+        minibatches = max(1, steps // self.algorithm.minibatch_size)
+        for _ in range(self.algorithm.epochs):
+            for starts in torch.randperm(steps).tensor_split(minibatches):
+                yield window(self.rollout, starts, self.horizon)
+
+
+def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictBase:
+    """The windows [B, H+1] of ``rollout`` [N, T] that begin at the flat positions ``starts`` [B].
+
+    Position h holds the stack that followed h steps after the start. It is the *true* next stack, also at an episode's end, so
+    ``pixels`` from position 1 on come from ``("next", "pixels")``. ``mask`` tells the positions that the start's own episode and
+    this rollout reach; what stands at the others is arbitrary. Position 0 and, at horizon 1, position 1 are always reached.
+    """
+    env, start = starts // rollout.shape[1], starts % rollout.shape[1]
+    step = start[:, None] + torch.arange(horizon + 1)  # [B, H+1]
+    inside = step < rollout.shape[1]
+    step = step.clamp(max=rollout.shape[1] - 1)
+    env = env[:, None].expand_as(step)
+
+    windows = rollout.exclude(PIXELS, "next")[env, step]
+    here = rollout[PIXELS][env[:, :1], step[:, :1]]
+    after = rollout["next", PIXELS][env[:, :-1], step[:, :-1]]
+    windows[PIXELS] = torch.cat((here, after), dim=1)  # [B, H+1, K, C, H, W]
+
+    # position h is reached when each of the h steps before it is in the rollout and only the last of them may end the episode
+    going_on = ~rollout["next", "done"].squeeze(-1)[env, step] & inside
+    first = torch.ones_like(inside[:, :1])
+    unbroken = torch.cat((first, going_on[:, :-1].cumprod(dim=1).bool()), dim=1)  # steps 0..h-1 all went on
+    windows[MASK] = torch.cat((first, unbroken[:, :-1] & inside[:, :-1]), dim=1)
+    return windows

@@ -1,0 +1,129 @@
+"""A run's folder: what is in it and how each file is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from jepakit.errors import UserError
+from jepakit.training.hardware import Hardware, usable_cores
+
+PACKAGES = ("jepakit", "torch", "torchrl", "tensordict", "gymnasium", "numpy", "pydantic")
+
+
+class RunFolder:
+    """``recipe.yaml``, ``provenance.json``, ``metrics.jsonl``, ``events.jsonl``, ``summary.json`` and ``checkpoints/`` under one path.
+
+    ``metrics.jsonl`` holds only what recipe and seed decide, apart from fields named ``wall_s`` or ``time/…``; what happens to the process
+    goes to ``events.jsonl``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.start = time.perf_counter()
+        self._open: dict[str, IO[str]] = {}
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Take ``path`` for a new run.
+
+        Raises:
+            UserError: It is not empty, or can't be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "events.jsonl").touch(exist_ok=False)  # of two processes that come at once, one gets it
+        except FileExistsError:
+            raise UserError(f"{path} already holds a run: name another folder") from None
+        except OSError as error:
+            raise UserError(f"can't write to {path}: {error.strerror}") from None
+        if {entry.name for entry in path.iterdir()} != {"events.jsonl"}:
+            (path / "events.jsonl").unlink()
+            raise UserError(f"{path} is not empty: name an empty or a new folder")
+        return cls(path)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the folder was taken."""
+        return round(time.perf_counter() - self.start, 3)
+
+    def metric(self, phase: str, **record: Any) -> None:
+        """Append a record to ``metrics.jsonl``."""
+        self._append("metrics.jsonl", {"phase": phase, **record, "wall_s": self.wall_s})
+
+    def event(self, event: str, **record: Any) -> None:
+        """Append a record to ``events.jsonl``."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._append("events.jsonl", {"event": event, "time": now, "wall_s": self.wall_s, **record})
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON file as a whole or not at all."""
+        write_atomically(self.path / name, json.dumps(content, indent=2) + "\n")
+
+    def close(self) -> None:
+        """Close the files that are appended to."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        if name not in self._open:
+            self._open[name] = (self.path / name).open("a", encoding="utf-8")
+        self._open[name].write(json.dumps(record) + "\n")
+        self._open[name].flush()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write ``text`` beside ``path``, then rename."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def read_summary(path: Path) -> dict[str, Any] | None:
+    """The ``summary.json`` of the run at ``path``, or None while there is none."""
+    try:
+        return dict(json.loads((path / "summary.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def provenance(hardware: Hardware) -> dict[str, Any]:
+    """What made the run: code, packages, hardware, command line."""
+    device = torch.device(hardware.device)
+    return {
+        "command": sys.argv,
+        "git": _git_state(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+        "cores": usable_cores(),
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        **hardware._asdict(),
+        "pid": os.getpid(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git_state() -> dict[str, Any] | None:
+    """SHA and dirty flag of the checkout that jepakit runs from; None for an installed one."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
+        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"sha": sha, "dirty": bool(dirty)}

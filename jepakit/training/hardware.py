@@ -1,0 +1,95 @@
+"""What the run computes on: device, precision and threads, resolved from the recipe and from hardware features only, never from a timing."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from jepakit.errors import UserError
+
+if TYPE_CHECKING:
+    from jepakit.recipe import Recipe
+
+
+class Hardware(NamedTuple):
+    """``device``, ``precision`` and ``threads`` with every ``auto`` replaced by what it means here."""
+
+    device: str
+    precision: str
+    threads: int
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """The context in which encoders run."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
+
+
+def resolve_hardware(device: str, precision: str, threads: int | str) -> Hardware:
+    """Replace every ``auto``.
+
+    Raises:
+        UserError: The device asked for is not there.
+    """
+    device = _resolve_device(device)
+    if precision == "auto":
+        precision = "bf16" if _has_fast_bf16(device) else "fp32"
+    return Hardware(device, precision, usable_cores() if threads == "auto" else int(threads))
+
+
+def settle(recipe: Recipe) -> tuple[Recipe, Hardware]:
+    """Resolve every ``auto`` about hardware, in the recipe too, and set this process up for it.
+
+    Raises:
+        RecipeError: The device asked for is not there.
+    """
+    try:
+        hardware = resolve_hardware(recipe.device, recipe.precision, recipe.threads)
+    except UserError as error:
+        raise recipe.error("device", str(error)) from error
+    keep_freed_memory()
+    torch.set_num_threads(hardware.threads)
+    return recipe.model_copy(update=hardware._asdict()), hardware
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what torch frees instead of handing it back to the kernel at every step.
+
+    Activations are large enough that each would be mapped and zeroed anew: on a CPU this is a third of a ViT's forward pass
+    (``benchmarks/throughput.py``). Elsewhere than on glibc it does nothing.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        m_trim_threshold, m_mmap_threshold, a_gigabyte = -1, -3, 1 << 30  # malloc.h
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_trim_threshold, a_gigabyte)
+        libc.mallopt(m_mmap_threshold, a_gigabyte)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _resolve_device(device: str) -> str:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    kind, _, index = device.partition(":")
+    if not available[kind] or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
+        here = ", ".join(name for name, there in available.items() if there)
+        raise UserError(f"device {device!r} is not available here; available: {here}")
+    return device
+
+
+def _has_fast_bf16(device: str) -> bool:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere and later multiply bf16 in hardware
+    if device == "cpu":
+        features = torch.cpu.get_capabilities()
+        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return False

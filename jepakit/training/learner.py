@@ -1,0 +1,183 @@
+"""The learner: from a collected batch to the optimizer's steps on Eq. 3."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+
+from jepakit.diagnostics.embedding import spread
+from jepakit.protocols import ACTION, MASK, PIXELS, S_X, Experience, Objective, OnPolicyAlgorithm, Predictor, Regularizer, Target, Term
+from jepakit.training.experience import Rollout
+from jepakit.training.hardware import Hardware
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class JEPA:
+    """The parts of L_JEPA."""
+
+    target: Target
+    predictor: Predictor
+    objective: Objective
+    weight: float  #: of L_JEPA in Eq. 3
+    horizon: int  #: H, env steps predicted ahead
+
+
+@dataclass(frozen=True)
+class WeightedRegularizer:
+    """A regularizer and its weight in Eq. 3."""
+
+    regularizer: Regularizer
+    weight: float
+
+
+class Learner:
+    """Owns all that is trained, and takes the optimizer's steps on Eq. 3.
+
+    L = w_J · L_JEPA + L_actor + L_critic + Σ w_R · L_reg (and the algorithm's entropy bonus). The online encoder runs once a minibatch
+    for all of them. ∇ off means that the RL terms see s_x detached.
+
+    Source: Kenneweg et al., JEPA for RL, Eq. 3 and section 2 (Gradient Propagation).
+
+    Args:
+        encoder: V(θ, x).
+        embedding_width: D, the width of its s_x.
+        jepa: Target, predictor and objective, or None for no L_JEPA.
+        regularizers: By kind.
+        algorithm: The RL side.
+        hardware: Device and precision of the encoders; heads, predictor and losses are in fp32 always.
+        lr: Adam's learning rate at the start.
+        lr_schedule: How it goes on over the run's env steps: to 0 in a line or a half cosine, or not at all.
+        eps: Adam's ε.
+        max_grad_norm: The norm of all gradients together is clipped to it; None for no clipping.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        embedding_width: int,
+        jepa: JEPA | None,
+        regularizers: Mapping[str, WeightedRegularizer],
+        algorithm: OnPolicyAlgorithm,
+        hardware: Hardware,
+        lr: float,
+        lr_schedule: Literal["linear", "constant", "cosine"],
+        eps: float,
+        max_grad_norm: float | None,
+    ) -> None:
+        self.encoder = encoder
+        self.embedding_width = embedding_width
+        self.jepa = jepa
+        self.regularizers = regularizers
+        self.algorithm = algorithm
+        self.hardware = hardware
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.max_grad_norm = max_grad_norm or math.inf
+        self.updates = 0  #: optimizer steps taken
+        self.experience: Experience = Rollout(algorithm, jepa.horizon if jepa else 1, self.embed)
+
+        trained: dict[str, object] = {"encoder": encoder}
+        if jepa:
+            trained |= {"predictor": jepa.predictor, "objective": jepa.objective}
+        trained |= {f"regularizer_{kind}": weighted.regularizer for kind, weighted in regularizers.items()}
+        trained |= {"algorithm": algorithm}
+        self.trained = _modules(trained)
+        self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: all that a checkpoint must hold
+        self.optimizer = torch.optim.Adam([p for p in self.trained.parameters() if p.requires_grad], lr=lr, eps=eps, fused=True)
+
+    @torch.no_grad()
+    def embed(self, pixels: Tensor) -> Tensor:
+        """The online encoder as acting uses it: uint8 [*, K, C, H, W] -> s_x [*, D], fp32, no gradient."""
+        with self.hardware.autocast():
+            return self.encoder(pixels).float()
+
+    def learn(self, batch: TensorDictBase, progress: float) -> Metrics:
+        """One round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.
+
+        Returns:
+            Means over the round's updates, by metric name, but for ``embedding/variance`` and ``embedding/mean_square`` (at the last
+            update) and ``embedding/variance_min`` (the least of the round).
+
+        Raises:
+            FloatingPointError: A term of the loss is not finite.
+        """
+        self._anneal(progress)
+        self.experience.extend(batch.to(self.hardware.device))
+        rows = [self.update(window) for window in self.experience.windows()]
+        metrics = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        summary = {name: values.mean().item() for name, values in metrics.items()}
+        for name in ("embedding/variance", "embedding/mean_square"):
+            summary[name] = metrics[name][-1].item()
+        summary["embedding/variance_min"] = metrics["embedding/variance"].min().item()
+        _refuse_non_finite(summary)
+        return summary
+
+    def update(self, window: TensorDictBase) -> dict[str, Tensor]:
+        """One optimizer step on the windows [B, H+1]; returns the step's metrics as scalars still on the device."""
+        terms, metrics = self.losses(window)
+        total = sum(term.weight * term.loss for term in terms.values())
+        self.optimizer.zero_grad()
+        total.backward()
+        metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.trained.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+        if self.jepa:
+            self.jepa.target.update(self.encoder)
+        self.updates += 1
+        metrics |= {f"loss/{name}": term.loss for name, term in terms.items()} | {"loss/total": total}
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def losses(self, window: TensorDictBase) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """The terms of Eq. 3 for the windows [B, H+1], and further figures to log."""
+        pixels = window[PIXELS]  # [B, H+1, K, C, H, W]
+        with self.hardware.autocast():
+            s_x = self.encoder(pixels[:, 0]).float()  # [B, D]
+        variance, mean_square = spread(s_x)
+
+        minibatch = window[:, 0].set(S_X, s_x if self.algorithm.gradients_to_encoder else s_x.detach())
+        terms, metrics = map(dict, self.algorithm.losses(minibatch))
+        if self.jepa:
+            with self.hardware.autocast():
+                s_y = self.jepa.target(pixels[:, 1:]).float()  # [B, H, D]
+            s_y_hat = unroll(self.jepa.predictor, s_x, window[ACTION][:, :-1])  # [B, H, D]
+            mask = window[MASK][:, 1:]  # [B, H]
+            terms["jepa"] = Term(self.jepa.weight, self.jepa.objective(s_y_hat, s_y)[mask].mean())
+        for kind, weighted in self.regularizers.items():
+            terms[f"regularizer/{kind}"] = Term(weighted.weight, weighted.regularizer(s_x))
+        return terms, {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
+
+    def _anneal(self, progress: float) -> None:
+        factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * factor
+        self.algorithm.anneal(progress)
+
+
+def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:
+    """ŝ_y[1..H] from ``s_x`` [B, D] and ``actions`` [B, H, ...], feeding each prediction back in: [B, H, D]."""
+    if hasattr(predictor, "unroll"):
+        return predictor.unroll(s_x, actions)
+    predictions = []
+    for action in actions.unbind(dim=1):
+        s_x = predictor(s_x, action)
+        predictions.append(s_x)
+    return torch.stack(predictions, dim=1)
+
+
+def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:
+    """Those parts that are modules: a component without parameters may be a plain class."""
+    return nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
+
+
+def _refuse_non_finite(metrics: Metrics) -> None:
+    bad = [name for name, value in metrics.items() if name.startswith("loss/") and not math.isfinite(value)]
+    if bad:
+        raise FloatingPointError(f"not finite: {', '.join(bad)}")

@@ -1,0 +1,36 @@
+"""Acting: pixels to action, in the run's precision."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+
+from jepakit.protocols import PIXELS, S_X
+from jepakit.training.learner import Learner
+
+
+class Policy(TensorDictModuleBase):
+    """The learner's encoder and the algorithm's head, as a collector wants them; keeps count of its own time.
+
+    The embedding is not stored with the batch: it is out of date after the first update.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.learner = learner
+        self.head = learner.algorithm.policy_head()
+        self.in_keys = [PIXELS]
+        self.out_keys = [key for key in self.head.out_keys if key != S_X]
+        self.seconds = 0.0
+
+    @torch.no_grad()
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write the head's outputs for ``pixels`` [N, K, C, H, W] into ``tensordict`` [N]."""
+        start = perf_counter()
+        embedded = tensordict.empty().set(S_X, self.learner.embed(tensordict[PIXELS]))
+        tensordict.update(self.head(embedded).select(*self.out_keys))
+        self.seconds += perf_counter() - start
+        return tensordict

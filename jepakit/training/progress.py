@@ -1,0 +1,151 @@
+"""Progress worth watching: a live display in a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Protocol, Self, TextIO
+
+PLAIN_SECONDS = 10.0  #: between two plain lines
+
+
+class Progress(Protocol):
+    """Is told what happens; all of it goes to stderr, results go to stdout."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def batch(self, record: Mapping[str, Any]) -> None:
+        """A batch was learned from; ``record`` is its train record."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something that may be wrong."""
+        ...
+
+
+def progress_for(title: str, total_steps: int, *, quiet: bool) -> Progress:
+    """The display that suits where stderr goes."""
+    if quiet:
+        return Quiet()
+    return Live(title, total_steps) if sys.stderr.isatty() else Plain(title, total_steps)
+
+
+class Quiet:
+    """Warnings alone."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def batch(self, record: Mapping[str, Any]) -> None:
+        """Says nothing."""
+
+    def note(self, text: str) -> None:
+        """Says nothing."""
+
+    def warn(self, text: str) -> None:
+        """One line."""
+        print(f"warning: {text}", file=self.stream, flush=True)
+
+
+class Plain(Quiet):
+    """A line every few seconds, for logs and pipes."""
+
+    def __init__(self, title: str, total_steps: int, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self.clock = Clock(total_steps)
+        self.last = 0.0
+        self.note(title)
+
+    def batch(self, record: Mapping[str, Any]) -> None:
+        """The first batch, the last, and one every ``PLAIN_SECONDS`` between."""
+        figures = self.clock.tick(record)
+        now = perf_counter()
+        if now - self.last >= PLAIN_SECONDS or record["env_steps"] >= self.clock.total_steps:
+            self.last = now
+            self.note("  ".join(f"{name} {value}" for name, value in figures.items()))
+
+    def note(self, text: str) -> None:
+        """One line."""
+        print(text, file=self.stream, flush=True)
+
+
+class Live(Quiet):
+    """A bar and a table that are redrawn in place."""
+
+    def __init__(self, title: str, total_steps: int) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        super().__init__()
+        self.title = title
+        self.clock = Clock(total_steps)
+        self.console = Console(stderr=True)
+        self.live = RichLive(console=self.console, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self.live.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.live.__exit__(None, None, None)
+
+    def batch(self, record: Mapping[str, Any]) -> None:
+        """Redraw."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        figures = list(self.clock.tick(record).items())
+        for left, right in zip(figures[::2], [*figures[1::2], ("", "")], strict=False):
+            table.add_row(*(Text(cell, style=style) for pair in (left, right) for cell, style in zip(pair, ("dim", "bold"), strict=True)))
+        bar = ProgressBar(self.clock.total_steps, record["env_steps"], width=60)
+        self.live.update(Group(Text(self.title, style="bold"), bar, table), refresh=True)
+
+    def note(self, text: str) -> None:
+        """A line above the display."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A line above the display, in colour."""
+        self.console.print(f"warning: {text}", style="bold yellow", highlight=False, soft_wrap=True)
+
+
+class Clock:
+    """Turns train records into the figures that a display shows."""
+
+    def __init__(self, total_steps: int) -> None:
+        self.total_steps = total_steps
+        self.steps = 0
+        self.start = perf_counter()
+
+    def tick(self, record: Mapping[str, Any]) -> dict[str, str]:
+        """Figures by name, in the order in which they are read."""
+        steps = record["env_steps"]
+        fresh, self.steps = steps - self.steps, steps
+        remaining = (perf_counter() - self.start) / steps * max(0, self.total_steps - steps)
+        figures = {
+            "steps": f"{steps:,}/{self.total_steps:,}",
+            "done": f"{min(1.0, steps / self.total_steps):.0%}",
+            "ETA": f"{int(remaining) // 60}:{int(remaining) % 60:02d}",
+            "steps/s": f"{fresh / record['time/batch']:,.0f}",
+            **{f"{part} steps/s": f"{fresh / record[f'time/{part}']:,.0f}" for part in ("env", "policy", "learner")},
+            "return": "-" if record["return_last_100"] is None else f"{record['return_last_100']:.1f}",
+        }
+        figures |= {name.removeprefix("loss/"): f"{value:.3g}" for name, value in record.items() if name.startswith("loss/")}
+        rank = record["embedding/rank"]
+        return figures | {"variance": f"{record['embedding/variance']:.3g}", "rank": "-" if rank is None else f"{rank:.1f}"}

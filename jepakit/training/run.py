@@ -1,0 +1,120 @@
+"""One run: where its folder goes, what it leaves there, how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from jepakit.errors import UserError
+from jepakit.recipe import Recipe, dump, load_recipe, recipe_id
+from jepakit.training.build import build_env, build_learner, rehearse
+from jepakit.training.folder import RunFolder, provenance, read_summary, write_atomically
+from jepakit.training.hardware import Hardware, settle
+from jepakit.training.interrupt import graceful_stop
+from jepakit.training.loop import Loop
+from jepakit.training.progress import Progress, progress_for
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run's folder and the content of its ``summary.json``."""
+
+    path: Path
+    summary: dict[str, Any]
+    fresh: bool  #: False: an identical run had finished before, and nothing was trained now
+
+
+def run(
+    recipe: Recipe | str | Path, *, overrides: Sequence[str] = (), seed: int | None = None, out: str | Path | None = None, quiet: bool = False
+) -> RunResult:
+    """Train what ``recipe`` says.
+
+    Args:
+        recipe: A recipe, the path of one, or the name of a shipped one.
+        overrides: ``path.to.field=value``, as the command line's ``--set``; for a path or a name only.
+        seed: The recipe's seed; for a path or a name only.
+        out: The run's folder, exactly; new or empty. Without it, ``runs/<name>/<id>``, where a finished identical run is returned as is.
+        quiet: Show warnings alone.
+
+    Raises:
+        UserError: The recipe, the folder or the hardware asked for can't be used; nothing was trained.
+        Exception: Whatever ended a failed run; its traceback is in the run's folder.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides, seed)
+    recipe, hardware = settle(recipe)
+    path = Path(out) if out is not None else RUNS / recipe.name / recipe_id(recipe)
+    if out is None and path.exists():
+        return _earlier_run(path)
+    env = build_env(recipe)
+    with contextlib.closing(env):
+        rehearse(recipe, env, hardware)
+        folder = RunFolder.create(path)
+        with contextlib.closing(folder), progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress:
+            return RunResult(path, _train(recipe, env, hardware, folder, progress), fresh=True)
+
+
+def _earlier_run(path: Path) -> RunResult:
+    summary = read_summary(path)
+    if summary and summary["status"] == "finished":
+        return RunResult(path, summary, fresh=False)
+    state = summary["status"] if summary else "running, or was killed"
+    raise UserError(f"{path} holds this very run, unfinished ({state}): remove that folder to start again, or name another with --out DIR")
+
+
+def _train(recipe: Recipe, env: Any, hardware: Hardware, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+    write_recipe(recipe, folder.path)
+    folder.write_json("provenance.json", provenance(hardware))
+    folder.event("start", pid=os.getpid())
+    env.set_seed(recipe.seed)
+    learner = build_learner(recipe, env, hardware)
+    with graceful_stop(progress.note) as stop_requested:
+        loop = Loop(recipe, env, learner, folder, progress, stop_requested)
+        try:
+            status: str = loop.run()
+        except KeyboardInterrupt:
+            status = "interrupted"
+        except Exception as error:
+            folder.event("failed", error=f"{type(error).__name__}: {error}")
+            write_atomically(folder.path / "traceback.txt", traceback.format_exc())
+            folder.write_json("summary.json", summarise(loop, "failed", folder.wall_s))
+            error.add_note(f"traceback: {folder.path / 'traceback.txt'}")
+            raise
+    summary = summarise(loop, status, folder.wall_s)
+    folder.event(status)
+    folder.write_json("summary.json", summary)
+    return summary
+
+
+def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
+    """The content of ``summary.json``.
+
+    ``return_auc`` is the area under the curve of ``return_last_100`` against env steps, divided by the steps: the curve's mean.
+    ``collapsed`` is the verdict at the end, ``collapsed_at`` the env steps at which the embedding was first seen collapsed.
+    """
+    history, latest = loop.history, loop.history.latest
+    return {
+        "status": status,
+        "env_steps": history.env_steps,
+        "updates": loop.learner.updates,
+        "episodes": history.episodes,
+        "return_last_100": history.return_last(100),
+        "return_last_20": history.return_last(20),
+        "return_auc": fmean(history.return_curve) if history.return_curve else None,
+        "embedding_variance": latest.get("embedding/variance"),
+        "embedding_mean_square": latest.get("embedding/mean_square"),
+        "embedding_rank": latest.get("embedding/rank"),
+        "collapsed": loop.watch.collapsed,
+        "collapsed_at": loop.watch.collapsed_at,
+        "steps_per_second": round(history.env_steps / wall_s, 1),
+        "wall_s": wall_s,
+    }
