@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat
 
 from jepakit.docstrings import Docstring, read_docstring
 from jepakit.errors import UserError
-from jepakit.signature import ComponentFields, RegistrationError, context_and_fields
+from jepakit.signature import ComponentFields, NameTaken, RegistrationError, context_and_fields
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def register(slot: str, kind: str) -> Callable[[type[T]], type[T]]:
         try:
             found = _examine(slot, kind, cls, place)
         except RegistrationError as error:
-            raise RegistrationError(f"{place}: cannot register {getattr(cls, '__name__', cls)} as {slot} `{kind}`: {error}") from error
+            raise type(error)(f"{place}: cannot register {getattr(cls, '__name__', cls)} as {slot} `{kind}`: {error}") from error
         _table[slot, kind] = found
         return cls
 
@@ -146,13 +146,13 @@ def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
         raise RegistrationError("a component is a class")
     rules = SLOTS[slot]
     doc = read_docstring(cls.__dict__.get("__doc__"))
-    meanings = doc.arguments | read_docstring(cls.__init__.__doc__).arguments  # type: ignore[misc]
+    meanings = doc.arguments | read_docstring(cls.__init__.__doc__).arguments
     context, fields = context_and_fields(cls, kind, rules.fields, {name: CONTEXT[name] for name in rules.context}, meanings)
     found = Component(slot, kind, cls, context, fields, place, doc)
     fields.component = found
     before = _table.get((slot, kind))
     if before and not found.is_again(before):
-        raise RegistrationError(f"the name is taken by {before.cls.__qualname__} at {before.place}; one of the two needs another name")
+        raise NameTaken(f"the name is taken by {before.cls.__qualname__} at {before.place}; one of the two needs another name")
     return found
 
 
@@ -193,6 +193,13 @@ def build(slot: str, config: ComponentFields, **context: Any) -> Any:
         raise TypeError(f"a {found.slot} cannot stand in the slot `{slot}`")
     fields = {name: getattr(config, name) for name in type(config).model_fields if name not in SLOTS[slot].fields.model_fields}
     return found.cls(**{name: context[name] for name in found.context}, **fields)
+
+
+def forget(module: str) -> None:
+    """Take back what a plug-in's module registered, or every module whose name starts so."""
+    for name, known in list(_table.items()):
+        if known.cls.__module__.startswith(module):
+            del _table[name]
 
 
 def load_builtins() -> None:

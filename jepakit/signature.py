@@ -16,6 +16,10 @@ class RegistrationError(UserError):
     """A class that cannot be a component as it stands."""
 
 
+class NameTaken(RegistrationError):
+    """Two different classes under one name."""
+
+
 class ComponentFields(BaseModel):
     """What a recipe writes for one component: strict, frozen, nothing unknown, no NaN or infinity."""
 
@@ -47,7 +51,9 @@ def context_and_fields(
     asked: list[str] = []
     fields: dict[str, Any] = {}
     init = inspect.unwrap(cls.__init__)  # type: ignore[misc]
-    parameters = [] if init is object.__init__ else list(inspect.signature(init).parameters.values())[1:]
+    # A class without a constructor of its own has nn.Module's, whose *args and **kwargs mean "none".
+    has_own = init is not object.__init__ and init.__module__ != "torch.nn.modules.module"
+    parameters = list(inspect.signature(init).parameters.values())[1:] if has_own else []
     for parameter in parameters:
         match parameter.kind:
             case inspect.Parameter.POSITIONAL_OR_KEYWORD:
@@ -83,7 +89,7 @@ def _field(parameter: inspect.Parameter, init: Callable[..., Any], base: type[Co
     if isinstance(annotation, str):
         # Each annotation alone: those of the context may name what is imported for type checkers only.
         try:
-            annotation = eval(annotation, init.__globals__)  # noqa: S307 - the class's own source
+            annotation = eval(annotation, init.__globals__)
         except Exception as error:
             raise RegistrationError(f"the type of the field `{name}`, `{annotation}`, cannot be read: {error}") from error
     default = ... if parameter.default is parameter.empty else parameter.default

@@ -1,0 +1,146 @@
+"""Components from outside: a recipe's files and modules, and installed packages' entry points."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from jepakit import registry
+from jepakit.errors import UserError
+from jepakit.signature import NameTaken
+
+GROUP = "jepakit.components"
+_FILE_MODULE = "jepakit_plugin_"
+
+
+class PluginWarning(UserWarning):
+    """A plug-in could not be imported; only a recipe that uses it is harmed."""
+
+
+class NoSuchPlugin(UserError):
+    """There is no file or module of that name."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Code from outside that may register components."""
+
+    name: str  #: as a recipe or a package names it
+    file: Path | None = None  #: the file, where it is one: what a run copies into its folder
+    digest: str | None = None  #: SHA-256 of its source; None where it was not looked for
+    failure: str = ""  #: its traceback's last line, if it could not be imported
+
+
+def is_file(entry: str) -> bool:
+    """Whether a recipe's entry names a file, not a module."""
+    return entry.endswith(".py") or "/" in entry or "\\" in entry
+
+
+def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPlugin | NameTaken]:
+    """Import a recipe's plug-ins; what other recipes' files have registered before does not count any more.
+
+    Args:
+        entries: Paths of files, or names of modules.
+        run: Whether to import them, or only to look at files.
+
+    Returns:
+        For each entry the plug-in, or why it cannot stand in a recipe. One that fails to import is returned, and warned of.
+    """
+    registry.load_builtins()  # first, so that of two that clash it is the plug-in that is at fault
+    registry.forget(_FILE_MODULE)
+    found: list[Plugin | NoSuchPlugin | NameTaken] = []
+    for entry in entries:
+        try:
+            found.append(_load_file(entry, run) if is_file(entry) else _load_module(entry, run))
+        except (NoSuchPlugin, NameTaken) as error:
+            found.append(error)
+    return found
+
+
+def load_entry_points() -> list[Plugin]:
+    """Import what installed packages offer under the entry-point group ``jepakit.components``.
+
+    Raises:
+        NameTaken: Two of them, or one of them and jepakit, register different classes under one name.
+    """
+    registry.load_builtins()
+    found = []
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        failure = _attempt(f"{point.name} = {point.value}", point.module, partial(importlib.import_module, point.module))
+        found.append(Plugin(point.name, failure=failure))
+    return found
+
+
+def _load_file(entry: str, run: bool) -> Plugin:
+    path = Path(entry)
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise NoSuchPlugin(f"cannot read the plug-in `{entry}`: {reason}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    # The content names the module: the same file reached by two paths, or copied into a run's folder, is one plug-in.
+    name = f"{_FILE_MODULE}{re.sub(r'[^0-9a-zA-Z_]', '_', path.stem)}_{digest[:10]}"
+
+    def execute() -> None:
+        module = sys.modules[name] = ModuleType(name)
+        module.__file__ = str(path)
+        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+
+    return Plugin(entry, path, digest, _attempt(entry, name, execute) if run else "")
+
+
+def _load_module(entry: str, run: bool) -> Plugin:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", entry):
+        raise NoSuchPlugin(f"the plug-in `{entry}` is neither a file (`./{entry}.py`) nor the name of a module")
+    if not run:
+        return Plugin(entry)
+
+    def import_it() -> None:
+        try:
+            importlib.import_module(entry)
+        except ModuleNotFoundError as error:
+            if error.name and f"{entry}.".startswith(f"{error.name}."):
+                raise NoSuchPlugin(f"there is no module `{entry}`; a file is written with its path: `./{entry}.py`") from error
+            raise
+
+    failure = _attempt(entry, entry, import_it)
+    return Plugin(entry, None, None if failure else module_digest(sys.modules[entry]), failure)
+
+
+def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
+    """Import a plug-in; where that fails, take back what it registered, warn, and return the traceback's last line."""
+    try:
+        load()
+    except (NoSuchPlugin, NameTaken):
+        registry.forget(module)
+        raise
+    except (Exception, SystemExit) as error:
+        registry.forget(module)
+        last = traceback.format_exception_only(error)[-1].strip()
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        failure = last if isinstance(error, SyntaxError) else f"{last} ({frame.filename}:{frame.lineno})"
+        warnings.warn(PluginWarning(f"the plug-in `{name}` cannot be imported: {failure}"), stacklevel=3)
+        return failure
+    return ""
+
+
+def module_digest(module: ModuleType) -> str:
+    """SHA-256 of a module's source file, or of all source files of a package."""
+    folders = [Path(folder) for folder in getattr(module, "__path__", [])]
+    files = [(file.relative_to(folder).as_posix(), file) for folder in folders for file in folder.rglob("*.py")]
+    if not files:
+        return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+    parts = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for name, file in sorted(files)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()

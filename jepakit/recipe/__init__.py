@@ -1,0 +1,24 @@
+"""Recipes: YAML in, a validated `Recipe` out, with the place of every value."""
+
+from __future__ import annotations
+
+from jepakit.recipe.dump import dump
+from jepakit.recipe.errors import Place, Problem, RecipeError
+from jepakit.recipe.identity import recipe_id
+from jepakit.recipe.load import load_recipe
+from jepakit.recipe.schema import Jepa, Optimizer, Recipe, recipe_schema
+from jepakit.recipe.shipped import shipped_recipes
+
+__all__ = [
+    "Jepa",
+    "Optimizer",
+    "Place",
+    "Problem",
+    "Recipe",
+    "RecipeError",
+    "dump",
+    "load_recipe",
+    "recipe_id",
+    "recipe_schema",
+    "shipped_recipes",
+]

@@ -1,0 +1,142 @@
+"""What pydantic says about a recipe, retold: where it is written, what was expected, which name was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from jepakit.plugins import Plugin
+from jepakit.recipe.errors import Problem, nearest, suggestion
+from jepakit.recipe.schema import recipe_schema
+from jepakit.recipe.tree import KeyPath, Node
+from jepakit.recipe.words import Schema, Vocabulary, describe_value
+
+_OWN_WORDS = {"value_error", "assertion_error", "twice"}
+
+
+def retold(error: ValidationError, tree: Node, values: dict[str, Any], plugins: Sequence[Plugin], incomplete: bool) -> list[Problem]:
+    """The problems behind a validation error.
+
+    Args:
+        error: What pydantic found.
+        tree: The recipe as it is written.
+        values: Its values, default kinds filled in.
+        plugins: What was imported; those that failed may be why a kind is unknown.
+        incomplete: Whether parts of the recipe could not be read, so that nothing can be called missing.
+    """
+    return _Teller(tree, values, plugins, incomplete).problems(error)
+
+
+class _Teller:
+    def __init__(self, tree: Node, values: dict[str, Any], plugins: Sequence[Plugin], incomplete: bool) -> None:
+        self.tree, self.values, self.incomplete = tree, values, incomplete
+        self.failures = [f"`{plugin.name}` ({plugin.failure})" for plugin in plugins if plugin.failure]
+        self.schema = recipe_schema()
+        self.words = Vocabulary(self.schema)
+
+    def problems(self, error: ValidationError) -> list[Problem]:
+        found = [(self.path(detail["loc"]), detail) for detail in error.errors()]
+        unknown = [path for path, detail in found if detail["type"] == "extra_forbidden"]
+        bad_values = [path for path, detail in found if self.is_bad_value(detail)]
+        problems: dict[object, Problem] = {}
+        for path, detail in found:
+            if detail["type"] == "missing":
+                if not self.incomplete and not self.misspelled(path, str(detail["loc"][-1]), unknown):
+                    problems[path, detail["loc"][-1]] = self.missing(path, str(detail["loc"][-1]))
+            elif detail["type"] == "extra_forbidden":
+                problems[path] = self.unknown_field(path)
+            elif detail["type"] == "unknown_kind":
+                problems[path] = self.unknown_kind(path)
+            elif not self.is_bad_value(detail):
+                text = str(detail.get("ctx", {}).get("error") or detail["msg"])
+                problems[path, text] = Problem(self.tree.nearest_place(path), f"{self.dotted(path)}: {text}")
+            # Of a union's complaints about one value, the deepest says most: `a list` is right, its second entry is not.
+            elif not any(other[: len(path)] == path and len(other) > len(path) for other in bad_values):
+                problems[path] = self.bad_value(path, detail)
+        return sorted(problems.values(), key=_by_place)
+
+    def is_bad_value(self, detail: ErrorDetails) -> bool:
+        return detail["type"] not in {"missing", "extra_forbidden", "unknown_kind", *_OWN_WORDS}
+
+    def path(self, loc: Sequence[str | int]) -> KeyPath:
+        """The part of pydantic's location that is written in the recipe; its names for a union's members are not."""
+        path: list[str | int] = []
+        node: Node | None = self.tree
+        for step in loc:
+            if node and (entry := node.get(step)):
+                path.append(step)
+                node = entry
+        return tuple(path)
+
+    def at(self, path: KeyPath) -> tuple[Schema, Any]:
+        """The schema and the value at a path."""
+        schema: Schema = self.schema
+        value: Any = self.values
+        for key in path:
+            schema, value = self.words.entry(schema, value, key), value[key]
+        return schema, value
+
+    @staticmethod
+    def dotted(path: KeyPath) -> str:
+        return f"`{'.'.join(map(str, path))}`"
+
+    def missing(self, path: KeyPath, name: str) -> Problem:
+        schema, value = self.at(path)
+        expected = self.words.describe(self.words.entry(schema, value, name))
+        place = self.tree.nearest_place(path, of_key=True)
+        return Problem(place, f"{self.dotted((*path, name))} is missing", f"expected {expected}")
+
+    def misspelled(self, path: KeyPath, name: str, unknown: list[KeyPath]) -> bool:
+        written = [str(other[-1]) for other in unknown if other[:-1] == path]
+        names = self.words.fields(*self.at(path))
+        return any(nearest(other, names) == name for other in written)
+
+    def unknown_field(self, path: KeyPath) -> Problem:
+        names = self.words.fields(*self.at(path[:-1]))
+        place = self.tree.nearest_place(path, of_key=True)
+        within = f" in {self.dotted(path[:-1])}" if len(path) > 1 else ""
+        return Problem(place, f"unknown field `{path[-1]}`{within}", suggestion(str(path[-1]), names, "the fields here are"))
+
+    def unknown_kind(self, path: KeyPath) -> Problem:
+        schema, value = self.at(path)
+        kind, kinds = value.get("kind"), self.words.kinds(schema)
+        slot = self.slot(path)
+        advice = suggestion(str(kind), kinds, "its kinds are")
+        if self.failures:
+            advice += f"\n    these plug-ins could not be imported: {'; '.join(self.failures)}"
+        wrong = f"unknown {slot} `{kind}`" if isinstance(kind, str) else f"`kind` is a name, got {describe_value(kind)}"
+        return Problem(self.tree.nearest_place((*path, "kind")), wrong, advice)
+
+    def slot(self, path: KeyPath) -> str:
+        name = str(next(step for step in reversed(path) if isinstance(step, str)))
+        return name.removesuffix("s") if isinstance(path[-1], int) else name
+
+    def bad_value(self, path: KeyPath, detail: ErrorDetails) -> Problem:
+        schema, value = self.at(path)
+        expected = self.words.describe(schema)
+        advice = f"expected {expected}" if schema and expected != "any value" else detail["msg"]
+        return Problem(
+            self.tree.nearest_place(path),
+            f"{self.dotted(path)} cannot be {describe_value(value)}",
+            " ".join([advice, *self.hints(schema, value)]),
+        )
+
+    def hints(self, schema: Schema, value: Any) -> Iterator[str]:
+        types = {branch.get("type") for branch in self.words.branches(schema)}
+        if isinstance(value, str):
+            if near := nearest(value, self.words.choices(schema)):
+                yield f"(did you mean `{near}`?)"
+            elif "boolean" in types and value.lower() in {"yes", "no", "on", "off", "y", "n"}:
+                yield "(YAML 1.2 has no yes, no, on or off)"
+            elif types & {"integer", "number"} and value.replace(".", "", 1).replace("_", "").isdecimal():
+                yield f"(write {value} without quotes)"
+        elif isinstance(value, float) and "integer" in types and value.is_integer() and abs(value) < 1e15:
+            yield f"(write {int(value):_})"
+
+
+def _by_place(problem: Problem) -> tuple[bool, str, int, int]:
+    assert problem.place
+    return not problem.place.source.is_file, problem.place.source.name, problem.place.line, problem.place.column

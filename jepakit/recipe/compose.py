@@ -1,0 +1,173 @@
+"""Which values a recipe has: its file, the recipes that it extends, and the overrides on top."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jepakit.recipe.errors import Place, Problem, RecipeError, Source, listing, nearest, shown_path, suggestion
+from jepakit.recipe.shipped import shipped_recipes
+from jepakit.recipe.tree import KeyPath, Node
+from jepakit.recipe.yaml12 import read_yaml
+
+MAX_BYTES = 256 * 1024
+MAX_CHAIN = 20
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of that path, or the shipped recipe of that name.
+
+    Raises:
+        RecipeError: There is neither.
+    """
+    path = Path(name)
+    shipped = shipped_recipes()
+    try:
+        if path.exists() and not (path.is_dir() and str(name) in shipped):
+            return path
+    except (OSError, ValueError) as error:
+        raise RecipeError([Problem(None, f"cannot read the recipe {str(name)!r}: {_reason(error)}")]) from error
+    if str(name) in shipped:
+        return shipped[str(name)]
+    beside = [str(file) for file in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+    near = nearest(str(name), [*shipped, *beside])
+    advice = (f"did you mean `{near}`? " if near else "") + f"shipped recipes: {listing(shipped) or 'none'}"
+    raise RecipeError([Problem(None, f"there is no recipe `{name}`: neither a file nor the name of a shipped recipe", advice)])
+
+
+class Composer:
+    """Puts a recipe together and collects what is wrong on the way."""
+
+    def __init__(self, default_kinds: Mapping[KeyPath, str]) -> None:
+        self.default_kinds = default_kinds
+        self.problems: list[Problem] = []
+        self._read: dict[Path, Node | None] = {}  # so that a recipe which is extended twice is read once
+
+    def file(self, path: Path, chain: tuple[Path, ...] = (), asked_at: Place | None = None) -> Node | None:
+        """A recipe's file, laid on the recipes that it extends.
+
+        Args:
+            path: The file.
+            chain: The files that are waiting for this one, the first one first.
+            asked_at: Where it is written that this one is wanted.
+        """
+        path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they were written: `extends` in a linked file starts at the link
+        real = [os.path.realpath(step) for step in (*chain, path)]
+        if real[-1] in real[:-1]:
+            steps = " -> ".join(shown_path(step) for step in (*chain[real.index(real[-1]) :], path))
+            self.problems.append(Problem(asked_at, f"these recipes extend each other in a circle: {steps}", hides=True))
+            return None
+        if len(chain) > MAX_CHAIN:
+            self.problems.append(Problem(asked_at, f"more than {MAX_CHAIN} recipes extend one another", hides=True))
+            return None
+        if path not in self._read:
+            source = self._source(path, asked_at)
+            self._read[path] = self._extended(source, (*chain, path)) if source else None
+        return self._read[path]
+
+    def _source(self, path: Path, asked_at: Place | None) -> Source | None:
+        content = b""
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            if len(content) <= MAX_BYTES:
+                return Source(str(path), content.decode().removeprefix("\ufeff"), path.parent)
+            wrong = f"more than {MAX_BYTES:_} bytes"
+        except UnicodeDecodeError as error:
+            # A place to show: what stands before the bad byte is fine, and its own line is shown with the byte replaced.
+            before = content[: error.start].decode().split("\n")
+            asked_at = Place(Source(str(path), content.decode("utf-8", "replace"), path.parent), len(before), len(before[-1]) + 1)
+            wrong = f"the byte 0x{content[error.start]:02x} is not UTF-8"
+        except (OSError, ValueError) as error:
+            wrong = _reason(error)
+        self.problems.append(Problem(asked_at, f"cannot read the recipe {shown_path(path)}: {wrong}", hides=True))
+        return None
+
+    def _extended(self, source: Source, chain: tuple[Path, ...]) -> Node | None:
+        before = len(self.problems)
+        node = read_yaml(source, self.problems)
+        if node is None and len(self.problems) > before:
+            return None
+        if node is None or not isinstance(node.data, dict):
+            wrong = "the recipe is empty" if node is None or node.data is None else "a recipe is a mapping of fields"
+            self.problems.append(Problem(node.place if node else Place(source), wrong, "write `env: …`, `encoder: …`", hides=True))
+            return None
+        if "extends" not in node.data:
+            return node
+        extends = node.data["extends"]
+        entries = extends.data if isinstance(extends.data, list) else [extends]
+        layers = [self._parent(entry, chain) for entry in entries] + [node.without("extends")]
+        found = [layer for layer in layers if layer]
+        result = found[0]
+        for layer in found[1:]:
+            result = result.merged(layer, self.default_kinds)
+        return result
+
+    def _parent(self, entry: Node, chain: tuple[Path, ...]) -> Node | None:
+        if not isinstance(entry.data, str) or not entry.data:
+            advice = "write a recipe's path or name, or a list of them"
+            self.problems.append(Problem(entry.place, "`extends` names no recipe here", advice, hides=True))
+            return None
+        path, shipped = entry.place.source.folder / entry.data, shipped_recipes()
+        try:
+            if not path.is_file() and entry.data in shipped:
+                path = shipped[entry.data]
+            missing = not path.exists()
+        except (OSError, ValueError):
+            missing = False  # reading it will say why
+        if missing:
+            advice = suggestion(entry.data, shipped, f"paths start at {shown_path(path.parent)}; shipped recipes")
+            self.problems.append(Problem(entry.place, f"there is no recipe `{entry.data}` to extend", advice, hides=True))
+            return None
+        return self.file(path, chain, entry.place)
+
+    def override(self, recipe: Node, text: str, name: str) -> Node:
+        """The recipe with one ``path.to.field=value`` laid on it."""
+        source = Source(name, text, Path.cwd(), is_file=False)
+        written, equals, _ = text.partition("=")
+        path = written.split(".")
+        if not equals or not all(re.fullmatch(r"\S+", step) for step in path):
+            self.problems.append(Problem(Place(source), "an override is written `path.to.field=value`"))
+            return recipe
+        if path[0] == "extends":
+            self.problems.append(Problem(Place(source), "`extends` cannot be overridden", "write a recipe that extends the other"))
+            return recipe
+        before = len(self.problems)
+        value = read_yaml(source, self.problems, start=len(written) + 1)
+        if value is None:
+            if len(self.problems) > before:
+                return recipe
+            value = Node(None, Place(source, 1, len(text)))
+        return self._laid(recipe, path, value, ())
+
+    def _laid(self, base: Node | None, path: Sequence[str], value: Node, at: KeyPath) -> Node:
+        if not path:
+            return base.merged(value, self.default_kinds, at) if base else value
+        key, rest = path[0], path[1:]
+        place = Place(value.place.source, 1, 1 + sum(len(str(step)) + 1 for step in at))
+        if base and isinstance(base.data, list):
+            index = next((index for index in range(len(base.data)) if str(index) == key), None)
+            if index is None:
+                entries = f"its entries are 0 to {len(base.data) - 1}" if base.data else "it is empty"
+                wrong = f"`{'.'.join(map(str, at))}` has no entry `{key}`"
+                self.problems.append(Problem(place, wrong, f"{entries}; `{'.'.join(map(str, at))}=[…]` replaces the list"))
+                return base
+            return replace(
+                base, data=[*base.data[:index], self._laid(base.data[index], rest, value, (*at, index)), *base.data[index + 1 :]]
+            )
+        child = self._laid(base.get(key) if base else None, rest, value, (*at, key))
+        layer = Node({key: child}, place, {key: place})
+        return base.merged(layer, self.default_kinds, at) if base else layer
+
+
+def override_texts(overrides: Sequence[str], seed: int | None) -> list[tuple[str, str]]:
+    """Each override's name in messages and its text, in the order in which they are laid on."""
+    texts = [(f"--set #{number}", text) for number, text in enumerate(overrides, start=1)]
+    return texts if seed is None else [*texts, ("--seed", f"seed={seed}")]
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,73 @@
+"""A recipe as YAML, every default written out: reading it again gives the same recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from jepakit.recipe.schema import Recipe
+from jepakit.recipe.yaml12 import scalar
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML quotes what YAML 1.1 would misread; this quotes what 1.2 would, too."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    try:
+        plain = scalar(text) == text
+    except ValueError:
+        plain = False
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _string)
+
+
+def dump(recipe: Recipe, origins: bool = False) -> str:
+    """The resolved recipe.
+
+    Args:
+        recipe: A recipe.
+        origins: Whether each value's line ends with a comment that names the file and line where it is written, or ``default``.
+    """
+    lines = list(_lines(recipe, 0, ""))
+    if not origins:
+        return "".join(f"{line}\n" for line, _ in lines)
+    width = max(len(line) for line, _ in lines if len(line) <= 60) + 2
+    return "".join(f"{line:<{width}}# {_origin(recipe, path)}\n" if path else f"{line}\n" for line, path in lines)
+
+
+def _lines(block: BaseModel, indent: int, within: str) -> Iterator[tuple[str, str]]:
+    """Each line, and the path of the value that ends on it."""
+    for name in type(block).model_fields:
+        value, path, start = getattr(block, name), f"{within}{name}", f"{' ' * indent}{name}:"
+        if isinstance(value, BaseModel):
+            yield start, ""
+            yield from _lines(value, indent + 2, f"{path}.")
+        elif isinstance(value, tuple) and value and all(isinstance(entry, BaseModel) for entry in value):
+            yield start, ""
+            for index, entry in enumerate(value):
+                nested = list(_lines(entry, indent + 4, f"{path}.{index}."))
+                yield f"{' ' * (indent + 2)}- {nested[0][0].lstrip()}", nested[0][1]
+                yield from nested[1:]
+        else:
+            yield f"{start} {_flow(block.model_dump(mode='json', include={name})[name])}", path
+
+
+def _flow(value: Any) -> str:
+    text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _origin(recipe: Recipe, path: str) -> str:
+    place = recipe.origin(path)
+    if place is None:
+        return "default"
+    return f"{place.source}:{place.line}" if place.source.is_file else str(place.source)

@@ -1,0 +1,100 @@
+"""Where a value is written, and what is wrong with it: path, line, column, the line itself and a caret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from jepakit.errors import UserError
+
+_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # YAML's own, so that lines count as the parser counts them
+_SHOWN = 100  # characters of a long line, around the caret
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text that recipes are made of: a file, or one override."""
+
+    name: str  #: a file's full path, or ``--set #2``
+    text: str = field(repr=False)
+    folder: Path  #: where relative paths in it start
+    is_file: bool = True
+
+    def __str__(self) -> str:
+        return shown_path(self.name) if self.is_file else self.name
+
+    def line(self, number: int) -> str:
+        """The text of a line, counted from 1."""
+        return _LINE_BREAK.split(self.text)[number - 1]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A character of a source; lines and columns count from 1."""
+
+    source: Source
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.source.is_file else str(self.source)
+
+    def quoted(self) -> str:
+        """The line, and a caret under the column."""
+        text = self.source.line(self.line)
+        start = max(0, self.column - _SHOWN)
+        shown = "".join(char if char.isprintable() or char == "\t" else "�" for char in text[start : start + _SHOWN + 20])
+        before = shown[: self.column - 1 - start]
+        return f"    {shown}\n    {''.join(char if char == chr(9) else ' ' for char in before)}^"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a recipe."""
+
+    place: Place | None
+    wrong: str
+    advice: str = ""  #: what was expected, and the nearest valid name
+    hides: bool = False  #: a part of the recipe could not be read, so what is missing may well be there
+
+    def __str__(self) -> str:
+        advice = f"\n    {self.advice}" if self.advice else ""
+        return f"{self.place}: {self.wrong}\n{self.place.quoted()}{advice}" if self.place else f"{self.wrong}{advice}"
+
+
+class RecipeError(UserError):
+    """All the mistakes that could be found in a recipe."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as a user wants to read it: from the current folder if it lies below."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant."""
+    lowered = {known.lower(): known for known in names}
+    found = get_close_matches(name.lower(), lowered, n=1)
+    return lowered[found[0]] if found else None
+
+
+def suggestion(name: str, names: Iterable[str], those: str) -> str:
+    """``did you mean …?``, or else all the names that there are."""
+    names = list(names)
+    near = nearest(name, names)
+    return f"did you mean `{near}`?" if near else f"{those}: {listing(names) or 'none'}"
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names in backquotes."""
+    return ", ".join(f"`{name}`" for name in names)

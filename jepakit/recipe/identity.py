@@ -1,0 +1,78 @@
+"""A run's id: a short hash of what decides its results, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from jepakit.errors import UserError
+from jepakit.recipe.schema import BesidesResults, Recipe
+from jepakit.registry import Component
+from jepakit.signature import ComponentFields
+
+
+def recipe_id(recipe: Recipe) -> str:
+    """Ten hexadecimal digits: the resolved recipe with its seed, and the contents of its plug-ins.
+
+    Raises:
+        UserError: The source of a plug-in or of a component cannot be read.
+    """
+    decides = {"recipe": _deciding(recipe), "sources": sorted(set(_sources(recipe)))}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _deciding(value: Any) -> Any:
+    """A block's values as JSON has them, without the fields that are marked as `BesidesResults`."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        names = [name for name, field in fields.items() if not any(isinstance(mark, BesidesResults) for mark in field.metadata)]
+        plain = value.model_dump(mode="json", include=set(names))
+        nested = {name: _deciding(getattr(value, name)) for name in names if _holds_blocks(getattr(value, name))}
+        return plain | nested
+    return [_deciding(entry) for entry in value]
+
+
+def _holds_blocks(value: Any) -> bool:
+    return isinstance(value, BaseModel) or (
+        isinstance(value, tuple) and bool(value) and all(isinstance(entry, BaseModel) for entry in value)
+    )
+
+
+def _sources(recipe: Recipe) -> Iterator[str]:
+    """Digests of the plug-ins, and of every used component's file outside jepakit: one that an installed package registers, say."""
+    for plugin in recipe.loaded_plugins:
+        if plugin.digest is None:
+            raise UserError(f"the plug-in `{plugin.name}` was not imported, so the recipe has no id")
+        yield plugin.digest
+    own = {plugin.file for plugin in recipe.loaded_plugins}
+    for found in _components(recipe):
+        if found.cls.__module__.partition(".")[0] != "jepakit" and Path(found.file) not in own:
+            yield _digest(found)
+
+
+def _components(value: Any) -> Iterator[Component]:
+    if isinstance(value, ComponentFields):
+        yield value.component
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _components(getattr(value, name))
+    elif isinstance(value, tuple):
+        for entry in value:
+            yield from _components(entry)
+
+
+def _digest(found: Component) -> str:
+    try:
+        file = Path(found.file)
+        content = file.read_bytes() if file.is_file() else inspect.getsource(found.cls).encode()  # a notebook's cell is no file
+    except (OSError, TypeError) as error:
+        raise UserError(
+            f"the source of the {found.slot} `{found.kind}` cannot be read, so a run with it has no id: put it in a file"
+        ) from error
+    return hashlib.sha256(content).hexdigest()

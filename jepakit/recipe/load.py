@@ -1,0 +1,94 @@
+"""From a recipe's file and overrides to a validated `Recipe`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from jepakit.plugins import Plugin, is_file, load_entry_points, load_plugins
+from jepakit.recipe.check import retold
+from jepakit.recipe.compose import Composer, find_recipe, override_texts
+from jepakit.recipe.errors import Problem, RecipeError
+from jepakit.recipe.schema import Recipe
+from jepakit.recipe.slots import default_kinds
+from jepakit.recipe.tree import KeyPath, Node
+
+
+def load_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | None = None, run_plugins: bool = True) -> Recipe:
+    """Read, compose and validate a recipe.
+
+    Args:
+        recipe: A file, or the name of a shipped recipe.
+        overrides: ``path.to.field=value``, each laid on what came before; values are YAML.
+        seed: Short for the last override ``seed=…``.
+        run_plugins: Whether to import plug-ins and installed packages' components. Importing runs their code.
+
+    Raises:
+        RecipeError: The recipe is wrong; every mistake that could be found, each with its place.
+    """
+    path = find_recipe(recipe)
+    composer = Composer(dict(default_kinds(Recipe)))
+    tree = composer.file(path)
+    if tree is None:
+        raise RecipeError(composer.problems)
+    for name, text in override_texts(overrides, seed):
+        tree = composer.override(tree, text, name)
+    problems = composer.problems
+    tree = _plugins_from_where_they_are_written(tree)
+    installed = load_entry_points() if run_plugins else []
+    plugins = _load_plugins(tree, problems, run_plugins)
+    values = {"name": _name(path)} | tree.plain()
+    _fill_kinds(values, composer.default_kinds)
+    try:
+        valid = Recipe.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        incomplete = any(problem.hides for problem in problems)
+        problems += retold(error, tree, values, [*plugins, *installed], incomplete)
+    if problems:
+        raise RecipeError(problems)
+    return valid.with_source(tree, plugins)
+
+
+def _name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]|^[.-]", "_", path.stem)[:100] or "recipe"
+
+
+def _plugins_from_where_they_are_written(tree: Node) -> Node:
+    """Full paths for the plug-ins that are files: each file, and each override, counts from its own folder."""
+
+    def full(entry: Node) -> Node:
+        if isinstance(entry.data, str) and is_file(entry.data):
+            return replace(entry, data=str(entry.place.source.folder / Path(entry.data).expanduser()))
+        return entry
+
+    plugins = tree.get("plugins")
+    if not plugins or not isinstance(plugins.data, list) or not isinstance(tree.data, dict):
+        return tree
+    return replace(tree, data=tree.data | {"plugins": replace(plugins, data=[full(entry) for entry in plugins.data])})
+
+
+def _load_plugins(tree: Node, problems: list[Problem], run: bool) -> list[Plugin]:
+    node = tree.get("plugins")
+    entries = [entry for entry in node.data if isinstance(entry.data, str)] if node and isinstance(node.data, list) else []
+    loaded = []
+    for entry, found in zip(entries, load_plugins([str(entry.data) for entry in entries], run), strict=True):
+        if isinstance(found, Plugin):
+            loaded.append(found)
+        else:
+            problems.append(Problem(entry.place, str(found), hides=True))
+    return loaded
+
+
+def _fill_kinds(values: dict[str, Any], kinds: Mapping[KeyPath, str]) -> None:
+    for path, kind in kinds.items():
+        value: Any = values
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, dict):
+            value.setdefault("kind", kind)

@@ -1,0 +1,163 @@
+"""What a recipe may say, besides what its components add."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from jepakit.plugins import Plugin
+from jepakit.recipe.errors import Place, Problem, RecipeError
+from jepakit.recipe.slots import InSlot, default_kind
+from jepakit.recipe.tree import KeyPath, Node
+from jepakit.registry import RegularizerFields
+from jepakit.signature import ComponentFields
+
+
+@dataclass(frozen=True)
+class BesidesResults:
+    """Marks a field that decides nothing about a run's results: it is no part of the run's id."""
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+
+
+class Block(BaseModel):
+    """A part of a recipe: strict, frozen, nothing unknown, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Jepa(Block):
+    """The self-supervised task: predict the next observation's embedding."""
+
+    weight: NonNegativeFloat = 1.0
+    """Factor of L_JEPA in the total loss (Eq. 3)."""
+    horizon: PositiveInt = 1
+    """Steps to predict ahead."""
+    target: Annotated[ComponentFields, InSlot("target")] = default_kind("ema")
+    predictor: Annotated[ComponentFields, InSlot("predictor")] = default_kind("mlp")
+    objective: Annotated[ComponentFields, InSlot("objective")] = default_kind("l2")
+
+
+class Optimizer(Block):
+    """Adam over every trained parameter."""
+
+    lr: PositiveFloat = 1e-3
+    """Learning rate at the start."""
+    lr_schedule: Literal["linear", "constant", "cosine"] = "linear"
+    """How the learning rate goes to zero over `total_steps`, or stays."""
+    max_grad_norm: PositiveFloat | None = 10.0
+    """Gradients are scaled down to this norm; null leaves them as they are."""
+    eps: PositiveFloat = 1e-8
+    """Adam's ε."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a recipe's values are written. Says nothing about what the recipe is, so that any two are equal."""
+
+    tree: Node | None = field(default=None, compare=False, repr=False)
+    plugins: tuple[Plugin, ...] = field(default=(), compare=False, repr=False)
+
+
+class Recipe(Block):
+    """One run: every choice that decides it."""
+
+    name: Annotated[Name, BesidesResults()] = "recipe"
+    """Names the run's folder; the file's name unless written."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seeds every random number generator."""
+    total_steps: PositiveInt = 100_000
+    """Env steps to train for, over all envs."""
+    env: Annotated[ComponentFields, InSlot("env")]
+    encoder: Annotated[ComponentFields, InSlot("encoder")] = default_kind("vit")
+    jepa: Jepa | None = Field(default={}, validate_default=True)
+    """The self-supervised task; null removes target, predictor and L_JEPA."""
+    regularizers: tuple[Annotated[RegularizerFields, InSlot("regularizer")], ...] = ()
+    """Losses that keep embeddings from collapsing, each kind at most once."""
+    algorithm: Annotated[ComponentFields, InSlot("algorithm")] = default_kind("ppo")
+    optimizer: Optimizer = Optimizer()
+    on_collapse: Literal["warn", "stop"] = "warn"
+    """What happens once the embeddings have collapsed."""
+    collapse_threshold: PositiveFloat = 1e-5
+    """Embeddings count as collapsed when variance / mean square falls below this."""
+    checkpoint_every: Annotated[PositiveInt, BesidesResults()] = 10_000
+    """Env steps between checkpoints."""
+    plugins: Annotated[tuple[str, ...], BesidesResults()] = ()
+    """Files (from the folder of the file that names them) and modules that register components. They run as code."""
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """CPU threads of PyTorch."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Numbers that matrix products are computed in; auto is bf16 where the hardware is made for it."""
+    device: Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Field(pattern=r"^cuda:\d+$")] = "auto"
+    """Where to train."""
+
+    _written: Written = PrivateAttr(default=Written())
+
+    @field_validator("regularizers")
+    @classmethod
+    def _each_kind_once(cls, value: tuple[RegularizerFields, ...]) -> tuple[RegularizerFields, ...]:
+        kinds = [config.kind for config in value]
+        twice = PydanticCustomError("twice", "a regularizer of this kind stands in the list already")
+        errors: list[InitErrorDetails] = [
+            {"type": twice, "loc": (index, "kind"), "input": kind} for index, kind in enumerate(kinds) if kind in kinds[:index]
+        ]
+        if errors:
+            raise ValidationError.from_exception_data("regularizers", errors)
+        return value
+
+    @property
+    def loaded_plugins(self) -> tuple[Plugin, ...]:
+        """The recipe's plug-ins, with the digests of their contents."""
+        return self._written.plugins
+
+    def origin(self, path: str) -> Place | None:
+        """Where the value at a path such as ``regularizers.0.weight`` is written; None for a default."""
+        node = self._written.tree and self._written.tree.find(key_path(path))
+        return node.place if node else None
+
+    def locate(self, path: str) -> Place | None:
+        """Where the value at a path is written or, for a default, the key of what it belongs to; None for a recipe made without a file."""
+        return self._written.tree.nearest_place(key_path(path)) if self._written.tree else None
+
+    def error(self, path: str, wrong: str, advice: str = "") -> RecipeError:
+        """A mistake in the value at a path, to be raised.
+
+        Args:
+            path: Such as ``encoder.patch``.
+            wrong: What is wrong with it.
+            advice: What to write instead.
+        """
+        place = self.locate(path)
+        return RecipeError([Problem(place, wrong if place else f"{path}: {wrong}", advice)])
+
+    def with_source(self, tree: Node, plugins: Sequence[Plugin]) -> Recipe:
+        """This recipe, which now knows where it is written."""
+        self._written = Written(tree, tuple(plugins))
+        return self
+
+
+def key_path(path: str) -> KeyPath:
+    """``regularizers.0.weight`` as keys and indices."""
+    return tuple(int(step) if step.isdecimal() else step for step in path.split(".")) if path else ()
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe's file, for editors: every registered kind with its fields, and ``extends``."""
+    schema = Recipe.model_json_schema()
+    text = {"type": "string"}
+    extends = {
+        "anyOf": [text, {"type": "array", "items": text}],
+        "description": "Recipes that this one is laid on: paths from its own folder, or names of shipped recipes.",
+    }
+    properties = {"extends": extends} | schema["properties"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | {
+        **schema,
+        "properties": properties,
+        "anyOf": [{"required": ["env"]}, {"required": ["extends"]}],
+        "required": [],
+    }

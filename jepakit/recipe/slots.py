@@ -1,0 +1,74 @@
+"""A recipe's field that holds a component: any registered kind of a slot, validated by that kind's own fields."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
+
+from jepakit import registry
+from jepakit.errors import UserError
+from jepakit.recipe.tree import KeyPath
+from jepakit.signature import ComponentFields
+
+
+@dataclass(frozen=True)
+class InSlot:
+    """``Annotated[ComponentFields, InSlot("encoder")]``: the fields of one of the slot's kinds, told apart by ``kind``.
+
+    The registry is asked when a value is validated, so plug-ins need no new recipe class.
+    """
+
+    slot: str
+
+    def validate(self, value: Any) -> ComponentFields:
+        """The fields of the kind that ``value`` names."""
+        if isinstance(value, ComponentFields):
+            return value
+        if not isinstance(value, dict) or "kind" not in value:
+            raise PydanticCustomError("no_kind", "expected a mapping with a `kind`")
+        try:
+            found = registry.component(self.slot, str(value["kind"]))
+        except UserError as error:
+            raise PydanticCustomError("unknown_kind", "unknown kind") from error
+        # By way of JSON: pydantic's strict Python mode would refuse a list for a tuple.
+        return found.fields.model_validate_json(json.dumps(value), strict=True)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self.validate, core_schema.any_schema())
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        kinds = [_kind_schema(handler(found.fields.__pydantic_core_schema__), handler) for found in registry.components(self.slot)]
+        partial = {
+            "type": "object",
+            "not": {"required": ["kind"]},
+            "description": f"Some fields of the {self.slot} of the recipe that this one extends, or of the default kind.",
+        }
+        return {"oneOf": [*kinds, partial], "description": registry.SLOTS[self.slot].description}
+
+
+def _kind_schema(schema: JsonSchemaValue, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    schema = handler.resolve_ref_schema(schema)
+    found = {key: value for key, value in schema.items() if key != "title"}
+    return found | {"required": ["kind", *schema.get("required", [])]}
+
+
+def default_kind(kind: str) -> Any:
+    """The default of a slot: a kind with its own defaults."""
+    return Field(default={"kind": kind}, validate_default=True)
+
+
+def default_kinds(model: type[BaseModel], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Every path of a recipe where a mapping without ``kind`` stands for a default kind."""
+    for name, field in model.model_fields.items():
+        if any(isinstance(mark, InSlot) for mark in field.metadata) and not field.is_required():
+            yield (*path, name), field.default["kind"]
+        for part in (field.annotation, *typing.get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from default_kinds(part, (*path, name))

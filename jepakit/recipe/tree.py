@@ -1,0 +1,79 @@
+"""A recipe before it is validated: plain values, each with the place where it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jepakit.recipe.errors import Place
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value and where it is written."""
+
+    data: bool | int | float | str | list[Node] | dict[str, Node] | None
+    place: Place
+    keys: dict[str, Place] = field(default_factory=dict)  #: where a mapping's keys are written
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.data, dict):
+            return {key: node.plain() for key, node in self.data.items()}
+        if isinstance(self.data, list):
+            return [node.plain() for node in self.data]
+        return self.data
+
+    def get(self, key: str | int) -> Node | None:
+        """The entry of a mapping or list, if there is one."""
+        if isinstance(self.data, dict):
+            return self.data.get(str(key))
+        if isinstance(self.data, list) and isinstance(key, int) and 0 <= key < len(self.data):
+            return self.data[key]
+        return None
+
+    def find(self, path: Iterable[str | int]) -> Node | None:
+        """The value at a path, if it is written at all."""
+        node: Node | None = self
+        for key in path:
+            node = node.get(key) if node else None
+        return node
+
+    def nearest_place(self, path: KeyPath, of_key: bool = False) -> Place:
+        """Where the value (or its key) is written, or else the key of what it would stand in."""
+        node = self.find(path)
+        if not path:
+            return self.place
+        if node and not of_key:
+            return node.place
+        parent = self.find(path[:-1])
+        if parent and path[-1] in parent.keys:
+            return parent.keys[str(path[-1])]
+        return node.place if node else self.nearest_place(path[:-1], of_key=True)
+
+    def without(self, key: str) -> Node:
+        """A mapping less one entry."""
+        assert isinstance(self.data, dict)
+        return replace(self, data={name: node for name, node in self.data.items() if name != key})
+
+    def merged(self, over: Node, default_kinds: Mapping[KeyPath, str], path: KeyPath = ()) -> Node:
+        """This value with ``over`` laid on it: mappings merge, all else is replaced, and another ``kind`` starts afresh.
+
+        Args:
+            over: What is laid on top.
+            default_kinds: The kind that a mapping without ``kind`` stands for, by path.
+            path: Where in the recipe this is.
+        """
+        if not (isinstance(self.data, dict) and isinstance(over.data, dict)):
+            return over
+        if "kind" in over.data:
+            mine = self.data["kind"].data if "kind" in self.data else default_kinds.get(path)
+            if mine != over.data["kind"].data:
+                return over
+        data = dict(self.data)
+        for key, node in over.data.items():
+            data[key] = data[key].merged(node, default_kinds, (*path, key)) if key in data else node
+        return Node(data, over.place, self.keys | over.keys)

@@ -1,0 +1,134 @@
+"""A JSON schema and a value, each in plain words."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+
+class Vocabulary:
+    """Reads one schema, with its ``$defs``."""
+
+    def __init__(self, root: Schema) -> None:
+        self.root = root
+
+    def branches(self, schema: Schema) -> Iterator[Schema]:
+        """The alternatives of a schema, references followed; the schema itself where it has none."""
+        if "$ref" in schema:
+            yield from self.branches(self.root["$defs"][schema["$ref"].rpartition("/")[2]])
+        elif alternatives := schema.get("oneOf") or (not schema.get("properties") and schema.get("anyOf")):
+            for alternative in alternatives:
+                yield from self.branches(alternative)
+        else:
+            yield schema
+
+    def fitting(self, schema: Schema, value: Any) -> Iterator[Schema]:
+        """The alternatives that a value of this ``kind`` may mean."""
+        for branch in self.branches(schema):
+            kind = branch.get("properties", {}).get("kind", {}).get("const")
+            if kind is None or (isinstance(value, dict) and value.get("kind") == kind):
+                yield branch
+
+    def entry(self, schema: Schema, value: Any, key: str | int) -> Schema:
+        """The schema of one entry of a value; an empty one where anything goes."""
+        for branch in self.fitting(schema, value):
+            if isinstance(key, int):
+                prefix = branch.get("prefixItems", [])
+                found = prefix[key] if key < len(prefix) else branch.get("items")
+            else:
+                found = branch.get("properties", {}).get(key) or branch.get("additionalProperties")
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def fields(self, schema: Schema, value: Any) -> list[str]:
+        """The names that a mapping may have."""
+        return list(dict.fromkeys(name for branch in self.fitting(schema, value) for name in branch.get("properties", {})))
+
+    def choices(self, schema: Schema) -> list[str]:
+        """The strings that a value may be."""
+        found = [choice for branch in self.branches(schema) for choice in branch.get("enum", [branch.get("const")])]
+        return [choice for choice in found if isinstance(choice, str)]
+
+    def kinds(self, schema: Schema) -> list[str]:
+        """The kinds of a slot."""
+        kinds = [branch.get("properties", {}).get("kind", {}).get("const") for branch in self.branches(schema)]
+        return [kind for kind in kinds if kind]
+
+    def describe(self, schema: Schema) -> str:
+        """Such as ``an integer of at least 1``."""
+        if kinds := self.kinds(schema):
+            return "a mapping with a `kind`: " + ", ".join(f"`{kind}`" for kind in kinds)
+        texts = [text for branch in self.branches(schema) for text in self._branch(branch)]
+        return " or ".join(dict.fromkeys(texts))
+
+    def _branch(self, schema: Schema) -> list[str]:
+        if "enum" in schema or "const" in schema:
+            return [
+                f"`{choice}`" if isinstance(choice, str) else describe_value(choice) for choice in schema.get("enum", [schema.get("const")])
+            ]
+        match schema.get("type"):
+            case "integer":
+                return ["an integer" + _bounds(schema, whole=True)]
+            case "number":
+                return ["a number" + _bounds(schema, whole=False)]
+            case "boolean":
+                return ["`true` or `false`"]
+            case "string":
+                return ["a string" + (f" of the form {schema['pattern']}" if "pattern" in schema else "") + _length(schema, "characters")]
+            case "null":
+                return ["`null`"]
+            case "array":
+                return [self._array(schema)]
+            case "object":
+                return ["a mapping"]
+        return ["any value"]
+
+    def _array(self, schema: Schema) -> str:
+        if prefix := schema.get("prefixItems"):
+            texts = [self.describe(entry) for entry in prefix]
+            return f"a list of {len(texts)}" + (f", each {texts[0]}" if len(set(texts)) == 1 else ": " + ", ".join(texts))
+        entry = self.describe(schema.get("items", {}))
+        return "a list" + _length(schema, "entries") + ("" if entry == "any value" else f", each {entry}")
+
+
+def _bounds(schema: Schema, whole: bool) -> str:
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if whole and above is not None:
+        low, above = above + 1, None
+    texts = [
+        "" if low is None else f"of at least {low}",
+        "" if above is None else f"above {above}",
+        "" if high is None else f"of at most {high}" if low is None else f"at most {high}",
+        "" if below is None else f"below {below}",
+        f"a multiple of {schema['multipleOf']}" if "multipleOf" in schema else "",
+    ]
+    texts = [text for text in texts if text]
+    return " " + " and ".join(texts) if texts else ""
+
+
+def _length(schema: Schema, what: str) -> str:
+    low, high = (schema.get(f"{end}Items", schema.get(f"{end}Length")) for end in ("min", "max"))
+    texts = ([f"at least {low}"] if low else []) + ([f"at most {high}"] if high is not None else [])
+    return f" of {' and '.join(texts)} {what}" if texts else ""
+
+
+def describe_value(value: Any) -> str:
+    """A value as a message names it."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, str):
+        shown = json.dumps(value, ensure_ascii=False)
+        return f"the string {shown if len(shown) <= 60 else shown[:57] + '…' + shown[-1]}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinity"
+    if isinstance(value, int) and abs(value) > 10**30:
+        return f"a number of {len(str(abs(value)))} digits"
+    return "`null`" if value is None else f"`{json.dumps(value)}`"

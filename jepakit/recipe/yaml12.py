@@ -1,0 +1,161 @@
+"""YAML 1.2 with places: the core schema's scalars (and `100_000`), duplicate keys refused, nothing that runs code or explodes."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+from yaml.composer import Composer
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.resolver import BaseResolver
+from yaml.scanner import Scanner
+
+from jepakit.recipe.errors import Place, Problem, Source
+from jepakit.recipe.tree import Node
+
+MAX_VALUES = 10_000
+MAX_DEPTH = 50
+
+_PLAIN = "plain"
+_USUAL_TAGS = (BaseResolver.DEFAULT_SCALAR_TAG, BaseResolver.DEFAULT_SEQUENCE_TAG, BaseResolver.DEFAULT_MAPPING_TAG)
+_DIGITS = r"[0-9](?:_?[0-9])*"
+_INT = re.compile(rf"[-+]?{_DIGITS}")
+_FLOAT = re.compile(rf"[-+]?(?:\.{_DIGITS}|{_DIGITS}(?:\.(?:{_DIGITS})?)?)(?:[eE][-+]?[0-9]+)?")
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+_IN_OTHER_WORDS = {
+    "found character '\\t' that cannot start any token": ("a tab, where YAML wants spaces", "indent with spaces"),
+    "mapping values are not allowed here": ("a second `: ` in one value", "put a text that holds `: ` in quotes, or mend the indentation"),
+    "could not find expected ':'": ("a line that is no `key: value`", "write `key: value`"),
+}
+
+
+def scalar(text: str) -> bool | int | float | str | None:
+    """What an unquoted scalar stands for.
+
+    Raises:
+        ValueError: A number of thousands of digits.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    if re.fullmatch(r"0o[0-7]+|0x[0-9a-fA-F]+", text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+class _Composer(Reader, Scanner, Parser, Composer, BaseResolver):
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        Composer.__init__(self)
+        BaseResolver.__init__(self)
+
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
+        return _PLAIN if kind is yaml.ScalarNode and implicit[0] else super().resolve(kind, value, implicit)
+
+
+def read_yaml(source: Source, problems: list[Problem], start: int = 0) -> Node | None:
+    """Read one YAML document.
+
+    Args:
+        source: The text.
+        problems: Gets what is wrong with it.
+        start: Characters of the first line to skip (an override's ``path=``).
+
+    Returns:
+        The document, without what is wrong in it, or None where there is none to read.
+    """
+    reading = _Reading(source, problems, start)
+    try:
+        node = _Composer(source.text[start:]).get_single_node()
+        return None if node is None else reading.value(node, ())
+    except yaml.MarkedYAMLError as error:
+        wrong, advice = _IN_OTHER_WORDS.get(error.problem or "", (f"not YAML: {error.problem}", error.context or ""))
+        mark = error.problem_mark or error.context_mark
+        problems.append(Problem(reading.place(mark) if mark else Place(source), wrong, advice, hides=True))
+    except yaml.reader.ReaderError as error:
+        before = source.text[: start + error.position]
+        place = Place(source, len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", before)) + 1, len(before) - _last_break(before))
+        problems.append(Problem(place, f"a character that YAML does not allow: U+{ord(error.character):04X}", hides=True))
+    except RecursionError:
+        problems.append(Problem(Place(source), f"values nested more than {MAX_DEPTH} deep", hides=True))
+    except _TooMuch as error:
+        problems.append(Problem(error.place, str(error), hides=True))
+    return None
+
+
+def _last_break(text: str) -> int:
+    return max(text.rfind(char) for char in "\r\n\x85\u2028\u2029")
+
+
+class _TooMuch(Exception):
+    def __init__(self, message: str, place: Place) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class _Reading:
+    """From PyYAML's nodes to ours."""
+
+    def __init__(self, source: Source, problems: list[Problem], start: int) -> None:
+        self.source, self.problems, self.start, self.values = source, problems, start, 0
+
+    def place(self, mark: yaml.Mark) -> Place:
+        return Place(self.source, mark.line + 1, mark.column + 1 + (self.start if mark.line == 0 else 0))
+
+    def value(self, node: yaml.Node, within: tuple[yaml.Node, ...]) -> Node:
+        place = self.place(node.start_mark)
+        self.values += 1
+        if node in within:
+            raise _TooMuch("an alias that stands for what it stands in", place)
+        if self.values > MAX_VALUES:
+            raise _TooMuch(f"more than {MAX_VALUES:_} values, with every alias written out", place)
+        if len(within) > MAX_DEPTH:
+            raise _TooMuch(f"values nested more than {MAX_DEPTH} deep", place)
+        if node.tag not in (_PLAIN, *_USUAL_TAGS):
+            self.problems.append(Problem(place, f"the tag `{node.tag}`", "a recipe's values carry no tags: write the value alone"))
+        within = (*within, node)
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, place, within)
+        if isinstance(node, yaml.SequenceNode):
+            return Node([self.value(entry, within) for entry in node.value], place)
+        return Node(self.scalar(node, place), place)
+
+    def scalar(self, node: yaml.Node, place: Place) -> bool | int | float | str | None:
+        try:
+            node.value.encode()
+            return scalar(node.value) if node.tag == _PLAIN else node.value
+        except UnicodeEncodeError:
+            self.problems.append(Problem(place, "half a character: an escape such as `\\ud800` that stands alone"))
+        except ValueError:
+            self.problems.append(Problem(place, f"a number of {len(node.value):_} digits"))
+        return None
+
+    def mapping(self, node: yaml.MappingNode, place: Place, within: tuple[yaml.Node, ...]) -> Node:
+        data: dict[str, Node] = {}
+        keys: dict[str, Place] = {}
+        for key_node, value_node in node.value:
+            key_place = self.place(key_node.start_mark)
+            key = self.scalar(key_node, key_place) if isinstance(key_node, yaml.ScalarNode) else None
+            value = self.value(value_node, within)
+            if not isinstance(key, str):
+                self.problems.append(Problem(key_place, "a key that is no string", "put it in quotes if it is meant as a name"))
+            elif key == "<<":
+                self.problems.append(Problem(key_place, "a merge key: YAML 1.2 has none", "use `extends:`"))
+            elif key in data:
+                self.problems.append(Problem(key_place, f"`{key}` is written twice", f"the first is at {keys[key]}; keep one of the two"))
+            else:
+                data[key], keys[key] = value, key_place
+        return Node(data, place, keys)
