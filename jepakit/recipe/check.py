@@ -118,11 +118,8 @@ class _Teller:
         schema, value = self.at(path)
         expected = self.words.describe(schema)
         advice = f"expected {expected}" if schema and expected != "any value" else detail["msg"]
-        return Problem(
-            self.tree.nearest_place(path),
-            f"{self.dotted(path)} cannot be {describe_value(value)}",
-            " ".join([advice, *self.hints(schema, value)]),
-        )
+        wrong = f"{self.dotted(path)} cannot be {describe_value(value)}"
+        return Problem(self.tree.nearest_place(path), wrong, " ".join([advice, *self.hints(schema, value)]))
 
     def hints(self, schema: Schema, value: Any) -> Iterator[str]:
         types = {branch.get("type") for branch in self.words.branches(schema)}

@@ -155,9 +155,8 @@ class Composer:
                 wrong = f"`{'.'.join(map(str, at))}` has no entry `{key}`"
                 self.problems.append(Problem(place, wrong, f"{entries}; `{'.'.join(map(str, at))}=[…]` replaces the list"))
                 return base
-            return replace(
-                base, data=[*base.data[:index], self._laid(base.data[index], rest, value, (*at, index)), *base.data[index + 1 :]]
-            )
+            entry = self._laid(base.data[index], rest, value, (*at, index))
+            return replace(base, data=[*base.data[:index], entry, *base.data[index + 1 :]])
         child = self._laid(base.get(key) if base else None, rest, value, (*at, key))
         layer = Node({key: child}, place, {key: place})
         return base.merged(layer, self.default_kinds, at) if base else layer

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from jepakit.recipe.schema import Recipe
+from jepakit.recipe.schema import Recipe, holds_blocks
 from jepakit.recipe.yaml12 import scalar
 
 
@@ -51,7 +51,7 @@ def _lines(block: BaseModel, indent: int, within: str) -> Iterator[tuple[str, st
         if isinstance(value, BaseModel):
             yield start, ""
             yield from _lines(value, indent + 2, f"{path}.")
-        elif isinstance(value, tuple) and value and all(isinstance(entry, BaseModel) for entry in value):
+        elif holds_blocks(value):
             yield start, ""
             for index, entry in enumerate(value):
                 nested = list(_lines(entry, indent + 4, f"{path}.{index}."))

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from jepakit.errors import UserError
-from jepakit.recipe.schema import BesidesResults, Recipe
+from jepakit.recipe.schema import BesidesResults, Recipe, holds_blocks
 from jepakit.registry import Component
 from jepakit.signature import ComponentFields
 
@@ -33,15 +33,8 @@ def _deciding(value: Any) -> Any:
         fields = type(value).model_fields
         names = [name for name, field in fields.items() if not any(isinstance(mark, BesidesResults) for mark in field.metadata)]
         plain = value.model_dump(mode="json", include=set(names))
-        nested = {name: _deciding(getattr(value, name)) for name in names if _holds_blocks(getattr(value, name))}
-        return plain | nested
+        return plain | {name: _deciding(getattr(value, name)) for name in names if holds_blocks(getattr(value, name))}
     return [_deciding(entry) for entry in value]
-
-
-def _holds_blocks(value: Any) -> bool:
-    return isinstance(value, BaseModel) or (
-        isinstance(value, tuple) and bool(value) and all(isinstance(entry, BaseModel) for entry in value)
-    )
 
 
 def _sources(recipe: Recipe) -> Iterator[str]:
@@ -72,7 +65,5 @@ def _digest(found: Component) -> str:
         file = Path(found.file)
         content = file.read_bytes() if file.is_file() else inspect.getsource(found.cls).encode()  # a notebook's cell is no file
     except (OSError, TypeError) as error:
-        raise UserError(
-            f"the source of the {found.slot} `{found.kind}` cannot be read, so a run with it has no id: put it in a file"
-        ) from error
+        raise UserError(f"the source of the {found.slot} `{found.kind}` cannot be read, so a run has no id: put it in a file") from error
     return hashlib.sha256(content).hexdigest()

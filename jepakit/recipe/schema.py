@@ -141,6 +141,11 @@ class Recipe(Block):
         return self
 
 
+def holds_blocks(value: Any) -> bool:
+    """Whether a field's value is a block or component, or a list of them."""
+    return isinstance(value, BaseModel) or (isinstance(value, tuple) and any(isinstance(entry, BaseModel) for entry in value))
+
+
 def key_path(path: str) -> KeyPath:
     """``regularizers.0.weight`` as keys and indices."""
     return tuple(int(step) if step.isdecimal() else step for step in path.split(".")) if path else ()
