@@ -159,7 +159,11 @@ class Composer:
             return replace(base, data=[*base.data[:index], entry, *base.data[index + 1 :]])
         child = self._laid(base.get(key) if base else None, rest, value, (*at, key))
         layer = Node({key: child}, place, {key: place})
-        return base.merged(layer, self.default_kinds, at) if base else layer
+        if not base:
+            return layer
+        merged = base.merged(layer, self.default_kinds, at)
+        # What the recipe's file lacks is missing there, not in an override that touches the same mapping.
+        return merged if merged is layer else replace(merged, place=base.place, keys=merged.keys | base.keys)
 
 
 def override_texts(overrides: Sequence[str], seed: int | None) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jepakit.errors import UserError
 
-_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # YAML's own, so that lines count as the parser counts them
+LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # YAML's own, so that lines count as the parser counts them
 _SHOWN = 100  # characters of a long line, around the caret
 
 
@@ -28,7 +28,7 @@ class Source:
 
     def line(self, number: int) -> str:
         """The text of a line, counted from 1."""
-        return _LINE_BREAK.split(self.text)[number - 1]
+        return LINE_BREAK.split(self.text)[number - 1]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
-from jepakit.recipe.errors import Place, Problem, Source
+from jepakit.recipe.errors import LINE_BREAK, Place, Problem, Source
 from jepakit.recipe.tree import Node
 
 MAX_VALUES = 10_000
@@ -86,18 +86,14 @@ def read_yaml(source: Source, problems: list[Problem], start: int = 0) -> Node |
         mark = error.problem_mark or error.context_mark
         problems.append(Problem(reading.place(mark) if mark else Place(source), wrong, advice, hides=True))
     except yaml.reader.ReaderError as error:
-        before = source.text[: start + error.position]
-        place = Place(source, len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", before)) + 1, len(before) - _last_break(before))
-        problems.append(Problem(place, f"a character that YAML does not allow: U+{ord(error.character):04X}", hides=True))
+        before = LINE_BREAK.split(source.text[: start + error.position])
+        place = Place(source, len(before), len(before[-1]) + 1)
+        problems.append(Problem(place, f"a character that YAML does not allow: U+{error.character:04X}", hides=True))
     except RecursionError:
         problems.append(Problem(Place(source), f"values nested more than {MAX_DEPTH} deep", hides=True))
     except _TooMuch as error:
         problems.append(Problem(error.place, str(error), hides=True))
     return None
-
-
-def _last_break(text: str) -> int:
-    return max(text.rfind(char) for char in "\r\n\x85\u2028\u2029")
 
 
 class _TooMuch(Exception):

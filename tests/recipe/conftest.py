@@ -1,0 +1,91 @@
+"""Small components of every needed slot, and recipes written to files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from jepakit import registry
+from jepakit.recipe import Problem, RecipeError, load_recipe
+from jepakit.registry import load_builtins, register
+
+
+class FakeEnv:
+    """Takes values of every sort."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        id: str,
+        num_envs: PositiveInt = 8,
+        size: tuple[PositiveInt, PositiveInt] = (80, 120),
+        grayscale: bool = True,
+        limit: PositiveInt | None = None,
+        extras: dict[str, Any] | None = None,
+        widths: list[PositiveInt | Literal["auto"]] | None = None,
+    ) -> None: ...
+
+
+class Small:
+    """An encoder."""
+
+    def __init__(self, frames: object, *, dim: Annotated[int, Field(ge=1, le=512)] = 64, scaling: Literal["plain", "inverted"] = "plain") -> None: ...
+
+
+class Large:
+    """Another encoder, that has one field in common with the first."""
+
+    def __init__(self, frames: object, *, dim: PositiveInt = 512, layers: PositiveInt = 8) -> None: ...
+
+
+class Spread:
+    """A regularizer."""
+
+    def __init__(self, *, threshold: NonNegativeFloat = 1.0) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def small_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_builtins()
+    monkeypatch.setattr(registry, "_table", dict(registry._table))
+    register("env", "fake")(FakeEnv)
+    register("encoder", "small")(Small)
+    register("encoder", "large")(Large)
+    register("regularizer", "spread")(Spread)
+    register("regularizer", "spread2")(type("Spread2", (Spread,), {}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def write(folder: Path) -> Callable[[str, str], Path]:
+    """Writes a file, by default a recipe's, and returns its path from the current folder."""
+
+    def write(name: str, text: str) -> Path:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+        return Path(name)
+
+    return write
+
+
+@pytest.fixture
+def problems(write: Callable[[str, str], Path]) -> Callable[..., tuple[Problem, ...]]:
+    """The problems of a recipe's text."""
+
+    def problems(text: str, overrides: Sequence[str] = (), **options: Any) -> tuple[Problem, ...]:
+        with pytest.raises(RecipeError) as error:
+            load_recipe(write("r.yaml", text), overrides, **options)
+        return error.value.problems
+
+    return problems

@@ -1,0 +1,206 @@
+"""`extends` and overrides: what wins, what is dropped, what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jepakit.recipe import Problem, RecipeError, load_recipe, shipped_recipes
+from jepakit.recipe.compose import Composer
+from jepakit.recipe.errors import Source
+from jepakit.recipe.tree import Node
+from jepakit.recipe.yaml12 import read_yaml
+
+Write = Callable[[str, str], Path]
+Problems = Callable[..., tuple[Problem, ...]]
+ENV = "env: {kind: fake, id: x}\n"
+
+
+def values(recipe: Any, *names: str) -> list[Any]:
+    found = []
+    for name in names:
+        value = recipe
+        for step in name.split("."):
+            value = value[int(step)] if step.isdecimal() else getattr(value, step)
+        found.append(value)
+    return found
+
+
+def test_mappings_merge_and_lists_replace(write: Write) -> None:
+    write("base/all.yaml", ENV + "seed: 1\nencoder: {kind: small, dim: 8, scaling: inverted}\nregularizers: [{kind: spread}]\n")
+    write("r.yaml", "extends: base/all.yaml\nencoder: {dim: 9}\nregularizers: [{kind: spread2}]\n")
+    recipe = load_recipe("r.yaml")
+    assert values(recipe, "seed", "encoder.dim", "encoder.scaling", "env.id") == [1, 9, "inverted", "x"]
+    assert [regularizer.kind for regularizer in recipe.regularizers] == ["spread2"]
+
+
+def test_later_parents_win_and_paths_start_at_the_file_that_writes_them(write: Write) -> None:
+    write("a/one.yaml", "extends: [parts/two.yaml, ../three.yaml]\n" + ENV)
+    write("a/parts/two.yaml", "seed: 2\ntotal_steps: 2\n")
+    write("three.yaml", "seed: 3\n")
+    assert values(load_recipe("a/one.yaml"), "seed", "total_steps") == [3, 2]
+
+
+@pytest.mark.parametrize("change", [("extends: base.yaml\nencoder: {kind: large}", ()), ("extends: base.yaml", ("encoder.kind=large",))])
+def test_another_kind_starts_afresh(write: Write, change: tuple[str, tuple[str, ...]]) -> None:
+    write("base.yaml", ENV + "encoder: {kind: small, dim: 8, scaling: inverted}")
+    recipe = load_recipe(write("r.yaml", change[0]), change[1])
+    assert values(recipe, "encoder.kind", "encoder.dim") == ["large", 512]
+
+
+def test_the_same_kind_written_again_keeps_its_fields(write: Write) -> None:
+    write("base.yaml", ENV + "encoder: {kind: small, dim: 8}")
+    assert values(load_recipe(write("r.yaml", "extends: base.yaml\nencoder: {kind: small, scaling: inverted}")), "encoder.dim") == [8]
+
+
+def test_a_mapping_without_kind_is_of_the_default_kind(write: Write) -> None:
+    write("r.yaml", ENV + "jepa: {target: {decay: 0.5}}")
+    assert values(load_recipe("r.yaml"), "jepa.target.kind", "jepa.target.decay") == ["ema", 0.5]
+    changed = load_recipe(write("s.yaml", "extends: r.yaml\nencoder: {dim: 7}"), ["encoder.kind=large"])
+    assert values(changed, "encoder.dim") == [512]
+
+
+def test_null_removes_jepa_and_a_mapping_brings_it_back(write: Write) -> None:
+    write("off.yaml", ENV + "jepa: null")
+    assert load_recipe("off.yaml").jepa is None
+    assert values(load_recipe("off.yaml", ["jepa.target.decay=0.5"]), "jepa.target.decay", "jepa.weight") == [0.5, 1.0]
+
+
+def test_a_circle_is_shown(write: Write) -> None:
+    write("a.yaml", "extends: b.yaml")
+    write("b.yaml", "seed: 0\nextends: [c/c.yaml]")
+    write("c/c.yaml", "extends: ../a.yaml")
+    with pytest.raises(RecipeError, match=r"c/c.yaml:1:10: .*: a.yaml -> b.yaml -> c/c.yaml -> a.yaml") as error:
+        load_recipe("a.yaml")
+    assert len(error.value.problems) == 1
+
+
+def test_a_parent_that_is_read_twice_is_read_once(write: Write) -> None:
+    for level in range(15):
+        write(f"{level}.yaml", f"extends: [{level + 1}.yaml, {level + 1}.yaml]\n")
+    write("15.yaml", ENV + "unknown: 1")
+    with pytest.raises(RecipeError) as error:
+        load_recipe("0.yaml")
+    assert len(error.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("extends", "says"),
+    [("nowhere.yaml", "there is no recipe `nowhere.yaml` to extend"), ("3", "names no recipe"), ("[]", ""), (".", "cannot read"), ("a\\0b", "")],
+)
+def test_parents_that_cannot_be_read(problems: Problems, extends: str, says: str) -> None:
+    found = problems(f'seed: -1\nextends: "{extends}"' if "\\" in extends or extends == "." else f"seed: -1\nextends: {extends}")
+    assert "`seed`" in found[-1].wrong or "`seed`" in found[0].wrong  # the rest is still checked
+    assert says == "" or any(says in problem.wrong for problem in found)
+    assert says == "" or not any("missing" in problem.wrong for problem in found)
+
+
+def test_extending_a_shipped_recipe_by_name(write: Write) -> None:
+    assert "cartpole_pixels" in shipped_recipes()
+    recipe = load_recipe(write("mine.yaml", "extends: cartpole_pixels\nseed: 7"))
+    assert values(recipe, "seed", "env.id") == [7, "CartPole-v1"]
+    assert load_recipe("cartpole_pixels").env == recipe.env
+
+
+def test_the_file_names_the_recipe(write: Write) -> None:
+    assert load_recipe(write("my first.yaml", ENV)).name == "my_first"
+    assert load_recipe(write("other.yaml", ENV + "name: chosen")).name == "chosen"
+
+
+def test_overrides_are_yaml_typed_by_the_schema(write: Write) -> None:
+    path = write("r.yaml", ENV + "regularizers: [{kind: spread}, {kind: spread2}]")
+    overrides = ["optimizer.lr=1e-2", "total_steps=100_000", "env.size=[4, 5]", "env.limit=null", "regularizers.1.weight=2", "jepa={horizon: 3}", "env.id=a=b"]
+    recipe = load_recipe(path, overrides, seed=5)
+    names = ["optimizer.lr", "total_steps", "env.size", "env.limit", "regularizers.0.weight", "regularizers.1.weight", "jepa.horizon", "env.id", "seed"]
+    assert values(recipe, *names) == [0.01, 100_000, (4, 5), None, 1.0, 2.0, 3, "a=b", 5]
+
+
+def test_overrides_are_laid_on_one_after_the_other(write: Write) -> None:
+    path = write("r.yaml", ENV)
+    assert values(load_recipe(path, ["seed=1", "seed=2"], seed=3), "seed") == [3]
+    assert values(load_recipe(path, ["encoder.kind=large", "encoder.layers=2"]), "encoder.layers") == [2]
+    assert values(load_recipe(path, ["encoder={kind: large, layers: 2}", "encoder={dim: 3}"]), "encoder.layers", "encoder.dim") == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("seed", "--set #2: an override is written"),
+        ("=3", "--set #2: an override is written"),
+        ("a..b=3", "--set #2: an override is written"),
+        ("extends=a", "--set #2: `extends` cannot be overridden"),
+        ("seed=[1", "--set #2: not YAML"),
+        ("seed=-1", "--set #2: `seed` cannot be `-1`"),
+        ("seed=", "--set #2: `seed` cannot be `null`"),
+        ("sead=1", "--set #2: unknown field `sead`"),
+        ("regularizers.2.weight=1", "--set #2: `regularizers` has no entry `2`"),
+        ("regularizers.x=1", "--set #2: `regularizers` has no entry `x`"),
+        ("regularizers.-1.weight=1", "--set #2: `regularizers` has no entry `-1`"),
+        ("regularizers.0.weigth=1", "--set #2: unknown field `weigth` in `regularizers.0`"),
+        ("encoder.kind=smal", "--set #2: unknown encoder `smal`"),
+    ],
+)
+def test_a_wrong_override_is_named_by_its_number(problems: Problems, override: str, line: str) -> None:
+    (problem,) = problems(ENV + "regularizers: [{kind: spread}]", ["total_steps=5", override])
+    assert str(problem).startswith(line)
+    assert str(problem).splitlines()[1] == f"    {override}"
+
+
+@pytest.mark.parametrize(("override", "caret"), [("seed=-1", "-"), ("encoder.kind=smal", "s"), ("regularizers.4.weight=1", "4"), ("sead=1", "s")])
+def test_the_caret_stands_under_the_mistake(problems: Problems, override: str, caret: str) -> None:
+    (problem,) = problems(ENV + "regularizers: [{kind: spread}]", [override])
+    _, quoted, pointer, *_ = str(problem).splitlines()
+    assert quoted[pointer.index("^")] == caret
+    assert quoted[pointer.index("^") - 1] in " =."
+
+
+def test_seed_has_its_own_name_in_messages(problems: Problems) -> None:
+    (problem,) = problems(ENV, seed=-1)
+    assert str(problem).startswith("--seed: `seed` cannot be `-1`")
+
+
+def test_what_the_file_lacks_is_missing_in_the_file(problems: Problems) -> None:
+    (problem,) = problems("env: {kind: fake}", ["env.num_envs=3", "seed=2"])
+    assert str(problem).startswith("r.yaml:1:1: `env.id` is missing")
+
+
+plain = st.recursive(
+    st.integers(0, 3) | st.none(), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3), max_leaves=12
+)
+mappings = st.dictionaries(st.sampled_from("abcd"), plain, max_size=4)
+
+
+def tree(value: Any) -> Node:
+    node = read_yaml(Source("x", json.dumps(value), Path(), is_file=False), [])
+    assert node
+    return node
+
+
+def merged(base: Any, over: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return {key: merged(base[key], over[key]) if key in base and key in over else {**base, **over}[key] for key in {**base, **over}}
+
+
+@given(mappings, mappings)
+def test_merging_is_what_it_says(base: dict[str, Any], over: dict[str, Any]) -> None:
+    assert tree(base).merged(tree(over), {}).plain() == merged(base, over)
+
+
+@given(mappings, st.lists(st.sampled_from("abcd"), min_size=1, max_size=3), plain)
+def test_an_override_is_a_recipe_laid_on_top(base: dict[str, Any], path: list[str], value: Any) -> None:
+    over = value
+    for step in reversed(path):
+        over = {step: over}
+    composer = Composer({})
+    laid = composer.override(tree(base), f"{'.'.join(path)}={json.dumps(value)}", "--set #1")
+    node: Any = base
+    through_list = any(isinstance(node := node.get(step) if isinstance(node, dict) else None, list) for step in path[:-1])
+    assert bool(composer.problems) == through_list
+    assert laid.plain() == (base if through_list else merged(base, over))
