@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -21,12 +21,10 @@ app = typer.Typer(
     help="Joint-embedding predictive representations for reinforcement learning: from a recipe to a trained agent.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _verb in VERBS:
-    if find_spec(f"jepakit.cli.{_verb}"):
-        app.command(_verb)(import_module(f"jepakit.cli.{_verb}").command)
+    app.command(_verb)(import_module(f"jepakit.cli.{_verb}").command)
 
 
 def _version(wanted: bool) -> None:
@@ -43,6 +41,7 @@ def _jepakit(
 
 def main() -> None:
     """Run the command line. Exit codes: 0, 2 a user's mistake, 1 a failed run, 130 interrupted."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         app(prog_name="jepakit")
     except UserError as error:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from jepakit.registry import Component
 
-BOUNDS = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤", "multipleOf": "a multiple of"}
-
 
 def command(
     slot: Annotated[str, typer.Argument(metavar="SLOT", help="Such as encoder.", show_default=False)],
@@ -27,7 +25,9 @@ def command(
     """Explain a component: its fields, their types, defaults and meaning, and the paper it comes from."""
     from jepakit import registry
     from jepakit.cli.output import emit
+    from jepakit.cli.plugins import load_all
 
+    load_all(plugins, recipe)
     emit(*_explanation(registry.component(slot, kind)))
 
 
@@ -57,32 +57,13 @@ def _fields(heading: str, names: list[str], schema: Mapping[str, Any]) -> Iterat
     from rich.text import Text
 
     from jepakit.cli.output import indented, prose
+    from jepakit.recipe.words import Vocabulary
 
     if names:
         yield Text(f"\n{heading}", style="bold")
     for name in names:
         field = schema["properties"][name]
-        default = "required" if name in schema.get("required", ()) else f"default {_yaml(field['default'])}"
-        yield Text.assemble("  ", (name, "cyan"), f": {type_in_words(field, schema.get('$defs', {}))}; {default}")
+        default = "required" if name in schema.get("required", ()) else f"default {json.dumps(field['default'], ensure_ascii=False)}"
+        yield Text.assemble("  ", (name, "cyan"), f": {Vocabulary(schema).describe(field)}; {default}")
         if "description" in field:
             yield indented(prose(field["description"]), 6)
-
-
-def type_in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """What a value of a JSON schema looks like: ``integer > 0``, ``layer | none``, ``[integer, integer]``."""
-    if "$ref" in schema:
-        return type_in_words(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "enum" in schema or "const" in schema:
-        return " | ".join(map(_yaml, schema.get("enum", [schema.get("const")])))
-    if "anyOf" in schema:
-        return " | ".join(type_in_words(member, definitions) for member in schema["anyOf"])
-    if "prefixItems" in schema:
-        return f"[{', '.join(type_in_words(item, definitions) for item in schema['prefixItems'])}]"
-    if "items" in schema:
-        return f"list of {type_in_words(schema['items'], definitions)}"
-    bounds = " and ".join(f"{word} {schema[bound]}" for bound, word in BOUNDS.items() if bound in schema)
-    return f"{schema.get('type', 'any value')} {bounds}".rstrip()
-
-
-def _yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

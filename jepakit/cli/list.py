@@ -19,16 +19,12 @@ def command(
 
     from jepakit import registry
     from jepakit.cli.output import emit, place, prose, table, to_terminal
+    from jepakit.cli.plugins import load_all
 
+    load_all(plugins, recipe)
     rows = [(found.slot, found.kind, prose(found.summary), place(found.place)) for found in registry.components(slot)]
     if to_terminal():  # one above the other: a path that folds can be neither read nor clicked
-        emit(
-            table(
-                "slot",
-                "kind",
-                "summary",
-                rows=((slot, kind, Text.assemble(summary, "\n", (at, "dim"))) for slot, kind, summary, at in rows),
-            )
-        )
+        stacked = ((slot, kind, Text.assemble(summary, "\n", (at, "dim"))) for slot, kind, summary, at in rows)
+        emit(table("slot", "kind", "summary", rows=stacked))
     else:
         emit(table("slot", "kind", "summary", "defined at", rows=rows))

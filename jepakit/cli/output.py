@@ -26,7 +26,7 @@ def emit(*blocks: RenderableType) -> None:
     console = Console(width=None if to_terminal() else UNWRAPPED, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(*blocks, sep="\n")
-    typer.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    typer.echo("\n".join(line.rstrip() for line in capture.get().rstrip().splitlines()))
 
 
 def table(*headings: str, rows: Iterable[Iterable[str | Text]]) -> Table:

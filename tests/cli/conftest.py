@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from jepakit.cli.app import main
+from jepakit.plugins import load_plugins
+
+SUMMARY = "One [red]linear[/red] layer, " + "and nothing else, " * 8 + "up to `dim` numbers wide."
+PLUGIN = f'''
+from torch import nn
+from jepakit import register
+
+@register("encoder", "tiny")
+class Tiny(nn.Module):
+    """{SUMMARY}
+
+    Source: Nobody 2026, Eq. 7.
+
+    Args:
+        dim: Width of s_x.
+    """
+
+    def __init__(self, frames, *, dim: int = 8) -> None:
+        super().__init__()
+'''
 
 
 class Outcome(NamedTuple):
@@ -36,9 +57,10 @@ def process(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
     """Call ``jepakit`` in this process, from a folder that is not the project's."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main() sets it; this puts it back
 
     def call(*args: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["jepakit", *args])
@@ -49,4 +71,13 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         return Outcome(code, *capsys.readouterr())
 
-    return call
+    yield call
+    load_plugins([])  # forgets what a test's plug-ins have registered
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """A file that registers an encoder, whose summary no terminal holds in a line."""
+    file = tmp_path / "tiny.py"
+    file.write_text(PLUGIN)
+    return file
