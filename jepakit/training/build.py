@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from tensordict import TensorDict
 from torch import nn
 from torchrl.envs import EnvBase
 
@@ -58,13 +59,15 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     with blaming(recipe, "encoder"), hardware.autocast():
         width = measure_width(encoder, env.frame_shape, hardware.device)
     context |= {"encoder": encoder, "embedding_width": width}
-    jepa = recipe.jepa and JEPA(
-        target=part("target", "jepa.target", recipe.jepa.target),
-        predictor=part("predictor", "jepa.predictor", recipe.jepa.predictor),
-        objective=part("objective", "jepa.objective", recipe.jepa.objective),
-        weight=recipe.jepa.weight,
-        horizon=recipe.jepa.horizon,
-    )
+    jepa = None
+    if recipe.jepa:
+        jepa = JEPA(
+            target=part("target", "jepa.target", recipe.jepa.target),
+            predictor=part("predictor", "jepa.predictor", recipe.jepa.predictor),
+            objective=part("objective", "jepa.objective", recipe.jepa.objective),
+            weight=recipe.jepa.weight,
+            horizon=recipe.jepa.horizon,
+        )
     regularizers = {
         config.kind: WeightedRegularizer(part("regularizer", f"regularizers.{i}", config), config.weight)
         for i, config in enumerate(recipe.regularizers)
@@ -107,8 +110,9 @@ def notices(recipe: Recipe, env: EnvBase) -> list[str]:
     if not (jepa or regularized or getattr(recipe.algorithm, "gradients_to_encoder", True)):
         found.append("no trained term reaches the encoder: it keeps its random weights")
     batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0]
-    if rest := recipe.total_steps % batch:
-        found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {recipe.total_steps + batch - rest:,}")
+    whole = -(-recipe.total_steps // batch) * batch
+    if whole != recipe.total_steps:
+        found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {whole:,}")
     return found
 
 
@@ -129,7 +133,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     places |= {id(weighted.regularizer): f"regularizers.{i}" for i, weighted in enumerate(learner.regularizers.values())}
     with blaming(recipe, "algorithm", places):
         steps = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
-        batch = torch.stack(steps, dim=1)  # [N, 2]
+        batch = TensorDict.stack(steps, dim=1)  # [N, 2]
         for pixels in (batch[PIXELS], batch["next", PIXELS]):
             pixels.random_(0, 256)
         learner.learn(batch, progress=0.0)
@@ -154,7 +158,7 @@ def blaming(recipe: Recipe, path: str, places: Mapping[int, str] | None = None) 
     except Exception as error:
         message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-            if id(frame.f_locals.get("self")) in (places or {}):
+            if places and id(frame.f_locals.get("self")) in places:
                 path = places[id(frame.f_locals["self"])]
                 message += f" (in {Path(frame.f_code.co_filename).name}, line {line})"
                 break

@@ -15,6 +15,7 @@ from jepakit.errors import UserError
 from jepakit.training.learner import Learner
 
 KEEP = 2  #: the newest checkpoints that stay
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 def save_checkpoint(folder: Path, learner: Learner, counters: dict[str, Any]) -> Path:
@@ -46,9 +47,9 @@ def load_checkpoint(path: Path, learner: Learner) -> dict[str, Any]:
     # Adam makes its state at its first step: give it tensors of the right shape to be filled
     stored = load_file(path / "optimizer.safetensors")
     for name, parameter in learner.trained.named_parameters():
-        state = {key.rpartition(".")[2]: tensor for key, tensor in stored.items() if key.rpartition(".")[0] == name}
-        if state:
-            learner.optimizer.state[parameter] = {key: tensor.to(parameter.device if tensor.ndim else "cpu") for key, tensor in state.items()}
+        state = {key: stored[f"{name}.{key}"].to(parameter.device) for key in ADAM_STATE if f"{name}.{key}" in stored}
+        if state:  # a parameter that no gradient has reached yet has none
+            learner.optimizer.state[parameter] = state
     counters = json.loads((path / "counters.json").read_text())
     learner.updates = counters["updates"]
     return counters
@@ -62,9 +63,7 @@ def _weights(learner: Learner) -> dict[str, Tensor]:
 def _optimizer_tensors(learner: Learner) -> dict[str, Tensor]:
     state = learner.optimizer.state
     return {
-        f"{name}.{key}": value
-        for name, parameter in learner.trained.named_parameters()
-        for key, value in state.get(parameter, {}).items()
+        f"{name}.{key}": value for name, parameter in learner.trained.named_parameters() for key, value in state.get(parameter, {}).items()
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import IO, Any
 import torch
 
 from jepakit.errors import UserError
+from jepakit.recipe import Recipe, dump
 from jepakit.training.hardware import Hardware, usable_cores
 
 PACKAGES = ("jepakit", "torch", "torchrl", "tensordict", "gymnasium", "numpy", "pydantic")
@@ -70,6 +72,19 @@ class RunFolder:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file as a whole or not at all."""
         write_atomically(self.path / name, json.dumps(content, indent=2) + "\n")
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """``recipe.yaml`` with every default, its plug-in files copied to ``plugins/`` beside it: running it again gives the same run."""
+        entries = []
+        for number, plugin in enumerate(recipe.loaded_plugins):
+            if plugin.file is None:
+                entries.append(plugin.name)  # a module stays where it is installed
+                continue
+            copy = self.path / "plugins" / str(number) / plugin.file.name
+            copy.parent.mkdir(parents=True)
+            shutil.copyfile(plugin.file, copy)
+            entries.append(copy.relative_to(self.path).as_posix())
+        write_atomically(self.path / "recipe.yaml", dump(recipe.model_copy(update={"plugins": tuple(entries)})))
 
     def close(self) -> None:
         """Close the files that are appended to."""

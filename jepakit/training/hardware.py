@@ -1,4 +1,4 @@
-"""What the run computes on: device, precision and threads, resolved from the recipe and from hardware features only, never from a timing."""
+"""What the run computes on: device, precision and threads, resolved from recipe and hardware features, never from a timing."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Learner:
     def update(self, window: TensorDictBase) -> dict[str, Tensor]:
         """One optimizer step on the windows [B, H+1]; returns the step's metrics as scalars still on the device."""
         terms, metrics = self.losses(window)
-        total = sum(term.weight * term.loss for term in terms.values())
+        total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         total.backward()
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.trained.parameters(), self.max_grad_norm)
@@ -143,7 +143,8 @@ class Learner:
         variance, mean_square = spread(s_x)
 
         minibatch = window[:, 0].set(S_X, s_x if self.algorithm.gradients_to_encoder else s_x.detach())
-        terms, metrics = map(dict, self.algorithm.losses(minibatch))
+        rl_terms, metrics = self.algorithm.losses(minibatch)
+        terms = dict(rl_terms)
         if self.jepa:
             with self.hardware.autocast():
                 s_y = self.jepa.target(pixels[:, 1:]).float()  # [B, H, D]

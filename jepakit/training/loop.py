@@ -78,6 +78,7 @@ class Loop:
             policy_device=device,
             env_device="cpu",
             storing_device="cpu",
+            auto_register_policy_transforms=False,  # the policy keeps no state over steps
         )
         try:
             return self._train(iter(collector))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from jepakit.errors import UserError
-from jepakit.recipe import Recipe, dump, load_recipe, recipe_id
-from jepakit.training.build import build_env, build_learner, rehearse
+from jepakit.recipe import Recipe, load_recipe, recipe_id
+from jepakit.training.build import build_env, build_learner, notices, rehearse
 from jepakit.training.folder import RunFolder, provenance, read_summary, write_atomically
 from jepakit.training.hardware import Hardware, settle
 from jepakit.training.interrupt import graceful_stop
@@ -34,7 +33,12 @@ class RunResult:
 
 
 def run(
-    recipe: Recipe | str | Path, *, overrides: Sequence[str] = (), seed: int | None = None, out: str | Path | None = None, quiet: bool = False
+    recipe: Recipe | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
 ) -> RunResult:
     """Train what ``recipe`` says.
 
@@ -72,9 +76,15 @@ def _earlier_run(path: Path) -> RunResult:
 
 
 def _train(recipe: Recipe, env: Any, hardware: Hardware, folder: RunFolder, progress: Progress) -> dict[str, Any]:
-    write_recipe(recipe, folder.path)
+    folder.write_recipe(recipe)
     folder.write_json("provenance.json", provenance(hardware))
     folder.event("start", pid=os.getpid())
+    for plugin in recipe.loaded_plugins:
+        if plugin.failure:
+            folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
+    for notice in notices(recipe, env):
+        folder.event("notice", text=notice)
+        progress.note(f"notice: {notice}")
     env.set_seed(recipe.seed)
     learner = build_learner(recipe, env, hardware)
     with graceful_stop(progress.note) as stop_requested:
