@@ -1,0 +1,129 @@
+"""What the tests of components and training share: one thread, an env that writes its history into its frames, small learners."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from tensordict import TensorDictBase
+from torch import nn
+from torchrl.collectors import Collector
+from torchrl.data import Categorical
+
+from jepakit.algorithms.ppo import PPO
+from jepakit.encoders.vit import ViT
+from jepakit.envs.gym import GymEnv
+from jepakit.objectives.l2 import L2
+from jepakit.predictors.mlp import MLPPredictor
+from jepakit.protocols import FrameShape
+from jepakit.targets.ema import EMA
+from jepakit.training.hardware import Hardware
+from jepakit.training.learner import JEPA, Learner, WeightedRegularizer
+from jepakit.training.policy import Policy
+
+FRAMES = FrameShape(frames=3, channels=1, height=8, width=12)
+ACTIONS = 3
+WIDTH = 8
+
+MakeLearner = Callable[..., Learner]
+Collect = Callable[..., TensorDictBase]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+class Diary(gymnasium.Env[Any, Any]):
+    """Draws which episode it is of (rows 0-1), how many steps old (rows 2-3) and 10 + the action that led here (rows 4-5).
+
+    Terminates after 2 to 6 steps, so that a limit of 4 gives episodes that terminate, are truncated, or both at once.
+    """
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}
+    action_space = spaces.Discrete(ACTIONS)
+    observation_space = spaces.Discrete(10)
+
+    def __init__(self, render_mode: str) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.episode, self.steps, self.action = int(self.np_random.integers(1, 250)), 0, -10
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        self.steps, self.action = self.steps + 1, action
+        return self.steps, self.steps - 0.5 * float(action), self.steps >= 2 + self.episode % 5, False, {}
+
+    def render(self) -> Any:
+        canvas = np.full((8, 12, 3), 255, dtype=np.uint8)
+        canvas[0:2], canvas[2:4], canvas[4:6] = self.episode, self.steps, 10 + self.action
+        return canvas
+
+
+@pytest.fixture(autouse=True, scope="session")
+def diary() -> Iterator[None]:
+    gymnasium.register("Diary-v0", Diary)
+    yield
+    del gymnasium.registry["Diary-v0"]
+
+
+@pytest.fixture(scope="session")
+def make_learner() -> MakeLearner:
+    """A learner of small parts on ``FRAMES``. Weights are larger than at the start of a run, so that every part of the path matters."""
+
+    def make(
+        *,
+        encoder: nn.Module | None = None,
+        jepa: Mapping[str, Any] | None = {},  # noqa: B006 (never written to)
+        regularizers: Mapping[str, WeightedRegularizer] = {},  # noqa: B006
+        precision: str = "fp32",
+        seed: int = 0,
+        lr: float = 1e-3,
+        lr_schedule: str = "constant",
+        max_grad_norm: float | None = None,
+        **ppo: Any,
+    ) -> Learner:
+        torch.manual_seed(seed)
+        spec = Categorical(ACTIONS)
+        encoder = encoder or ViT(FRAMES, dim=WIDTH, depth=2, heads=2, patch=4)
+        algorithm = PPO(WIDTH, spec, **{"rollout_steps": 8, "epochs": 1, "minibatch_size": 8} | ppo)
+        with torch.no_grad():
+            for parameter in (*encoder.parameters(), *algorithm.parameters()):
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
+        defaults: dict[str, Any] = {"weight": 1.0, "horizon": 1}
+        if jepa is not None:
+            defaults |= {"target": EMA(encoder), "predictor": MLPPredictor(WIDTH, spec, hidden=6), "objective": L2()}
+        return Learner(
+            encoder=encoder,
+            embedding_width=WIDTH,
+            jepa=JEPA(**defaults | dict(jepa)) if jepa is not None else None,
+            regularizers=regularizers,
+            algorithm=algorithm,
+            hardware=Hardware("cpu", precision, threads=1),
+            lr=lr,
+            lr_schedule=lr_schedule,
+            eps=1e-8,
+            max_grad_norm=max_grad_norm,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def collect() -> Collect:
+    """What TorchRL's collector makes of ``steps`` steps of the learner's policy in ``num_envs`` diaries: [N, T]."""
+
+    def batch(learner: Learner, *, num_envs: int = 3, steps: int = 16, seed: int = 0) -> TensorDictBase:
+        env = GymEnv(seed, id="Diary-v0", num_envs=num_envs, frames=FRAMES.frames, size=None, max_episode_steps=4)
+        torch.manual_seed(seed)
+        collector = Collector(env, Policy(learner), frames_per_batch=num_envs * steps, total_frames=num_envs * steps)
+        (collected,) = collector
+        collector.shutdown()
+        return collected
+
+    return batch
