@@ -34,7 +34,7 @@ def effective_rank(embeddings: Tensor, eps: float = 1e-7) -> Tensor:
     Source: Garrido et al. 2023, RankMe, Eqs. 1-2.
     """
     singular_values = torch.linalg.svdvals(embeddings.float())
-    p = singular_values / singular_values.sum() + eps
+    p = singular_values / singular_values.sum().clamp(min=torch.finfo(torch.float32).tiny) + eps  # a dead encoder's are all zero
     return (-(p * p.log()).sum()).exp()
 
 
@@ -58,4 +58,8 @@ class RankProbe:
         self.recent = spaced if self.recent is None else torch.cat((self.recent, spaced))[-self.rows :]
         if len(self.recent) < self.rows:
             return None
-        return effective_rank(torch.cat([self.encoder(chunk) for chunk in self.recent.split(256)])).item()
+        was_training = self.encoder.training
+        self.encoder.eval()  # looking must not move batch statistics, nor draw dropout's random numbers
+        embeddings = torch.cat([self.encoder(chunk) for chunk in self.recent.split(256)])
+        self.encoder.train(was_training)
+        return effective_rank(embeddings).item()

@@ -1,0 +1,35 @@
+import pytest
+
+from jepakit.diagnostics.collapse import CollapseWatch
+
+
+@pytest.mark.parametrize(
+    ("variance", "mean_square", "collapsed"),
+    [
+        (1e-3, 1.0, False),
+        (0.9e-5, 1.0, True),  # below the threshold beside the embedding's size ...
+        (0.9e-5, 0.5, False),
+        (1e-3, 101.0, True),
+        (0.9e-7, 1e-9, True),  # ... or below the paper's 1e-7, however small the embedding
+        (1.1e-7, 1e-3, False),
+        (0.0, 0.0, True),
+    ],
+)
+def test_either_threshold_means_collapse(variance: float, mean_square: float, collapsed: bool) -> None:
+    watch = CollapseWatch(threshold=1e-5)
+    watch.judge(1000, variance, mean_square)
+    assert watch.collapsed == collapsed
+
+
+def test_the_threshold_is_configurable() -> None:
+    watch = CollapseWatch(threshold=0.5)
+    watch.judge(1000, variance=0.4, mean_square=1.0)
+    assert watch.collapsed
+
+
+def test_tells_when_the_verdict_changes_and_remembers_the_first_collapse() -> None:
+    watch = CollapseWatch(threshold=1e-5)
+    figures = [(1000, 0.1), (2000, 1e-9), (3000, 1e-9), (4000, 0.1), (5000, 1e-9)]
+    verdicts = [watch.judge(env_steps, variance, mean_square=1.0) for env_steps, variance in figures]
+    assert verdicts == [None, "collapsed", None, "recovered", "collapsed"]
+    assert watch.collapsed_at == 2000

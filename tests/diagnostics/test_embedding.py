@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from jepakit.diagnostics.embedding import RankProbe, effective_rank, spread
+
+
+def test_spread_of_tiny_variances_is_read_in_fp32() -> None:
+    torch.manual_seed(0)
+    s_x = (torch.randn(256, 8) * 1e-4).bfloat16()
+    exact = s_x.double().numpy()
+
+    variance, mean_square = spread(s_x)
+
+    assert variance.dtype == mean_square.dtype == torch.float32
+    np.testing.assert_allclose(variance, exact.var(axis=0, ddof=1).mean(), rtol=1e-4)  # about 1e-8
+    np.testing.assert_allclose(mean_square, np.square(exact).mean(), rtol=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=st.integers(2, 9), width=st.integers(1, 6), scale=st.floats(1e-4, 10), offset=st.floats(-5, 5), seed=st.integers(0, 99))
+def test_spread_is_mean_variance_and_mean_square(batch: int, width: int, scale: float, offset: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    s_x = torch.randn(batch, width) * scale + offset
+    exact = s_x.double().numpy()
+    variance = np.mean([exact[:, i].var(ddof=1) for i in range(width)])
+    np.testing.assert_allclose(spread(s_x).variance, variance, rtol=1e-3)
+    np.testing.assert_allclose(spread(s_x).mean_square, (exact**2).sum() / exact.size, rtol=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(width=st.integers(1, 8), true_rank=st.integers(1, 8), offset=st.floats(-3, 3), seed=st.integers(0, 99))
+def test_effective_rank_is_rankme(width: int, true_rank: int, offset: float, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    embeddings = generator.normal(size=(4 * width, true_rank)) @ generator.normal(size=(true_rank, width)) + offset
+
+    sigma = np.sqrt(np.linalg.eigvalsh(embeddings.T @ embeddings).clip(0))
+    p = sigma / sigma.sum() + 1e-7
+    expected = np.exp(-sum(x * np.log(x) for x in p))
+
+    np.testing.assert_allclose(effective_rank(torch.from_numpy(embeddings)).item(), expected, rtol=1e-3)
+
+
+def test_effective_rank_at_its_ends() -> None:
+    assert effective_rank(torch.eye(8).repeat(4, 1)).item() == pytest.approx(8, rel=1e-3)
+    assert effective_rank(torch.ones(32, 8)).item() == pytest.approx(1, rel=1e-3)
+    assert effective_rank(torch.zeros(32, 8)).item() == pytest.approx(1, rel=1e-3)  # a dead encoder has a rank all the same
+
+
+class Identity(nn.Module):
+    """Pixels [*, 1, 1, 1, D] as they are."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels.flatten(-4).float()
+
+
+def test_the_probe_waits_for_4_d_stacks_and_carries_over() -> None:
+    probe = RankProbe(Identity(), width=2)
+    pixels = torch.randint(0, 256, (13, 1, 1, 1, 2), dtype=torch.uint8)
+
+    assert probe.measure(pixels[:5]) is None
+    assert probe.measure(pixels[5:10]) == pytest.approx(effective_rank(pixels[2:10].flatten(1).float()).item())
+    assert probe.measure(pixels[10:]) == pytest.approx(effective_rank(pixels[5:].flatten(1).float()).item())
+
+
+def test_the_probe_looks_all_over_a_large_batch() -> None:
+    probe = RankProbe(Identity(), width=2)
+    pixels = torch.zeros(1000, 1, 1, 1, 2, dtype=torch.uint8)
+    pixels[:, ..., 0], pixels[500:, ..., 1] = 1, 100
+
+    assert probe.measure(pixels) == pytest.approx(effective_rank(pixels.flatten(1).float()).item(), rel=0.05)
+    assert len(probe.recent) == 8
+
+
+def test_the_probe_changes_nothing_that_is_trained() -> None:
+    encoder = nn.Sequential(Identity(), nn.BatchNorm1d(2), nn.Dropout(0.5))
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    pixels = torch.randint(0, 256, (16, 1, 1, 1, 2), dtype=torch.uint8)
+    torch.manual_seed(0)
+    RankProbe(encoder, width=2).measure(pixels)
+    after_probe = torch.rand(3)
+
+    torch.manual_seed(0)
+    assert torch.equal(after_probe, torch.rand(3))  # no random number was drawn
+    assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
+    assert encoder.training
