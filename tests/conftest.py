@@ -79,8 +79,8 @@ def make_learner() -> MakeLearner:
     def make(
         *,
         encoder: nn.Module | None = None,
-        jepa: Mapping[str, Any] | None = {},  # noqa: B006 (never written to)
-        regularizers: Mapping[str, WeightedRegularizer] = {},  # noqa: B006
+        jepa: Mapping[str, Any] | None = {},
+        regularizers: Mapping[str, WeightedRegularizer] = {},
         precision: str = "fp32",
         seed: int = 0,
         lr: float = 1e-3,
@@ -121,7 +121,8 @@ def collect() -> Collect:
     def batch(learner: Learner, *, num_envs: int = 3, steps: int = 16, seed: int = 0) -> TensorDictBase:
         env = GymEnv(seed, id="Diary-v0", num_envs=num_envs, frames=FRAMES.frames, size=None, max_episode_steps=4)
         torch.manual_seed(seed)
-        collector = Collector(env, Policy(learner), frames_per_batch=num_envs * steps, total_frames=num_envs * steps)
+        frames = num_envs * steps
+        collector = Collector(env, Policy(learner), frames_per_batch=frames, total_frames=frames, auto_register_policy_transforms=False)
         (collected,) = collector
         collector.shutdown()
         return collected

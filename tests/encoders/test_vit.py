@@ -130,7 +130,12 @@ def test_the_last_block_computes_the_class_token_alone() -> None:
 
 @pytest.mark.parametrize(
     ("size", "patch", "wrong", "nearest"),
-    [((80, 120), 16, "width of 120", 20), ((80, 120), 12, "height of 80", 10), ((84, 84), 100, "height of 84", 84), ((7, 5), 2, "height of 7", 1)],
+    [
+        ((80, 120), 16, "width of 120", 20),
+        ((80, 120), 12, "height of 80", 10),
+        ((84, 84), 100, "height of 84", 84),
+        ((7, 5), 2, "height of 7", 1),
+    ],
 )
 def test_a_patch_that_does_not_divide_the_frame(size: tuple[int, int], patch: int, wrong: str, nearest: int) -> None:
     with pytest.raises(ValueError, match=rf"patch {patch} .* {wrong} pixels; .* {size[0]}x{size[1]} is {nearest}$"):
