@@ -91,7 +91,7 @@ def _load_file(entry: str, run: bool) -> Plugin:
         raise NoSuchPlugin(f"cannot read the plug-in `{entry}`: {reason}") from error
     digest = hashlib.sha256(content).hexdigest()
     # The content names the module: the same file reached by two paths, or copied into a run's folder, is one plug-in.
-    name = f"{_FILE_MODULE}{re.sub(r'[^0-9a-zA-Z_]', '_', path.stem)}_{digest[:10]}"
+    name = f"{_FILE_MODULE}{digest[:12]}"
 
     def execute() -> None:
         module = sys.modules[name] = ModuleType(name)

@@ -43,7 +43,7 @@ class _Teller:
         bad_values = [path for path, detail in found if self.is_bad_value(detail)]
         problems: dict[object, Problem] = {}
         for path, detail in found:
-            if detail["type"] == "missing":
+            if self.is_missing(detail):
                 if not self.incomplete and not self.misspelled(path, str(detail["loc"][-1]), unknown):
                     problems[path, detail["loc"][-1]] = self.missing(path, str(detail["loc"][-1]))
             elif detail["type"] == "extra_forbidden":
@@ -58,8 +58,12 @@ class _Teller:
                 problems[path] = self.bad_value(path, detail)
         return sorted(problems.values(), key=_by_place)
 
+    @staticmethod
+    def is_missing(detail: ErrorDetails) -> bool:
+        return detail["type"] == "missing" and isinstance(detail["loc"][-1], str)  # an entry that a list lacks makes the list wrong
+
     def is_bad_value(self, detail: ErrorDetails) -> bool:
-        return detail["type"] not in {"missing", "extra_forbidden", "unknown_kind", *_OWN_WORDS}
+        return not self.is_missing(detail) and detail["type"] not in {"extra_forbidden", "unknown_kind", *_OWN_WORDS}
 
     def path(self, loc: Sequence[str | int]) -> KeyPath:
         """The part of pydantic's location that is written in the recipe; its names for a union's members are not."""

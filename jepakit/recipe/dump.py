@@ -13,7 +13,7 @@ from jepakit.recipe.yaml12 import scalar
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML quotes what YAML 1.1 would misread; this quotes what 1.2 would, too."""
+    """PyYAML quotes what YAML 1.1 would misread; this quotes what 1.2 would, and line breaks of every sort, too."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -21,7 +21,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     try:
-        plain = scalar(text) == text
+        plain = scalar(text) == text and text.isprintable()
     except ValueError:
         plain = False
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')

@@ -148,7 +148,7 @@ class _Reading:
             value = self.value(value_node, within)
             if not isinstance(key, str):
                 self.problems.append(Problem(key_place, "a key that is no string", "put it in quotes if it is meant as a name"))
-            elif key == "<<":
+            elif key == "<<" and key_node.tag == _PLAIN:
                 self.problems.append(Problem(key_place, "a merge key: YAML 1.2 has none", "use `extends:`"))
             elif key in data:
                 self.problems.append(Problem(key_place, f"`{key}` is written twice", f"the first is at {keys[key]}; keep one of the two"))

@@ -34,7 +34,9 @@ class FakeEnv:
 class Small:
     """An encoder."""
 
-    def __init__(self, frames: object, *, dim: Annotated[int, Field(ge=1, le=512)] = 64, scaling: Literal["plain", "inverted"] = "plain") -> None: ...
+    def __init__(
+        self, frames: object, *, dim: Annotated[int, Field(ge=1, le=512)] = 64, scaling: Literal["plain", "inverted"] = "plain"
+    ) -> None: ...
 
 
 class Large:

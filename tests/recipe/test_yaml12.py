@@ -48,7 +48,10 @@ def test_scalars(text: str, value: object) -> None:
     assert type(scalar(text)) is type(value)
 
 
-@pytest.mark.parametrize("text", ["on", "yes", "No", "off", "y", "nULL", "tRUE", "1__0", "_1", "1_", "2001-01-01", "1:30", "0b1", "e5", ".", "-", "1e", "0o8", "a"])
+@pytest.mark.parametrize(
+    "text",
+    ["on", "yes", "No", "off", "y", "nULL", "tRUE", "1__0", "_1", "1_", "2001-01-01", "1:30", "0b1", "e5", ".", "-", "1e", "0o8", "a"],
+)
 def test_strings(text: str) -> None:
     assert scalar(text) == text
 

@@ -1,0 +1,225 @@
+"""What a user reads: every mistake at once, at its place, with what was expected and the nearest name."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jepakit.recipe import Problem, RecipeError, load_recipe
+
+Write = Callable[[str, str], Path]
+Problems = Callable[..., tuple[Problem, ...]]
+ENV = "env: {kind: fake, id: x}\n"
+
+
+def test_everything_is_reported_at_once(problems: Problems) -> None:
+    text = """\
+seed: -1
+total_steps: 1e5
+regularisers: []
+env: {kind: fake, num_envs: "8", size: [1, x]}
+encoder: {kind: smal}
+jepa: {target: {kind: ema, decay: 1.5, dekay: 1}, horizon: true}
+precision: bf1
+seed: 2
+"""
+    found = problems(text, ["optimizer.lr=.nan", "nope", "encoder.dim"])
+    heads = sorted(str(problem).splitlines()[0] for problem in found)
+    assert heads == [
+        "--set #1: `optimizer.lr` cannot be not a number",
+        "--set #2: an override is written `path.to.field=value`",
+        "--set #3: an override is written `path.to.field=value`",
+        "r.yaml:1:7: `seed` cannot be `-1`",
+        "r.yaml:2:14: `total_steps` cannot be `100000.0`",
+        "r.yaml:3:1: unknown field `regularisers`",
+        "r.yaml:4:1: `env.id` is missing",
+        'r.yaml:4:29: `env.num_envs` cannot be the string "8"',
+        'r.yaml:4:44: `env.size.1` cannot be the string "x"',
+        "r.yaml:5:17: unknown encoder `smal`",
+        "r.yaml:6:35: `jepa.target.decay` cannot be `1.5`",
+        "r.yaml:6:40: unknown field `dekay` in `jepa.target`",
+        "r.yaml:6:60: `jepa.horizon` cannot be `true`",
+        'r.yaml:7:12: `precision` cannot be the string "bf1"',
+        "r.yaml:8:1: `seed` is written twice",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("regularisers: []", "unknown field `regularisers`|    regularisers: []|    ^|    did you mean `regularizers`?"),
+        ("total_steps: a", 'cannot be the string "a"|    total_steps: a|                 ^|    expected an integer of at least 1'),
+        ("total_steps: 1e5", "|    expected an integer of at least 1 (write 100_000)"),
+        ("total_steps: '7'", "|    expected an integer of at least 1 (write 7 without quotes)"),
+        ("seed: 4294967296", "|    expected an integer of at least 0 and below 4294967296"),
+        ("precision: bf1", "|    expected `auto` or `fp32` or `bf16` (did you mean `bf16`?)"),
+        ("encoder: {kind: smal}", "unknown encoder `smal`|    encoder: {kind: smal}|                    ^|    did you mean `small`?"),
+        ("encoder: {kind: zzz}", "|    its kinds are: `large`, `small`"),
+        ("encoder: {kind: 3}", "`kind` is a name, got `3`"),
+        ("encoder: 3", "`encoder` cannot be `3`|    encoder: 3|             ^|    expected a mapping with a `kind`: `large`, `small`"),
+        ("encoder: {kind: small, dim: 513}", "|    expected an integer of at least 1 and at most 512"),
+        ("jepa: 3", "`jepa` cannot be `3`|    jepa: 3|          ^|    expected a mapping or `null`"),
+        ("regularizers: [{threshold: 1}]", "`regularizers.0` cannot be a mapping"),
+        ("regularizers: {kind: spread}", "|    expected a list, each a mapping with a `kind`: `spread`, `spread2`"),
+        ("regularizers: [{kind: spread, weight: -1}]", "|    expected a number of at least 0"),
+        ("regularizers: [{kind: spread}, {kind: spread2}, {kind: spread}]", "`regularizers.2.kind`: a regularizer of this kind"),
+        ("threads: 0", "|    expected an integer of at least 1 or `auto`"),
+        ("threads: aut", "(did you mean `auto`?)"),
+        ("device: cuda:x", "(did you mean `cuda`?)"),
+        ("optimizer: {max_grad_norm: .inf}", "`optimizer.max_grad_norm` cannot be infinity"),
+        ("name: a/b", "`name` cannot be"),
+    ],
+)
+def test_one_mistake_in_plain_words(problems: Problems, monkeypatch: pytest.MonkeyPatch, line: str, message: str) -> None:
+    from jepakit import registry
+
+    monkeypatch.delitem(registry._table, ("encoder", "vit"))
+    monkeypatch.delitem(registry._table, ("regularizer", "variance"))
+    default = "" if "encoder" in line else "encoder: {kind: small}\n"
+    (problem,) = problems(ENV + default + line)
+    assert message.replace("|", "\n") in str(problem)
+    assert "\n" not in str(problem).partition("\n")[0]
+    assert str(problem).startswith(f"r.yaml:{2 + bool(default)}:")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("grayscale: yes", "expected `true` or `false` (YAML 1.2 has no yes, no, on or off)"),
+        ("grayscale: 1", "expected `true` or `false`"),
+        ("limit: no", "expected an integer of at least 1 or `null`"),
+        ("size: [1]", "expected a list of 2, each an integer of at least 1"),
+        ("size: [1, 2, 3]", "expected a list of 2, each an integer of at least 1"),
+        ("widths: [1, atuo]", "expected an integer of at least 1 or `auto` (did you mean `auto`?)"),
+        ("widths: 3", "expected a list, each an integer of at least 1 or `auto` or `null`"),
+        ("extras: 3", "expected a mapping or `null`"),
+    ],
+)
+def test_a_components_fields_in_plain_words(problems: Problems, line: str, message: str) -> None:
+    (problem,) = problems(f"env:\n  kind: fake\n  id: x\n  {line}")
+    assert problem.advice == message
+    assert str(problem).startswith("r.yaml:4:")
+
+
+def test_what_is_only_misspelled_is_not_missing_too(problems: Problems) -> None:
+    (problem,) = problems("envv: {kind: fake, id: x}")
+    assert problem.advice == "did you mean `env`?"
+    (problem,) = problems("seed: 1")
+    assert str(problem).startswith("r.yaml:1:1: `env` is missing\n    seed: 1\n    ^\n    expected a mapping with a `kind`: `fake`")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("", "empty"), ("# only this", "empty"), ("- a", "a mapping of fields"), ("a", "a mapping of fields")]
+)
+def test_what_is_no_recipe(problems: Problems, text: str, says: str) -> None:
+    (problem,) = problems(text)
+    assert says in problem.wrong
+    assert str(problem).startswith("r.yaml:1:1: ")
+
+
+def test_a_recipe_that_is_nowhere(write: Write) -> None:
+    write("my_cartpole.yaml", ENV)
+    with pytest.raises(
+        RecipeError, match=r"no recipe `my_cartpol.yaml`.*\n.*did you mean `my_cartpole.yaml`.*shipped recipes: .*`cartpole_pixels`"
+    ):
+        load_recipe("my_cartpol.yaml")
+    with pytest.raises(RecipeError, match="did you mean `cartpole_pixels`"):
+        load_recipe("cartpol_pixels")
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "a\0b", "x" * 5000, "/dev/zero"])
+def test_paths_that_are_no_recipe(folder: Path, name: str) -> None:
+    with pytest.raises(RecipeError):
+        load_recipe(name)
+
+
+def test_paths_below_the_current_folder_are_short(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("deep/r.yaml", "seed: x")
+    for here, shown in ((tmp_path / "deep", "r.yaml"), (tmp_path, "deep/r.yaml"), (Path("/"), f"{tmp_path}/deep/r.yaml"[1:])):
+        monkeypatch.chdir(here)
+        with pytest.raises(RecipeError, match=rf"(?m)^{shown}:1:7: "):
+            load_recipe(tmp_path / "deep/r.yaml")
+
+
+def test_long_and_hostile_lines_are_shown_with_care(problems: Problems) -> None:
+    (problem,) = problems(ENV + f"encoder: {{kind: small, {' ' * 500}dim: {'9' * 400}}}")
+    _, quoted, pointer, *_ = str(problem).splitlines()
+    assert quoted[pointer.index("^")] == "9"
+    assert len(quoted) < 140
+    (problem,) = problems(ENV + 'name: "\u202e a"')
+    assert "\u202e" not in problem.place.quoted()  # type: ignore[union-attr]
+
+
+def test_a_builder_can_blame_a_value(write: Write) -> None:
+    recipe = load_recipe(write("r.yaml", ENV + "encoder:\n  kind: small\n  dim: 3\n"), ["regularizers=[{kind: spread}]"])
+    assert str(recipe.error("encoder.dim", "3 is odd", "try 4")) == "r.yaml:4:8: 3 is odd\n      dim: 3\n           ^\n    try 4"
+    assert str(recipe.error("encoder.scaling", "bad")).startswith("r.yaml:2:1: bad")
+    assert str(recipe.error("regularizers.0.weight", "bad")).startswith("--set #1: bad")
+    assert str(recipe.model_copy(update={"seed": 3}).error("encoder.dim", "x")).startswith("r.yaml:4:8: x")
+    assert str(copy.deepcopy(recipe).locate("encoder.dim")) == "r.yaml:4:8"
+    assert (str(recipe.origin("encoder.dim")), recipe.origin("encoder.scaling")) == ("r.yaml:4:8", None)
+
+
+GOOD = """\
+name: all
+seed: 3
+total_steps: 1_000
+env: {kind: fake, id: x, size: [3, 4], extras: {a: [1, {b: null}]}}
+encoder:
+  kind: small
+  dim: 32
+jepa: {weight: 0.5, target: {kind: ema, decay: 0.9}, predictor: {kind: mlp}}
+regularizers:
+  - {kind: spread, weight: 2}
+  - kind: spread2
+optimizer: {lr: 1e-3, max_grad_norm: null}
+threads: auto
+device: "cuda:1"
+"""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mutated_recipes_load_or_are_refused_with_a_place(write: Write, seed: int) -> None:
+    rng = random.Random(seed)
+    scraps = [
+        *GOOD.split(),
+        "\t",
+        "\n",
+        "  ",
+        "[",
+        "}",
+        ": ",
+        "- ",
+        "&a ",
+        "*a",
+        "!!x ",
+        "'",
+        '"',
+        "1e999",
+        "-0",
+        ".nan",
+        "{}",
+        "[]",
+        "null",
+        "\x07",
+        "é",
+        "kind: ",
+    ]
+    for _ in range(40):
+        text = GOOD
+        for _ in range(rng.randint(1, 3)):
+            start = rng.randrange(len(text))
+            text = text[:start] + rng.choice(scraps) + text[start + rng.choice((0, 0, 1, 5)) :]
+        path = [
+            rng.choice(["env", "encoder", "jepa", "regularizers", "0", "dim", "kind", "seed", "target"]) for _ in range(rng.randint(1, 3))
+        ]
+        overrides = [f"{'.'.join(path)}={rng.choice(scraps)}"] if rng.random() < 0.5 else []
+        try:
+            load_recipe(write("r.yaml", text), overrides)
+        except RecipeError as error:
+            assert all(problem.place for problem in error.problems)  # noqa: PT017
+            assert str(error)  # noqa: PT017

@@ -1,0 +1,88 @@
+"""The id: the same for what gives the same results, another for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jepakit.errors import UserError
+from jepakit.recipe import load_recipe, recipe_id
+
+Write = Callable[[str, str], Path]
+BASE = "seed: 1\nenv: {kind: fake, id: x}\nencoder: {kind: small, dim: 8}\nregularizers: [{kind: spread}]\n"
+PLUGIN = """\
+from jepakit import register
+@register("encoder", "mine")
+class Mine:
+    def __init__(self, frames, *, dim: int = 3): ...
+"""
+
+
+def identity(write: Write, text: str, *overrides: str) -> str:
+    return recipe_id(load_recipe(write("r.yaml", text), overrides))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a comment\nencoder:\n  dim: 8\n  kind: small\nregularizers:\n- kind: spread\nenv: {id: 'x', kind: fake}\nseed: 0o1\n",
+        "extends: base.yaml",
+        "extends: base.yaml\nencoder: {dim: 8}",
+        BASE + "name: other\ncheckpoint_every: 5",
+        BASE + "jepa: {horizon: 1}\ntotal_steps: 100_000\noptimizer: {lr: 0.001}",
+        BASE.replace("spread}", "spread, weight: 1}"),
+        BASE + "plugins: []",
+    ],
+)
+def test_how_it_is_written_does_not_matter(write: Write, text: str) -> None:
+    write("base.yaml", BASE)
+    assert identity(write, text) == identity(write, BASE)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=2",
+        "encoder.dim=9",
+        "regularizers.0.weight=2",
+        "regularizers.0.threshold=2",
+        "jepa=null",
+        "env.id=y",
+        "optimizer.lr=1",
+        "threads=1",
+    ],
+)
+def test_what_decides_results_does(write: Write, override: str) -> None:
+    assert identity(write, BASE, override) != identity(write, BASE)
+
+
+def test_plugins_count_by_content_alone(write: Write) -> None:
+    for name in ("a.py", "deep/b.py"):
+        write(name, PLUGIN)
+    write("other.py", "x = 1")
+    text = "seed: 1\nenv: {kind: fake, id: x}\nencoder: {kind: mine}\n"
+    by_path = identity(write, text + "plugins: [a.py, other.py]")
+    assert identity(write, text + "plugins: [./other.py, deep/b.py]") == by_path
+    assert identity(write, text + "plugins: [a.py, deep/b.py, other.py]") == by_path
+    write("a.py", PLUGIN + "# changed\n")
+    assert identity(write, text + "plugins: [a.py, other.py]") != by_path
+
+
+def test_a_used_component_counts_however_it_was_registered(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.syspath_prepend(folder)
+    text = "env: {kind: fake, id: x}\nencoder: {kind: mine}\n"
+    write("installed_components.py", PLUGIN)
+    __import__("installed_components")
+    before = identity(write, text)
+    unused = identity(write, text, "encoder.kind=small")
+    write("installed_components.py", PLUGIN + "# changed")
+    assert identity(write, text) != before
+    assert identity(write, text, "encoder.kind=small") == unused
+
+
+def test_a_plugin_that_was_not_imported_leaves_no_id(write: Write) -> None:
+    write("r.yaml", BASE + "plugins: [some.module]")
+    with pytest.raises(UserError, match=r"some.module.*no id"):
+        recipe_id(load_recipe("r.yaml", run_plugins=False))
