@@ -162,7 +162,8 @@ def blaming(recipe: Recipe, path: str, places: Mapping[int, str] | None = None) 
                 path = places[id(frame.f_locals["self"])]
                 message += f" (in {Path(frame.f_code.co_filename).name}, line {line})"
                 break
-        raise recipe.error(path, message) from error
+        field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
+        raise recipe.error(field if recipe.origin(field) else path, message) from error
 
 
 def seed_everything(seed: int) -> None:

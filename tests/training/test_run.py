@@ -1,0 +1,214 @@
+"""A run from recipe to folder: what it leaves, that it repeats bit for bit, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jepakit
+from jepakit.errors import UserError
+from jepakit.recipe import load_recipe, recipe_id
+from jepakit.training.evaluate import evaluate
+from jepakit.training.run import run
+
+SMALL = """
+name: small
+total_steps: 96
+env: {kind: gym, id: CartPole-v1, num_envs: 2, size: [16, 24]}
+encoder: {kind: vit, dim: 8, depth: 1, heads: 2, patch: 8}
+algorithm: {kind: ppo, rollout_steps: 16, epochs: 2, minibatch_size: 16}
+device: cpu
+precision: fp32
+threads: 1
+"""
+CONFIGURATIONS = {
+    "baseline": ["jepa=null"],
+    "J+∇": [],
+    "J alone": ["algorithm.gradients_to_encoder=false"],
+    "J+R": ["algorithm.gradients_to_encoder=false", "regularizers=[{kind: variance}]"],
+}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def records(folder: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def timeless(folder: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in record.items() if k != "wall_s" and not k.startswith("time/")} for record in records(folder)]
+
+
+def weights(folder: Path) -> bytes:
+    return sorted((folder / "checkpoints").glob("[0-9]*"))[-1].joinpath("weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("overrides", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_the_papers_four_configurations_are_overrides_alone(recipe: Path, tmp_path: Path, overrides: list[str]) -> None:
+    result = run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
+    assert result.summary["status"] == "finished"
+    assert result.summary["env_steps"] == 96
+    (last,) = [record for record in records(tmp_path / "out") if record["phase"] == "train"][-1:]
+    assert last["updates"] == 3 * 2 * 2  # batches · epochs · minibatches
+    assert ("loss/jepa" in last) == (overrides != ["jepa=null"])
+    assert ("loss/regularizer/variance" in last) == ("regularizers=[{kind: variance}]" in overrides)
+    assert {"loss/actor", "loss/critic", "loss/entropy", "embedding/variance", "embedding/rank"} <= last.keys()
+
+
+def test_same_recipe_and_seed_give_the_same_run_bit_for_bit_and_another_seed_does_not(recipe: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        run(recipe, seed=seed, out=tmp_path / name, quiet=True)
+    assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert timeless(tmp_path / "a") != timeless(tmp_path / "c")
+
+
+def test_the_folders_own_recipe_gives_the_same_run(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a plug-in, which is copied: the original may be gone by then."""
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "import torch\nfrom torch import nn\nfrom jepakit import register\n\n"
+        "@register('encoder', 'mine')\nclass Mine(nn.Module):\n"
+        "    def __init__(self, frames, *, width: int = 4):\n"
+        "        super().__init__()\n        self.linear = nn.LazyLinear(width)\n"
+        "    def forward(self, pixels):\n        return self.linear(pixels.flatten(-4).float() / 255)\n"
+    )
+    overrides = ["plugins=[./mine.py]", "encoder.kind=mine"]
+    monkeypatch.chdir(tmp_path)
+    run(recipe, overrides=overrides, out="a", quiet=True)
+    plugin.unlink()
+    run(tmp_path / "a" / "recipe.yaml", out=tmp_path / "b", quiet=True)
+    assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
+    ids = [recipe_id(load_recipe(tmp_path / name / "recipe.yaml")) for name in ("a", "b")]
+    assert ids[0] == ids[1]
+
+
+def test_episode_records_add_up(recipe: Path, tmp_path: Path) -> None:
+    result = run(recipe, out=tmp_path / "out", quiet=True)
+    all_records = records(tmp_path / "out")
+    episodes = [record for record in all_records if record["phase"] == "episode"]
+    assert len(episodes) == result.summary["episodes"] > 0
+    assert all(record["episode_return"] == record["episode_length"] for record in episodes)  # CartPole pays 1 a step
+    assert sum(record["episode_length"] for record in episodes) <= 96
+    steps = [record["env_steps"] for record in all_records]
+    assert steps == sorted(steps)
+    assert result.summary["return_last_100"] == pytest.approx(sum(r["episode_return"] for r in episodes) / len(episodes))
+    curve = [record["return_last_100"] for record in all_records if record["phase"] == "train" and record["return_last_100"] is not None]
+    assert result.summary["return_auc"] == pytest.approx(sum(curve) / len(curve))
+
+
+def test_a_finished_run_is_not_run_twice_and_an_unfinished_one_says_what_to_do(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = run(recipe, quiet=True)
+    assert first.fresh
+    assert first.path.parent == Path("runs/small")
+    before = sorted((path, path.stat().st_mtime_ns) for path in first.path.rglob("*"))
+    again = run(recipe, quiet=True)
+    assert (again.fresh, again.path, again.summary) == (False, first.path, first.summary)
+    assert sorted((path, path.stat().st_mtime_ns) for path in first.path.rglob("*")) == before
+    (first.path / "summary.json").unlink()
+    with pytest.raises(UserError, match=r"unfinished.*--out DIR"):
+        run(recipe, quiet=True)
+
+
+def test_out_takes_a_new_or_empty_folder_only(recipe: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match=r"taken is not empty"):
+        run(recipe, out=taken, quiet=True)
+    assert [path.name for path in taken.iterdir()] == ["thesis.tex"]
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match=r"can't write"):
+        run(recipe, out=blocked / "run", quiet=True)
+
+
+def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jepakit.training.loop import Loop
+
+    def burn(*_: object) -> None:
+        raise RuntimeError("the machine is on fire")
+
+    monkeypatch.setattr(Loop, "_record_batch", burn)
+    with pytest.raises(RuntimeError, match="on fire") as caught:
+        run(recipe, out=tmp_path / "out", quiet=True)
+    assert "on fire" in (tmp_path / "out" / "traceback.txt").read_text()
+    assert str(tmp_path / "out" / "traceback.txt") in caught.value.__notes__[0]
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["status"] == "failed"
+    assert records(tmp_path / "out", "events.jsonl")[-1]["event"] == "failed"
+
+
+def test_a_collapse_is_reported_and_stops_the_run_if_asked(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ["collapse_threshold=1e9", "on_collapse=stop"]  # everything counts as collapsed
+    result = run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
+    assert (result.summary["status"], result.summary["collapsed"], result.summary["collapsed_at"]) == ("stopped", True, 32)
+    (event,) = [record for record in records(tmp_path / "out", "events.jsonl") if record["event"] == "collapsed"]
+    assert event["variance"] > 0
+    assert "warning: embedding collapsed at 32 env steps" in capsys.readouterr().err
+
+
+def test_a_random_encoder_is_legal_with_a_notice(recipe: Path, tmp_path: Path) -> None:
+    run(recipe, overrides=["jepa=null", "algorithm.gradients_to_encoder=false"], out=tmp_path / "out", quiet=True)
+    notices = [record["text"] for record in records(tmp_path / "out", "events.jsonl") if record["event"] == "notice"]
+    assert notices == ["no trained term reaches the encoder: it keeps its random weights"]
+
+
+def test_a_component_that_does_not_fit_is_a_mistake_at_its_place(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--set #1: patch 7 does not divide.*8"):
+        run(recipe, overrides=["encoder.patch=7"], out=tmp_path / "out", quiet=True)
+    broken = tmp_path / "broken.py"
+    broken.write_text(
+        "from torch import nn\nfrom jepakit import register\n\n@register('objective', 'broken')\nclass Broken(nn.Module):\n"
+        "    def forward(self, s_y_hat, s_y):\n        return s_y_hat @ s_y\n"
+    )
+    with pytest.raises(UserError, match=r"small\.yaml|--set #2.*(?s:.*)broken\.py, line 7"):
+        run(recipe, overrides=[f"plugins=[{broken}]", "jepa.objective.kind=broken"], out=tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluation_plays_fixed_shares_of_fresh_episodes(recipe: Path, tmp_path: Path) -> None:
+    run(recipe, out=tmp_path / "out", quiet=True)
+    first, second = (evaluate(tmp_path / "out", episodes=5) for _ in range(2))
+    assert first == second
+    for mode in ("greedy", "sampled"):
+        assert len(first[mode]["returns"]) == 5
+        assert first[mode]["mean"] == pytest.approx(sum(first[mode]["returns"]) / 5)
+        assert first[mode]["returns"] == [float(length) for length in first[mode]["lengths"]]
+    assert first["seed"] == 1_000_003
+    with pytest.raises(UserError, match="not a run's folder"):
+        evaluate(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_saves_and_exits_130(recipe: Path, tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "jepakit", "run", str(recipe), "--set", "total_steps=10_000_000", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(jepakit.__file__).parents[1])
+    metrics = tmp_path / "out" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and '"train"' in metrics.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "finishing this batch, then saving" in err
+    assert "Traceback" not in err
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert (tmp_path / "out" / "checkpoints" / f"{summary['env_steps']:012d}" / "weights.safetensors").is_file()
