@@ -21,10 +21,13 @@ ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 def save_checkpoint(folder: Path, learner: Learner, counters: dict[str, Any]) -> Path:
     """Write ``folder/<env steps>/`` and drop all but the newest ``KEEP``; ``counters`` must hold ``env_steps``."""
     final = folder / f"{counters['env_steps']:012d}"
+    if final.exists():  # saved on schedule, and then the run ended
+        return final
     partial = folder / f".{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # what an interrupted save left behind
     partial.mkdir(parents=True)
-    save_file(_weights(learner), partial / "weights.safetensors")
-    save_file(_optimizer_tensors(learner), partial / "optimizer.safetensors")
+    for name, tensors in (("weights", _weights(learner)), ("optimizer", _optimizer_tensors(learner))):
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / f"{name}.safetensors")
     (partial / "counters.json").write_text(json.dumps(counters | {"updates": learner.updates}, indent=2) + "\n")
     partial.rename(final)
     for old in checkpoints(folder)[:-KEEP]:
@@ -47,7 +50,7 @@ def load_checkpoint(path: Path, learner: Learner) -> dict[str, Any]:
     # Adam makes its state at its first step: give it tensors of the right shape to be filled
     stored = load_file(path / "optimizer.safetensors")
     for name, parameter in learner.trained.named_parameters():
-        state = {key: stored[f"{name}.{key}"].to(parameter.device) for key in ADAM_STATE if f"{name}.{key}" in stored}
+        state = {key: _beside(parameter, stored[f"{name}.{key}"]) for key in ADAM_STATE if f"{name}.{key}" in stored}
         if state:  # a parameter that no gradient has reached yet has none
             learner.optimizer.state[parameter] = state
     counters = json.loads((path / "counters.json").read_text())
@@ -65,6 +68,13 @@ def _optimizer_tensors(learner: Learner) -> dict[str, Tensor]:
     return {
         f"{name}.{key}": value for name, parameter in learner.trained.named_parameters() for key, value in state.get(parameter, {}).items()
     }
+
+
+def _beside(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """``tensor`` on the parameter's device and, if it is a moment, in the parameter's memory layout: fused Adam takes both for granted."""
+    if tensor.shape == parameter.shape:
+        return torch.zeros_like(parameter, requires_grad=False).copy_(tensor)
+    return tensor.to(parameter.device)
 
 
 @torch.no_grad()
