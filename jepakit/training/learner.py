@@ -118,13 +118,13 @@ class Learner:
         for name in ("embedding/variance", "embedding/mean_square"):
             summary[name] = metrics[name][-1].item()
         summary["embedding/variance_min"] = metrics["embedding/variance"].min().item()
-        _refuse_non_finite(summary)
         return summary
 
     def update(self, window: TensorDictBase) -> dict[str, Tensor]:
         """One optimizer step on the windows [B, H+1]; returns the step's metrics as scalars still on the device."""
         terms, metrics = self.losses(window)
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
+        _refuse_non_finite(terms, total)
         self.optimizer.zero_grad()
         total.backward()
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.trained.parameters(), self.max_grad_norm)
@@ -178,7 +178,8 @@ def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:
     return nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
 
 
-def _refuse_non_finite(metrics: Metrics) -> None:
-    bad = [name for name, value in metrics.items() if name.startswith("loss/") and not math.isfinite(value)]
-    if bad:
-        raise FloatingPointError(f"not finite: {', '.join(bad)}")
+def _refuse_non_finite(terms: Mapping[str, Term], total: Tensor) -> None:
+    """Before the step: after it every weight is bad, and with the next update every term."""
+    if not total.isfinite():
+        bad = [f"loss/{name}" for name, term in terms.items() if not term.loss.isfinite()]
+        raise FloatingPointError(f"not finite: {', '.join(bad or ['loss/total'])}")

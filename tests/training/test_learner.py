@@ -1,0 +1,315 @@
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torchrl.data import Categorical
+
+from jepakit.predictors.mlp import MLPPredictor
+from jepakit.protocols import ACTION, MASK, PIXELS
+from jepakit.regularizers.variance import Variance
+from jepakit.training.experience import window
+from jepakit.training.learner import Learner, WeightedRegularizer, unroll
+
+REGULARIZED = {"variance": WeightedRegularizer(Variance(), weight=1.0)}
+
+
+def a_window(learner: Learner, collect: Any, horizon: int = 1) -> TensorDictBase:
+    """Every window of one collected batch."""
+    rollout = learner.algorithm.prepare(collect(learner), learner.embed)
+    return window(rollout, torch.arange(rollout.numel()), horizon)
+
+
+def gradients(learner: Learner, loss: Tensor) -> dict[str, Tensor]:
+    """The gradient of a loss with respect to each trained parameter that it reaches."""
+    named = dict(learner.trained.named_parameters())
+    found = torch.autograd.grad(loss, list(named.values()), allow_unused=True, retain_graph=True)
+    return {name: gradient for name, gradient in zip(named, found, strict=True) if gradient is not None and gradient.abs().max() > 0}
+
+
+# Which parts each term of Eq. 3 trains.
+TRAINS = {
+    True: {
+        "jepa": {"encoder", "predictor"},
+        "actor": {"encoder", "algorithm.actor"},
+        "critic": {"encoder", "algorithm.critic"},
+        "entropy": {"encoder", "algorithm.actor"},
+        "regularizer/variance": {"encoder"},
+    },
+    False: {
+        "jepa": {"encoder", "predictor"},
+        "actor": {"algorithm.actor"},
+        "critic": {"algorithm.critic"},
+        "entropy": {"algorithm.actor"},
+        "regularizer/variance": {"encoder"},
+    },
+}
+
+
+@pytest.mark.parametrize("gradients_to_encoder", [True, False])
+def test_which_parts_each_term_trains(make_learner: Any, collect: Any, gradients_to_encoder: bool) -> None:
+    learner = make_learner(regularizers=REGULARIZED, gradients_to_encoder=gradients_to_encoder)
+    with torch.no_grad():
+        learner.encoder.norm.weight.mul_(0.1)  # a mean variance below 1, so that the regularizer pulls
+    parts = {"encoder", "predictor", "algorithm.actor", "algorithm.critic"}
+    assert all(any(name.startswith(part) for part in parts) for name, _ in learner.trained.named_parameters())
+
+    terms, _ = learner.losses(a_window(learner, collect))
+
+    trained = {
+        term: {part for part in parts for name in gradients(learner, loss) if name.startswith(part)} for term, (_, loss) in terms.items()
+    }
+    assert trained == TRAINS[gradients_to_encoder]
+
+
+def test_the_target_is_in_no_optimizer_and_in_the_checkpoint(make_learner: Any) -> None:
+    learner = make_learner()
+    optimized = [parameter for group in learner.optimizer.param_groups for parameter in group["params"]]
+    target = list(learner.jepa.target.parameters())
+    assert not {id(parameter) for parameter in optimized} & {id(parameter) for parameter in target}
+    assert {id(parameter) for parameter in target} <= {id(parameter) for parameter in learner.parts.parameters()}
+    others = (learner.encoder, learner.jepa.predictor, learner.algorithm.actor, learner.algorithm.critic)
+    assert [id(p) for p in optimized] == [id(p) for part in others for p in part.parameters()]  # each once
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3])
+def test_loss_jepa_is_equation_1(make_learner: Any, collect: Any, horizon: int) -> None:
+    """A sum over dimensions, a mean over the predictions whose target is in the episode; no gradient through the target."""
+    learner = make_learner(jepa={"horizon": horizon})
+    with torch.no_grad():
+        for parameter in learner.jepa.target.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)  # as after some updates
+    windows = a_window(learner, collect, horizon)
+    if horizon > 1:
+        assert not windows[MASK].all()
+
+    terms, _ = learner.losses(windows)
+
+    distances = []
+    for row in windows:
+        prediction = learner.encoder(row[PIXELS][0])
+        for h in range(1, horizon + 1):
+            prediction = learner.jepa.predictor(prediction[None], row[ACTION][h - 1][None])[0]
+            if row[MASK][h]:
+                s_y = learner.jepa.target.encoder(row[PIXELS][h]).detach()
+                distances.append(sum((p - s) ** 2 for p, s in zip(prediction, s_y, strict=True)))
+    expected = sum(distances) / len(distances)
+    torch.testing.assert_close(terms["jepa"].loss, expected, rtol=1e-4, atol=1e-5)
+    mine, reference = gradients(learner, terms["jepa"].loss), gradients(learner, expected)
+    assert mine.keys() == reference.keys()
+    for name, gradient in reference.items():
+        torch.testing.assert_close(mine[name], gradient, rtol=1e-3, atol=1e-4 * gradient.abs().max().item())
+
+
+def test_the_total_is_equation_3_with_every_weight(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(
+        jepa={"weight": 0.7}, regularizers={"variance": WeightedRegularizer(Variance(), weight=2.5)}, critic_weight=0.3, entropy_weight=0.05
+    )
+    windows = a_window(learner, collect)
+    terms, _ = learner.losses(windows)
+    weights = {"jepa": 0.7, "regularizer/variance": 2.5, "actor": 1.0, "critic": 0.3, "entropy": 0.05}
+    assert weights.keys() == terms.keys()
+    expected = sum(weight * terms[name].loss for name, weight in weights.items())
+    reference = gradients(learner, expected)
+
+    learner.optimizer.step = lambda: None  # look at the gradients of the step, and take none
+    metrics = learner.update(windows)
+
+    for name in weights:
+        torch.testing.assert_close(metrics[f"loss/{name}"], terms[name].loss.detach())  # logged without its weight
+    torch.testing.assert_close(metrics["loss/total"], expected.detach())
+    for name, parameter in learner.trained.named_parameters():
+        torch.testing.assert_close(parameter.grad, reference[name], rtol=1e-3, atol=1e-5)
+
+
+def test_without_jepa_and_regularizers_the_rl_terms_remain(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(jepa=None)
+    metrics = learner.learn(collect(learner), progress=0.0)
+    assert {name for name in metrics if name.startswith("loss/")} == {"loss/actor", "loss/critic", "loss/entropy", "loss/total"}
+    assert not any("target" in name or "predictor" in name for name, _ in learner.parts.named_parameters())
+
+
+def test_the_target_follows_the_encoder_after_each_step(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(lr=0.05)
+    windows = a_window(learner, collect)
+    expected = {name: tensor.double() for name, tensor in learner.encoder.named_parameters()}  # starts as a copy
+    for _ in range(3):
+        before = copy.deepcopy(learner.encoder)
+        learner.update(windows)
+        for name, after_the_step in learner.encoder.named_parameters():
+            assert not torch.equal(after_the_step, before.get_parameter(name))
+            expected[name] = 0.99 * expected[name] + 0.01 * after_the_step.double()
+    for name, average in learner.jepa.target.encoder.named_parameters():
+        torch.testing.assert_close(average.double(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gradients_to_encoder", [True, False])
+def test_the_encoder_runs_once_an_update(make_learner: Any, collect: Any, gradients_to_encoder: bool) -> None:
+    learner = make_learner(regularizers=REGULARIZED, gradients_to_encoder=gradients_to_encoder)
+    windows = a_window(learner, collect)
+    calls: list[int] = []
+    learner.encoder.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    learner.update(windows)
+    assert calls == [len(windows)]
+
+
+def test_gradients_are_clipped_together(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(max_grad_norm=0.01)
+    windows = a_window(learner, collect)
+    terms, _ = learner.losses(windows)
+    reference = gradients(learner, sum(term.weight * term.loss for term in terms.values()))
+    norm = math.sqrt(sum(gradient.double().square().sum().item() for gradient in reference.values()))
+    assert norm > 0.1
+
+    metrics = learner.update(windows)
+
+    assert metrics["grad_norm"].item() == pytest.approx(norm, rel=1e-3)
+    for name, parameter in learner.trained.named_parameters():
+        torch.testing.assert_close(parameter.grad, reference[name] * 0.01 / norm, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("lr_schedule", "expected"),
+    [
+        ("constant", [2e-3, 2e-3, 2e-3]),
+        ("linear", [2e-3, 1.5e-3, 0.5e-3]),
+        ("cosine", [2e-3, (1 + math.sqrt(0.5)) * 1e-3, (1 - math.sqrt(0.5)) * 1e-3]),
+    ],
+)
+def test_learning_rate_schedules(make_learner: Any, collect: Any, lr_schedule: str, expected: list[float]) -> None:
+    learner = make_learner(lr=2e-3, lr_schedule=lr_schedule)
+    batch, seen = collect(learner), []
+    step = learner.optimizer.step
+    learner.optimizer.step = lambda: (seen.append(learner.optimizer.param_groups[0]["lr"]), step())
+    for progress in (0.0, 0.25, 0.75):
+        learner.learn(batch, progress)
+    in_each_round = [seen[i : i + len(seen) // 3] for i in range(0, len(seen), len(seen) // 3)]
+    for rates, rate in zip(in_each_round, expected, strict=True):
+        assert rates == [pytest.approx(rate)] * len(rates)
+
+
+def test_the_clip_is_annealed_too(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(clip=0.2, clip_schedule="linear")
+    learner.learn(collect(learner), progress=0.75)
+    assert learner.algorithm.loss.clip_epsilon.item() == pytest.approx(0.05)
+
+
+def test_metrics_are_means_but_for_the_embedding(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(minibatch_size=16)
+    figures = {
+        "loss/jepa": [1.0, 2.0, 6.0],
+        "ppo/kl": [0.0, 0.0, 0.3],
+        "embedding/variance": [3.0, 1.0, 2.0],
+        "embedding/mean_square": [7.0, 9.0, 8.0],
+    }
+    rows = iter([{name: torch.tensor(values[i]) for name, values in figures.items()} for i in range(3)])
+    learner.update = lambda window: next(rows)
+
+    metrics = learner.learn(collect(learner, num_envs=3, steps=16), progress=0.0)
+
+    expected = {
+        "loss/jepa": 3.0,
+        "ppo/kl": 0.1,
+        "embedding/variance": 2.0,
+        "embedding/mean_square": 8.0,
+        "embedding/variance_min": 1.0,
+    }
+    assert metrics == pytest.approx(expected)
+
+
+def test_variance_is_of_the_online_embedding(make_learner: Any, collect: Any) -> None:
+    learner = make_learner()
+    windows = a_window(learner, collect)
+    s_x = learner.embed(windows[PIXELS][:, 0])
+    metrics = learner.update(windows)
+    torch.testing.assert_close(metrics["embedding/variance"], s_x.var(dim=0).mean())
+    torch.testing.assert_close(metrics["embedding/mean_square"], s_x.square().mean())
+
+
+def test_counts_optimizer_steps(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(epochs=3, minibatch_size=10)
+    learner.learn(collect(learner, num_envs=3, steps=16), progress=0.0)
+    assert learner.updates == 3 * 4
+
+
+class ExplodesAt(nn.Module):
+    """A regularizer that is infinite from its n-th call on."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.calls_left = call
+
+    def forward(self, s_x: Tensor) -> Tensor:
+        self.calls_left -= 1
+        return s_x.square().mean() * (math.inf if self.calls_left <= 0 else 1.0)
+
+
+@pytest.mark.parametrize("call", [1, 3])
+def test_a_loss_that_is_not_finite_is_named(make_learner: Any, collect: Any, call: int) -> None:
+    learner = make_learner(regularizers={"explosive": WeightedRegularizer(ExplodesAt(call), weight=1.0)}, minibatch_size=10)
+    with pytest.raises(FloatingPointError, match=r"^not finite: loss/regularizer/explosive$"):
+        learner.learn(collect(learner), progress=0.0)
+    assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
+
+
+class Recorder(nn.Module):
+    """A predictor that adds the action, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[Tensor] = []
+
+    def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
+        self.given.append(s_x)
+        return 2 * s_x + action[:, None]
+
+
+class RecurrentRecorder(Recorder):
+    def unroll(self, s_x: Tensor, actions: Tensor) -> Tensor:
+        return torch.full((*actions.shape, s_x.shape[-1]), 7.0)
+
+
+def test_unroll_feeds_each_prediction_back() -> None:
+    s_x, actions = torch.randn(4, 2), torch.randint(0, 3, (4, 3))
+    predictor = Recorder()
+
+    predictions = unroll(predictor, s_x, actions)
+
+    assert predictions.shape == (4, 3, 2)
+    for b in range(4):
+        now = s_x[b]
+        for h in range(3):
+            now = 2 * now + actions[b, h]
+            torch.testing.assert_close(predictions[b, h], now)
+    assert [torch.equal(given, s) for given, s in zip(predictor.given, (s_x, predictions[:, 0], predictions[:, 1]), strict=True)] == [
+        True
+    ] * 3
+
+
+def test_a_predictor_may_unroll_by_itself(make_learner: Any, collect: Any) -> None:
+    predictor = RecurrentRecorder()
+    assert (unroll(predictor, torch.randn(4, 2), torch.zeros(4, 3)) == 7).all()
+    learner = make_learner(jepa={"horizon": 3, "predictor": predictor})
+    learner.learn(collect(learner), progress=0.0)
+    assert not predictor.given
+
+
+def test_heads_and_losses_are_in_fp32_whatever_the_encoders_compute_in(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(precision="bf16", regularizers=REGULARIZED)
+    seen: dict[str, torch.dtype] = {}
+    learner.encoder.embed.register_forward_hook(lambda _, __, output: seen.update(encoder=output.dtype))
+    learner.jepa.predictor.first.register_forward_hook(lambda _, __, output: seen.update(predictor=output.dtype))
+    terms, metrics = learner.losses(a_window(learner, collect))
+    assert seen == {"encoder": torch.bfloat16, "predictor": torch.float32}
+    assert {term.loss.dtype for term in terms.values()} == {torch.float32}
+    assert metrics["embedding/variance"].dtype == torch.float32
+
+
+def test_learning_predicts_better(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(lr=3e-3, epochs=4, gradients_to_encoder=False, jepa={"predictor": MLPPredictor(8, Categorical(3))})
+    batch = collect(learner)
+    losses = [learner.learn(batch, progress=0.0)["loss/jepa"] for _ in range(5)]
+    assert losses[-1] < 0.5 * losses[0]
