@@ -39,8 +39,9 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
     ``pixels`` from position 1 on come from ``("next", "pixels")``. ``mask`` tells the positions that the start's own episode and
     this rollout reach; what stands at the others is arbitrary. Position 0 and, at horizon 1, position 1 are always reached.
     """
+    starts = starts.to(rollout[PIXELS].device)
     env, start = starts // rollout.shape[1], starts % rollout.shape[1]
-    step = start[:, None] + torch.arange(horizon + 1)  # [B, H+1]
+    step = start[:, None] + torch.arange(horizon + 1, device=starts.device)  # [B, H+1]
     inside = step < rollout.shape[1]
     step = step.clamp(max=rollout.shape[1] - 1)
     env = env[:, None].expand_as(step)

@@ -80,7 +80,7 @@ def _resolve_device(device: str) -> str:
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if available[name])
     kind, _, index = device.partition(":")
-    if not available[kind] or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
+    if not available.get(kind) or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
         here = ", ".join(name for name, there in available.items() if there)
         raise UserError(f"device {device!r} is not available here; available: {here}")
     return device
