@@ -13,7 +13,7 @@ def command(
     episodes: Annotated[int, typer.Option("--episodes", "-n", min=1, help="For each of the two policies.")] = 100,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", min=0, max=2**32 - 1, help="Of the episodes.  [default: the run's own plus 1,000,003]", show_default=False),
+        typer.Option("--seed", min=0, max=2**32 - 1, help="Of the episodes. Default: the run's own plus 1,000,003.", show_default=False),
     ] = None,
 ) -> None:
     """Play fresh episodes with a run's newest weights, greedily and sampling; also writes RUN/eval.json."""

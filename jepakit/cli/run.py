@@ -17,7 +17,7 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="The run's folder; new or empty.  [default: runs/<name>/<id>]", show_default=False
+            "--out", metavar="DIR", help="The run's folder; new or empty. Default: runs/<name>/<id>.", show_default=False
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the result alone.")] = False,
