@@ -20,7 +20,7 @@ def to_frame(rgb: NDArray[np.uint8], size: tuple[int, int] | None, grayscale: bo
         grayscale: One channel rather than three.
 
     Returns:
-        uint8 [C, height, width].
+        uint8 [C, height, width]; neither resized nor grey, it shares memory with ``rgb``.
     """
     image = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
     if size is not None and size != rgb.shape[:2]:
@@ -28,4 +28,4 @@ def to_frame(rgb: NDArray[np.uint8], size: tuple[int, int] | None, grayscale: bo
     if grayscale:
         red, green, blue = image.float()
         image = (0.299 * red + 0.587 * green + 0.114 * blue).round().to(torch.uint8)[None]
-    return image.contiguous()
+    return image

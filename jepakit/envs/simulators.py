@@ -8,9 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-# pygame reads these when it is first imported. Frames are drawn in memory: no window, no greeting, no complaint about a missing desktop.
+# SDL reads this when pygame first draws. Frames are drawn in memory: no window, and no complaint about a missing desktop.
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import gymnasium
 import numpy as np

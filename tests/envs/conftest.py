@@ -60,6 +60,10 @@ class Toy(gymnasium.Env[Any, Any]):
                 return canvas / 255
             case "single_channel":
                 return canvas[:, :, 0]
+            case "four_channels":
+                return np.concatenate([canvas, canvas[..., :1]], axis=2)
+            case "row_of_colours":
+                return canvas[:, 0]
             case "nothing":
                 return None
             case "missing":

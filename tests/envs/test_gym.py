@@ -242,6 +242,7 @@ def test_closing_one_env_leaves_another_drawing() -> None:
     closed, alive = (GymEnv(0, id="CartPole-v1", **SMALL) for _ in range(2))
     expected = alive.render()
     closed.close()
+    assert not any(simulator.unwrapped.isopen for simulator in closed.simulators)
     assert np.array_equal(alive.render(), expected)
 
 

@@ -17,6 +17,8 @@ from jepakit.errors import UserError
         ("vector", r"env Toy-v0: cannot render rgb_array: render\(\) gave float32 \[4\], not uint8 \[H, W, 3\]"),
         ("floats", r"render\(\) gave float64 \[12, 20, 3\]"),
         ("single_channel", r"render\(\) gave uint8 \[12, 20\]"),
+        ("four_channels", r"render\(\) gave uint8 \[12, 20, 4\]"),
+        ("row_of_colours", r"render\(\) gave uint8 \[12, 3\]"),
         ("nothing", r"render\(\) gave NoneType"),
         ("missing", r"env Toy-v0: cannot render rgb_array, so it has no pixels to learn from"),
         ("noisy", r"`pixels` after a reset must be render\(\) through the same resize"),
@@ -62,11 +64,19 @@ class LastEnvOnly(GymEnv):
         return observation.set("pixels", observation["pixels"][-1:].expand(2, -1, -1, -1, -1).clone())
 
 
+class OneEnvBlank(GymEnv):
+    def _observation(self) -> TensorDict:
+        observation = super()._observation()
+        observation["pixels"][1] = 7
+        return observation
+
+
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
         (Floats, "`pixels` must be uint8, not float32"),
         (ChannelsLast, r"`pixels` must be \[2, 3, 1, 6, 10\] \(envs, frames, channels, height, width\), not \[2, 3, 6, 10, 1\]"),
+        (OneEnvBlank, "hold one value only, 7"),
         (ZeroFilled, "K times over, and are not"),
         (LastEnvOnly, "and are not"),
     ],

@@ -13,7 +13,7 @@ from jepakit.errors import UserError
     ("id", "reason"),
     [
         ("CartPol-v1", r"env CartPol-v1: .* Registered ids like it: `CartPole-v1`"),
-        ("cartpole-v1", "`CartPole-v1`"),
+        ("CARTPOLE-V1", "`CartPole-v1`"),
         ("CartPole-v7", r"env CartPole-v7: Environment version `v7` .* doesn't exist.* `CartPole-v1`"),
         ("ALE/Pong-v5", "env ALE/Pong-v5: Namespace ALE not found.* written `module:id`"),
         ("not an id", "env not an id: Malformed environment ID"),
@@ -45,7 +45,8 @@ def test_refuses_actions_that_no_policy_here_can_take(actions: str) -> None:
 
 @pytest.mark.parametrize("id", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0"])
 def test_classic_control_draws_on_the_fast_canvas(id: str) -> None:
-    assert make_simulator(id, None, {}).unwrapped.screen.get_bitsize() == 24
+    canvas = pygame.surfarray.pixels3d(make_simulator(id, None, {}).unwrapped.screen)
+    assert canvas.strides == (3, 3 * canvas.shape[0], 1), "one block of RGB, row by row"
 
 
 def test_an_env_whose_image_depends_on_its_canvas_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
