@@ -41,7 +41,7 @@ def build_env(recipe: Recipe) -> EnvBase:
 def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     """Every trained part, initialised from the recipe's seed.
 
-    Each part draws its initial weights from a seed of its own, made of the recipe's seed and the part's path, so that taking one part
+    Each part draws its initial weights from a seed of its own, made of the recipe's seed and the part's name, so that taking one part
     out of a recipe leaves the others' initial weights as they were.
 
     Raises:
@@ -49,9 +49,9 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     """
     context: dict[str, Any] = {"frames": env.frame_shape, "action_spec": env.single_action_spec}
 
-    def part(slot: str, path: str, config: Any) -> Any:
+    def part(slot: str, path: str, config: Any, name: str = "") -> Any:
         with blaming(recipe, path), torch.device(hardware.device):
-            seed_everything(zlib.crc32(f"{recipe.seed} {path}".encode()))
+            seed_everything(zlib.crc32(f"{recipe.seed} {name or path}".encode()))
             component = registry.build(slot, config, **context)
             return component.to(hardware.device) if isinstance(component, nn.Module) else component
 
@@ -69,7 +69,9 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
             horizon=recipe.jepa.horizon,
         )
     regularizers = {
-        config.kind: WeightedRegularizer(part("regularizer", f"regularizers.{i}", config), config.weight)
+        config.kind: WeightedRegularizer(
+            part("regularizer", f"regularizers.{i}", config, name=f"regularizers.{config.kind}"), config.weight
+        )
         for i, config in enumerate(recipe.regularizers)
     }
     learner = Learner(

@@ -1,0 +1,151 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchrl.collectors import Collector
+
+from jepakit import registry
+from jepakit.protocols import FrameShape
+from jepakit.recipe import load_recipe
+from jepakit.registry import register
+from jepakit.training.build import build_env, build_learner, measure_width
+from jepakit.training.hardware import Hardware
+from jepakit.training.learner import Learner
+from jepakit.training.policy import Policy
+
+RECIPE = """
+env: {kind: gym, id: Diary-v0, num_envs: 2, size: null, max_episode_steps: 4}
+encoder: {kind: vit, dim: 8, depth: 1, heads: 2, patch: 4}
+regularizers: [{kind: variance}, {kind: learned}]
+algorithm: {kind: ppo, rollout_steps: 16, epochs: 2, minibatch_size: 8}
+"""
+HARDWARE = Hardware("cpu", "fp32", threads=1)
+
+
+@pytest.fixture(autouse=True)
+def learned_regularizer() -> Iterator[None]:
+    @register("regularizer", "learned")
+    class Learned(nn.Module):
+        """Has weights of its own."""
+
+        def __init__(self, embedding_width: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(embedding_width, 1)
+
+        def forward(self, s_x: Tensor) -> Tensor:
+            return self.layer(s_x).square().mean()
+
+    yield
+    registry.forget(__name__)
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Any:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+
+    def build(*overrides: str) -> tuple[Learner, Any]:
+        recipe = load_recipe(tmp_path / "recipe.yaml", overrides)
+        env = build_env(recipe)
+        env.set_seed(recipe.seed)
+        return build_learner(recipe, env, HARDWARE), env
+
+    return build
+
+
+def initial(learner: Learner) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in learner.parts.named_parameters()}
+
+
+def metrics_of_two_rounds(learner: Learner, env: Any) -> list[dict[str, float]]:
+    collector = Collector(env, Policy(learner), frames_per_batch=32, total_frames=64, auto_register_policy_transforms=False)
+    return [learner.learn(batch, progress) for batch, progress in zip(collector, (0.0, 0.5), strict=True)]
+
+
+def test_the_same_seed_gives_the_same_metrics_bit_for_bit(build: Any) -> None:
+    once, again = metrics_of_two_rounds(*build()), metrics_of_two_rounds(*build())
+    assert once == again
+    assert once[0] != once[1]
+    assert metrics_of_two_rounds(*build("seed=1"))[0] != once[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "others"),
+    [
+        ("jepa=null", {"encoder", "regularizer_learned", "algorithm"}),
+        ("jepa.predictor.hidden=9", {"encoder", "target", "regularizer_learned", "algorithm"}),
+        ("regularizers=[]", {"encoder", "target", "predictor", "algorithm"}),
+        ("regularizers=[{kind: learned}]", {"encoder", "target", "predictor", "regularizer_learned", "algorithm"}),
+        ("algorithm.hidden=[5]", {"encoder", "target", "predictor", "regularizer_learned"}),
+    ],
+)
+def test_a_part_leaves_the_others_initial_weights_as_they_are(build: Any, override: str, others: set[str]) -> None:
+    before, after = initial(build()[0]), initial(build(override)[0])
+    assert others <= {name.split(".")[0] for name in after}
+    for name in after:
+        if name.split(".")[0] in others:
+            assert torch.equal(before[name], after[name]), name
+
+
+def test_another_seed_gives_every_part_other_weights(build: Any) -> None:
+    before, after = initial(build()[0]), initial(build("seed=1")[0])
+    for part in ("encoder", "predictor", "algorithm", "regularizer_learned"):
+        names = [name for name in before if name.startswith(part)]
+        assert names
+        assert any(not torch.equal(before[name], after[name]) for name in names), part
+
+
+def test_the_target_starts_as_the_encoder_and_the_recipe_reaches_every_part(build: Any) -> None:
+    learner, _ = build(
+        "jepa.weight=0.5",
+        "jepa.horizon=2",
+        "jepa.target.decay=0.9",
+        "regularizers.0.weight=3.0",
+        "optimizer.lr=2e-4",
+        "algorithm.gamma=0.8",
+    )
+    weights = initial(learner)
+    assert all(torch.equal(weights[name], weights[f"target.{name}"]) for name in weights if name.startswith("encoder."))
+    assert (learner.jepa.weight, learner.jepa.horizon, learner.jepa.target.decay) == (0.5, 2, 0.9)
+    assert {kind: weighted.weight for kind, weighted in learner.regularizers.items()} == {"variance": 3.0, "learned": 1.0}
+    assert learner.optimizer.param_groups[0]["lr"] == 2e-4
+    assert learner.algorithm.gae.gamma == pytest.approx(0.8)
+
+
+def test_the_width_is_measured_of_lazy_modules_too_and_leaves_batch_statistics_alone() -> None:
+    encoder = nn.Sequential(nn.Flatten(), ToFloat(), nn.LazyLinear(5), nn.BatchNorm1d(5), nn.Dropout())
+    assert measure_width(encoder, FrameShape(3, 1, 8, 12), "cpu") == 5
+    assert encoder[2].weight.shape == (5, 3 * 8 * 12)
+    assert encoder[3].num_batches_tracked == 0
+    assert encoder.training
+
+
+class ToFloat(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float()
+
+
+class Wrong(nn.Module):
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (torch.zeros(2, 3, 4), r"torch.float32 \[2, 3, 4\]"),
+        (torch.zeros(6), r"torch.float32 \[6\]"),
+        (torch.zeros(1, 4), r"torch.float32 \[1, 4\]"),
+        (torch.zeros(2, 4, dtype=torch.int64), r"torch.int64 \[2, 4\]"),
+        ((torch.zeros(2, 4),), "tuple"),
+    ],
+)
+def test_an_encoder_that_returns_no_embedding_is_told_what_it_returned(answer: Any, found: str) -> None:
+    with pytest.raises(ValueError, match=rf"must return float \[2, D\]; it returned {found}$"):
+        measure_width(Wrong(answer), FrameShape(3, 1, 8, 12), "cpu")
