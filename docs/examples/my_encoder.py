@@ -1,5 +1,6 @@
 """A convolutional encoder of one's own, used by custom.yaml beside it."""
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import PositiveInt
@@ -20,7 +21,7 @@ class MyCNN(nn.Module):
     def __init__(self, frames, *, width: PositiveInt = 16, norm: Literal["layer", "none"] = "layer"):
         super().__init__()
         channels = (frames.frames * frames.channels, width, 2 * width, 4 * width)
-        layers = [nn.Sequential(nn.Conv2d(i, o, 4, stride=3), nn.ReLU()) for i, o in zip(channels, channels[1:], strict=False)]
+        layers = [nn.Sequential(nn.Conv2d(i, o, 4, stride=3), nn.ReLU()) for i, o in pairwise(channels)]
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(64), nn.LayerNorm(64) if norm == "layer" else nn.Identity())
 
     def forward(self, pixels):  # uint8 [*, K, C, H, W] -> float [*, D]

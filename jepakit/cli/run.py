@@ -16,9 +16,7 @@ def command(
     seed: SeedOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="The run's folder; new or empty. Default: runs/<name>/<id>.", show_default=False
-        ),
+        typer.Option("--out", metavar="DIR", help="The run's folder; new or empty. Default: runs/<name>/<id>.", show_default=False),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the result alone.")] = False,
 ) -> None:

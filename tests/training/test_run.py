@@ -138,9 +138,7 @@ def test_out_takes_a_new_or_empty_folder_only(recipe: Path, tmp_path: Path) -> N
         run(recipe, out=blocked / "run", quiet=True)
 
 
-def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(
-    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jepakit.training.loop import Loop
 
     def burn(*_: object) -> None:

@@ -1,0 +1,112 @@
+"""How fast the main recipe runs and where the time goes; and what each of the encoder's tricks is worth.
+
+    python benchmarks/throughput.py            # both parts, some two minutes on 2 cores
+    python benchmarks/throughput.py --json docs/results/throughput.json
+
+Each figure is from a process of its own, on an otherwise idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+STEPS = 8_000
+BATCH = 64
+
+
+def measure_run(threads: int, precision: str) -> dict[str, float]:
+    """Env steps/s of the main recipe, in all and by part; the first batch, which warms up, left out."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "run"
+        settings = (f"total_steps={STEPS}", f"threads={threads}", f"precision={precision}")
+        command = [sys.executable, "-m", "jepakit", "run", "cartpole_pixels", "--quiet", "--out", str(out)]
+        subprocess.run([*command, *(word for setting in settings for word in ("--set", setting))], check=True, stdout=subprocess.DEVNULL)
+        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    batches = [record for record in records if record["phase"] == "train"]
+    steps = batches[1]["env_steps"] - batches[0]["env_steps"]
+    seconds = {part: fmean(record[f"time/{part}"] for record in batches[1:]) for part in ("env", "policy", "learner", "batch")}
+    return {"threads": threads, "precision": precision} | {f"{part} steps/s": round(steps / s) for part, s in seconds.items()}
+
+
+def measure_encoder(variant: str) -> dict[str, Any]:
+    """Forward and backward samples/s of the default ViT at minibatch 64 on one thread, in this process."""
+    import torch
+
+    from jepakit.encoders import vit
+    from jepakit.protocols import FrameShape
+    from jepakit.training.hardware import keep_freed_memory
+
+    torch.set_num_threads(1)
+    if variant != "memory handed back":
+        keep_freed_memory()
+    encoder = vit.ViT(FrameShape(3, 1, 80, 120))
+    if variant == "all rows in the last block":
+        vit.CLASS_TOKEN = slice(None)
+        encoder.norm.register_forward_hook(lambda module, inputs, output: output[:, :1])
+    if variant == "fused attention":
+        vit.attention = torch.nn.functional.scaled_dot_product_attention
+    pixels = torch.randint(200, 256, (BATCH, 3, 1, 80, 120), dtype=torch.uint8)
+
+    def both() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=variant != "fp32"):
+            s_x = encoder(pixels)
+        s_x.float().square().sum().backward()
+
+    def forward() -> None:
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=variant != "fp32"):
+            encoder(pixels)
+
+    return {"encoder": variant, "forward + backward samples/s": rate(both), "forward samples/s": rate(forward)}
+
+
+def rate(step: Callable[[], None], seconds: float = 3.0) -> int:
+    """Samples/s of ``step`` on ``BATCH`` samples, after a warm-up."""
+    for _ in range(5):
+        step()
+    start, count = perf_counter(), 0
+    while perf_counter() - start < seconds:
+        step()
+        count += 1
+    return round(BATCH * count / (perf_counter() - start))
+
+
+VARIANTS = ("as shipped", "memory handed back", "all rows in the last block", "fused attention", "fp32")
+
+
+def main() -> None:
+    """Print a line a figure, and write all of them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--encoder", choices=VARIANTS, help=argparse.SUPPRESS)  # one figure, in a process of its own
+    arguments = parser.parse_args()
+    if arguments.encoder:
+        sys.stdout.write(json.dumps(measure_encoder(arguments.encoder)))
+        return
+    figures: list[dict[str, Any]] = []
+
+    def keep(figure: dict[str, Any]) -> None:
+        figures.append(figure)
+        sys.stdout.write("  ".join(f"{name}: {value:,}" if isinstance(value, int) else f"{value}" for name, value in figure.items()) + "\n")
+        sys.stdout.flush()
+
+    for variant in VARIANTS:
+        keep(json.loads(subprocess.run([sys.executable, __file__, "--encoder", variant], check=True, capture_output=True).stdout))
+    for threads in sorted({1, min(2, os.cpu_count() or 1)}):
+        keep(measure_run(threads, "auto"))
+    keep(measure_run(min(2, os.cpu_count() or 1), "fp32"))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
