@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from importlib import metadata
@@ -107,6 +109,14 @@ def test_two_classes_under_one_name_are_an_error_that_names_both_places(write: W
     (problem,) = problems(write("r.yaml", text("[vit.py]", kind="vit")))
     assert "vit.py:5" in problem.wrong
     assert "encoders/vit.py" in problem.wrong
+
+
+def test_of_a_plugin_and_a_builtin_that_clash_the_plugin_is_at_fault_even_if_it_comes_first(write: Write) -> None:
+    write("vit.py", encoder(kind="vit"))
+    write("r.yaml", text("[vit.py]", kind="vit"))
+    code = "import jepakit\ntry: jepakit.load_recipe('r.yaml')\nexcept jepakit.UserError as error: print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("r.yaml:3:11: ")
 
 
 def test_what_one_recipe_brings_is_not_there_for_the_next(write: Write) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
@@ -31,7 +32,7 @@ def found(slot: str, kind: str) -> Component:
 
 
 def read(fields: type[ComponentFields], **values: Any) -> ComponentFields:
-    return fields.model_validate_json(json.dumps(values), strict=True)
+    return fields.model_validate_json(json.dumps(values))
 
 
 class Everything:
@@ -230,6 +231,14 @@ def test_the_same_class_made_again_replaces_itself() -> None:
 
     first, second = cell(), cell()
     assert found("encoder", "again").cls is second is not first
+
+
+def test_one_file_under_two_module_names_is_one_class(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    source = "from jepakit import register\n@register('encoder', 'mine')\nclass Mine: pass\n"
+    for name in ("__main__", "package.mine"):
+        exec(compile(source, str(file), "exec"), {"__name__": name})
+    assert found("encoder", "mine").cls.__module__ == "package.mine"
 
 
 def test_a_config_builds_its_own_class_whatever_is_registered_later(everything: Component) -> None:

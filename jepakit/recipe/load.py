@@ -46,7 +46,7 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | N
     values = {"name": _name(path)} | tree.plain()
     _fill_kinds(values, composer.default_kinds)
     try:
-        valid = Recipe.model_validate_json(json.dumps(values), strict=True)
+        valid = Recipe.model_validate_json(json.dumps(values))
     except ValidationError as error:
         incomplete = any(problem.hides for problem in problems)
         problems += retold(error, tree, values, [*plugins, *installed], incomplete)

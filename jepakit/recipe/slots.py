@@ -37,7 +37,7 @@ class InSlot:
             found = registry.component(self.slot, str(value["kind"]))
         except UserError as error:
             raise PydanticCustomError("unknown_kind", "unknown kind") from error
-        # By way of JSON: pydantic's strict Python mode would refuse a list for a tuple.
+        # By way of JSON: pydantic's strict Python mode would refuse a list for a tuple. Strict by word: a field may hold a lax model.
         return found.fields.model_validate_json(json.dumps(value), strict=True)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt
 
 from jepakit import registry
 from jepakit.recipe import Problem, RecipeError, load_recipe
 from jepakit.registry import load_builtins, register
+
+
+class Lax(BaseModel):
+    """A model of a component's author, with pydantic's own lax rules."""
+
+    count: int
 
 
 class FakeEnv:
@@ -27,6 +33,8 @@ class FakeEnv:
         grayscale: bool = True,
         limit: PositiveInt | None = None,
         extras: dict[str, Any] | None = None,
+        depth: PositiveInt | list[PositiveInt] = 8,
+        lax: Lax | None = None,
         widths: list[PositiveInt | Literal["auto"]] | None = None,
     ) -> None: ...
 

@@ -1,0 +1,53 @@
+"""The JSON schema that editors use, and what importing recipes costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from jepakit.recipe import Recipe, load_recipe, recipe_schema, shipped_recipes
+
+
+def kinds(slot_schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    branches = [branch for branch in slot_schema["oneOf"] if "properties" in branch]
+    return {branch["properties"]["kind"]["const"]: branch for branch in branches}
+
+
+def test_each_kind_is_one_alternative_with_its_fields_described() -> None:
+    schema = recipe_schema()
+    encoders = kinds(schema["properties"]["encoder"])
+    assert {"small", "large", "vit"} <= set(encoders)
+    assert encoders["small"]["properties"]["dim"]["maximum"] == 512
+    assert encoders["small"]["required"] == ["kind"]
+    assert kinds(schema["properties"]["env"])["fake"]["required"] == ["kind", "id"]
+    assert encoders["small"]["additionalProperties"] is False
+    assert all("description" in field for name, field in encoders["vit"]["properties"].items() if name != "kind")
+    assert "spread" in kinds(schema["properties"]["regularizers"]["items"])
+    assert "ema" in kinds(schema["$defs"]["Jepa"]["properties"]["target"])
+
+
+def test_a_recipe_that_extends_another_needs_no_env_and_no_kind() -> None:
+    schema = recipe_schema()
+    assert schema["anyOf"] == [{"required": ["env"]}, {"required": ["extends"]}]
+    assert not schema["required"]
+    assert {"not": {"required": ["kind"]}, "type": "object"}.items() <= schema["properties"]["encoder"]["oneOf"][-1].items()
+
+
+def test_every_field_of_a_recipe_is_described() -> None:
+    schema = recipe_schema()
+    assert set(schema["properties"]) == {"extends", *Recipe.model_fields}
+    blocks = {"jepa", "optimizer"}  # described by their own docstrings
+    assert all("description" in field for name, field in schema["properties"].items() if name not in blocks)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_load(name: str) -> None:
+    assert load_recipe(name).name
+
+
+def test_importing_recipes_imports_no_torch() -> None:
+    code = "import sys, jepakit.recipe, jepakit.registry, jepakit.plugins; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
