@@ -113,10 +113,9 @@ def test_two_classes_under_one_name_are_an_error_that_names_both_places(write: W
 
 def test_of_a_plugin_and_a_builtin_that_clash_the_plugin_is_at_fault_even_if_it_comes_first(write: Write) -> None:
     write("vit.py", encoder(kind="vit"))
-    write("r.yaml", text("[vit.py]", kind="vit"))
-    code = "import jepakit\ntry: jepakit.load_recipe('r.yaml')\nexcept jepakit.UserError as error: print(error)"
+    code = "from jepakit.plugins import load_plugins; print(*load_plugins(['./vit.py']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("r.yaml:3:11: ")
+    assert done.stdout.startswith("vit.py:5: cannot register Mine as encoder `vit`")
 
 
 def test_what_one_recipe_brings_is_not_there_for_the_next(write: Write) -> None:
