@@ -62,6 +62,7 @@ class Diary(gymnasium.Env[Any, Any]):
     def render(self) -> Any:
         canvas = np.full((8, 12, 3), 255, dtype=np.uint8)
         canvas[0:2], canvas[2:4], canvas[4:6] = self.episode, self.steps, 10 + self.action
+        canvas[:, -1] = 0
         return canvas
 
 
