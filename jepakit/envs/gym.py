@@ -114,7 +114,7 @@ class GymEnv(EnvBase):
         if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype.kind == "f" and space.is_bounded():
             low, high = (torch.from_numpy(bound.astype(np.float32)).expand(*n, -1) for bound in (space.low, space.high))
             return Bounded(low, high, shape=low.shape, dtype=torch.float32)
-        raise UserError(f"env {self.id}: its actions are {space}; supported are Discrete and bounded one-dimensional float Box actions")
+        raise UserError(f"id {self.id}: its actions are {space}; supported are Discrete and bounded one-dimensional float Box actions")
 
     def _set_seed(self, seed: int | None) -> None:
         # Each simulator is seeded at its next reset only: later episodes continue its own stream.

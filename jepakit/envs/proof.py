@@ -25,13 +25,13 @@ def prove_pixels(env: GymEnv) -> None:
     """
     pixels = env.reset()[PIXELS]
     if pixels.dtype != torch.uint8:
-        raise UserError(f"env {env.id}: `pixels` must be uint8, not {str(pixels.dtype).removeprefix('torch.')}")
+        raise UserError(f"id {env.id}: `pixels` must be uint8, not {str(pixels.dtype).removeprefix('torch.')}")
     shape = (*env.batch_size, *env.frame_shape)
     if pixels.shape != shape:
-        raise UserError(f"env {env.id}: `pixels` must be {list(shape)} (envs, frames, channels, height, width), not {list(pixels.shape)}")
+        raise UserError(f"id {env.id}: `pixels` must be {list(shape)} (envs, frames, channels, height, width), not {list(pixels.shape)}")
     for stack in pixels:
         if (stack == stack.flatten()[0]).all():
-            raise UserError(f"env {env.id}: `pixels` hold one value only, {stack.flatten()[0]}: an empty image tells nothing of the state")
+            raise UserError(f"id {env.id}: `pixels` hold one value only, {stack.flatten()[0]}: an empty image tells nothing of the state")
     rendered = torch.stack([to_frame(image, env.size, env.grayscale) for image in env.render()])
     if not (pixels == rendered[:, None]).all():
-        raise UserError(f"env {env.id}: `pixels` after a reset must be render() through the same resize, K times over, and are not")
+        raise UserError(f"id {env.id}: `pixels` after a reset must be render() through the same resize, K times over, and are not")

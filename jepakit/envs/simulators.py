@@ -40,14 +40,14 @@ def make_simulator(id: str, max_episode_steps: int | None, make_kwargs: Mapping[
         simulator.reset(seed=0)
         image = draw(simulator)
     except gymnasium.error.UnregisteredEnv as error:
-        raise UserError(f"env {id}: {error}{_near_matches(id)}") from error
+        raise UserError(f"id {id}: {error}{_near_matches(id)}") from error
     except ModuleNotFoundError as error:
         missing = error.name or getattr(error.__cause__, "name", None)
-        raise UserError(f"env {id}: the module `{missing}` is not installed; `pip install {missing}` may be what it needs") from error
+        raise UserError(f"id {id}: the module `{missing}` is not installed; `pip install {missing}` may be what it needs") from error
     except NotImplementedError as error:
-        raise UserError(f"env {id}: cannot render rgb_array, so it has no pixels to learn from") from error
+        raise UserError(f"id {id}: cannot render rgb_array, so it has no pixels to learn from") from error
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:
-        raise UserError(f"env {id}: {error}") from error
+        raise UserError(f"id {id}: {error}") from error
     _pack_canvas(simulator, image)
     return simulator
 
@@ -66,7 +66,7 @@ def draw(simulator: gymnasium.Env[Any, Any]) -> NDArray[np.uint8]:
         return image
     drawn = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
     id = simulator.spec.id if simulator.spec else type(simulator.unwrapped).__name__
-    raise UserError(f"env {id}: cannot render rgb_array: render() gave {drawn}, not uint8 [H, W, 3]")
+    raise UserError(f"id {id}: cannot render rgb_array: render() gave {drawn}, not uint8 [H, W, 3]")
 
 
 def _near_matches(id: str) -> str:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from jepakit.training.policy import Policy
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
+
+INSTALLED = str(Path(torch.__file__).parents[1])  #: whose lines are not the user's, nor ours
 
 
 def build_env(recipe: Recipe) -> EnvBase:
@@ -143,7 +146,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
 
 
 @contextmanager
-def blaming(recipe: Recipe, path: str, places: Mapping[int, str] | None = None) -> Iterator[None]:
+def blaming(recipe: Recipe, path: str, places: Mapping[int, str] = MappingProxyType({})) -> Iterator[None]:
     """Turn whatever is raised inside into a RecipeError at the recipe's ``path``.
 
     Args:
@@ -155,15 +158,14 @@ def blaming(recipe: Recipe, path: str, places: Mapping[int, str] | None = None) 
         yield
     except RecipeError:
         raise
-    except UserError as error:
-        raise recipe.error(path, str(error)) from error
     except Exception as error:
-        message = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-            if places and id(frame.f_locals.get("self")) in places:
-                path = places[id(frame.f_locals["self"])]
-                message += f" (in {Path(frame.f_code.co_filename).name}, line {line})"
-                break
+        foreseen = isinstance(error, (UserError, ValueError))
+        message = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        frames = reversed(list(traceback.walk_tb(error.__traceback__)))
+        own = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(INSTALLED)]
+        path = next((places[id(frame.f_locals.get("self"))] for frame, _ in own if id(frame.f_locals.get("self")) in places), path)
+        if places or not foreseen:
+            message += f" ({Path(own[0][0].f_code.co_filename).name}, line {own[0][1]})"
         field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
         raise recipe.error(field if recipe.origin(field) else path, message) from error
 

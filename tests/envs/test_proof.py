@@ -13,14 +13,14 @@ from jepakit.errors import UserError
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        ("constant", r"env Toy-v0: `pixels` hold one value only, 7"),
-        ("vector", r"env Toy-v0: cannot render rgb_array: render\(\) gave float32 \[4\], not uint8 \[H, W, 3\]"),
+        ("constant", r"id Toy-v0: `pixels` hold one value only, 7"),
+        ("vector", r"id Toy-v0: cannot render rgb_array: render\(\) gave float32 \[4\], not uint8 \[H, W, 3\]"),
         ("floats", r"render\(\) gave float64 \[12, 20, 3\]"),
         ("single_channel", r"render\(\) gave uint8 \[12, 20\]"),
         ("four_channels", r"render\(\) gave uint8 \[12, 20, 4\]"),
         ("row_of_colours", r"render\(\) gave uint8 \[12, 3\]"),
         ("nothing", r"render\(\) gave NoneType"),
-        ("missing", r"env Toy-v0: cannot render rgb_array, so it has no pixels to learn from"),
+        ("missing", r"id Toy-v0: cannot render rgb_array, so it has no pixels to learn from"),
         ("noisy", r"`pixels` after a reset must be render\(\) through the same resize"),
     ],
 )

@@ -12,13 +12,13 @@ from jepakit.errors import UserError
 @pytest.mark.parametrize(
     ("id", "reason"),
     [
-        ("CartPol-v1", r"env CartPol-v1: .* Registered ids like it: `CartPole-v1`"),
+        ("CartPol-v1", r"id CartPol-v1: .* Registered ids like it: `CartPole-v1`"),
         ("CARTPOLE-V1", "`CartPole-v1`"),
-        ("CartPole-v7", r"env CartPole-v7: Environment version `v7` .* doesn't exist.* `CartPole-v1`"),
-        ("ALE/Pong-v5", "env ALE/Pong-v5: Namespace ALE not found.* written `module:id`"),
-        ("not an id", "env not an id: Malformed environment ID"),
-        ("NeedsExtra-v0", r"env NeedsExtra-v0: Toys are not installed, run `pip install \"toys\[all\]\"`"),
-        ("NeedsModule-v0", "env NeedsModule-v0: the module `no_such_module_here` is not installed; `pip install no_such_module_here`"),
+        ("CartPole-v7", r"id CartPole-v7: Environment version `v7` .* doesn't exist.* `CartPole-v1`"),
+        ("ALE/Pong-v5", "id ALE/Pong-v5: Namespace ALE not found.* written `module:id`"),
+        ("not an id", "id not an id: Malformed environment ID"),
+        ("NeedsExtra-v0", r"id NeedsExtra-v0: Toys are not installed, run `pip install \"toys\[all\]\"`"),
+        ("NeedsModule-v0", "id NeedsModule-v0: the module `no_such_module_here` is not installed; `pip install no_such_module_here`"),
         ("no_such_module_here:Env-v0", "the module `no_such_module_here` is not installed"),
     ],
 )
@@ -29,7 +29,7 @@ def test_tells_what_is_missing(id: str, reason: str) -> None:
 
 @pytest.mark.parametrize(("make_kwargs", "reason"), [({"nonsense": 1}, "'nonsense'"), ({"render_mode": "human"}, "'render_mode'")])
 def test_refuses_arguments_that_the_env_does_not_take(make_kwargs: dict[str, Any], reason: str) -> None:
-    with pytest.raises(UserError, match=rf"env CartPole-v1: .*{reason}"):
+    with pytest.raises(UserError, match=rf"id CartPole-v1: .*{reason}"):
         make_simulator("CartPole-v1", None, make_kwargs)
 
 
@@ -39,7 +39,7 @@ def test_arguments_reach_the_env() -> None:
 
 @pytest.mark.parametrize("actions", ["endless_box", "flat_box", "int_box", "multi", "tuple"])
 def test_refuses_actions_that_no_policy_here_can_take(actions: str) -> None:
-    with pytest.raises(UserError, match=r"env Toy-v0: its actions are (Box|MultiDiscrete|Tuple)\(.*supported are Discrete and bounded"):
+    with pytest.raises(UserError, match=r"id Toy-v0: its actions are (Box|MultiDiscrete|Tuple)\(.*supported are Discrete and bounded"):
         GymEnv(0, id="Toy-v0", num_envs=1, make_kwargs={"actions": actions})
 
 
