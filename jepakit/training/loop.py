@@ -161,4 +161,5 @@ class Loop:
         figures = {"env_steps": self.history.env_steps, "variance": variance, "mean_square": mean_square}
         self.folder.event(verdict, **figures)
         text = f"embedding {verdict} at {self.history.env_steps:,} env steps: variance {variance:.2e}, variance / mean square "
-        self.progress.warn(text + f"{variance / mean_square if mean_square else 0:.2e}")
+        tell = self.progress.warn if verdict == "collapsed" else self.progress.note
+        tell(text + f"{variance / mean_square if mean_square else 0:.2e}")

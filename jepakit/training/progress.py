@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any, Protocol, Self, TextIO
 
 PLAIN_SECONDS = 10.0  #: between two plain lines
+PAIRS = 3  #: figures side by side in the live display
 
 
 class Progress(Protocol):
@@ -104,17 +105,18 @@ class Live(Quiet):
 
     def batch(self, record: Mapping[str, Any]) -> None:
         """Redraw."""
-        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
+        figures = [(Text(name, style="dim"), Text(value, style="bold")) for name, value in self.clock.tick(record).items()]
         table = Table.grid(padding=(0, 2))
-        figures = list(self.clock.tick(record).items())
-        for left, right in zip(figures[::2], [*figures[1::2], ("", "")], strict=False):
-            table.add_row(*(Text(cell, style=style) for pair in (left, right) for cell, style in zip(pair, ("dim", "bold"), strict=True)))
-        bar = ProgressBar(self.clock.total_steps, record["env_steps"], width=60)
-        self.live.update(Group(Text(self.title, style="bold"), bar, table), refresh=True)
+        for start in range(0, len(figures), PAIRS):
+            table.add_row(*(cell for pair in figures[start : start + PAIRS] for cell in pair))
+        display = Table.grid()
+        for row in (Text(self.title, style="bold"), ProgressBar(self.clock.total_steps, record["env_steps"], width=70), table):
+            display.add_row(row)
+        self.live.update(display, refresh=True)
 
     def note(self, text: str) -> None:
         """A line above the display."""
