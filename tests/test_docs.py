@@ -1,0 +1,88 @@
+"""What README and docs say, tried out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from jepakit import registry
+from jepakit.cli.app import app
+from jepakit.recipe import load_recipe
+from jepakit.training.run import run
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = ["total_steps=64", "env.num_envs=2", "algorithm.rollout_steps=16", "algorithm.minibatch_size=16", "threads=1"]
+
+
+def commands() -> list[str]:
+    found = [line for page in PAGES for line in re.findall(r"^ {4}(?:\.venv/bin/)?(jepakit .*?)(?:\s+#.*| >.*)?$", page.read_text(), re.M)]
+    return found + [line for page in PAGES for line in re.findall(r"`(jepakit [^`]*)`", page.read_text())]
+
+
+def test_every_command_in_the_docs_is_one_that_the_command_line_understands() -> None:
+    group: Any = typer.main.get_command(app)
+    tried = 0
+    for line in commands():
+        verb, *arguments = shlex.split(line)[1:]
+        if verb.startswith("-") or not arguments or any(word.isupper() for word in arguments):
+            continue  # `jepakit eval` and `jepakit eval RUN` speak of the verb
+        group.commands[verb].make_context(verb, arguments)
+        tried += 1
+    assert tried > 10
+
+
+def test_the_readmes_encoder_runs_as_the_readme_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    assert len([line for line in block.splitlines() if line.strip()]) <= 20
+    (tmp_path / "my_encoder.py").write_text(block)
+    (line,) = [line for line in commands() if "encoder.kind=my_cnn" in line]
+    words = shlex.split(line)
+    overrides = [value for option, value in zip(words, words[1:], strict=False) if option == "--set"]
+    monkeypatch.chdir(tmp_path)
+    result = run("cartpole_pixels", overrides=[*overrides, *SMALL], out="out", quiet=True)
+    assert result.summary["status"] == "finished"
+
+
+def test_the_example_recipe_runs_with_both_its_components(tmp_path: Path) -> None:
+    recipe = ROOT / "docs" / "examples" / "custom.yaml"
+    result = run(recipe, overrides=SMALL, out=tmp_path / "out", quiet=True)
+    last = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert result.summary["status"] == "finished"
+    assert "loss/regularizer/hinge" in last
+    assert load_recipe(recipe).encoder.kind == "my_cnn"
+
+
+def test_every_built_in_kind_has_a_row_in_the_components_page() -> None:
+    page = (ROOT / "docs" / "components.md").read_text()
+    for found in registry.components():
+        if found.cls.__module__.startswith("jepakit."):
+            assert f"| {found.slot} | `{found.kind}` |" in page
+
+
+def test_every_slot_and_context_name_is_in_the_components_page() -> None:
+    page = (ROOT / "docs" / "components.md").read_text()
+    assert all(f"| `{name}` |" in page for name in registry.CONTEXT)
+    assert all(re.search(rf"^\| {name} \|", page, re.M) for name in registry.SLOTS)
+
+
+def test_every_field_that_a_run_writes_is_in_the_guide(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    run("cartpole_pixels", overrides=[*SMALL, "regularizers=[{kind: variance}]"], out=tmp_path / "out", quiet=True)
+    records = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    fields = {re.sub("(regularizer/).*", r"\1<kind>", field) for record in records for field in record}
+    assert {field for field in fields if f"`{field}`" not in guide} - {"phase"} == set()
+    assert {path.name for path in (tmp_path / "out").iterdir() if f"`{path.name}" not in guide} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
