@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_the_readmes_encoder_runs_as_the_readme_runs_it(tmp_path: Path, monkeypa
     (tmp_path / "my_encoder.py").write_text(block)
     (line,) = [line for line in commands() if "encoder.kind=my_cnn" in line]
     words = shlex.split(line)
-    overrides = [value for option, value in zip(words, words[1:], strict=False) if option == "--set"]
+    overrides = [value for option, value in pairwise(words) if option == "--set"]
     monkeypatch.chdir(tmp_path)
     result = run("cartpole_pixels", overrides=[*overrides, *SMALL], out="out", quiet=True)
     assert result.summary["status"] == "finished"
