@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jepakit.errors import UserError
-    from jepakit.protocols import Algorithm, Encoder, Experience, FrameShape, Objective, Predictor, Regularizer, Target
+    from jepakit.protocols import (
+        Algorithm,
+        Embed,
+        Encoder,
+        Env,
+        Experience,
+        FrameShape,
+        Objective,
+        OnPolicyAlgorithm,
+        Predictor,
+        Regularizer,
+        Target,
+        Term,
+    )
     from jepakit.recipe import Recipe, load_recipe
     from jepakit.registry import register
     from jepakit.training.run import run
@@ -19,14 +32,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Algorithm",
+    "Embed",
     "Encoder",
+    "Env",
     "Experience",
     "FrameShape",
     "Objective",
+    "OnPolicyAlgorithm",
     "Predictor",
     "Recipe",
     "Regularizer",
     "Target",
+    "Term",
     "UserError",
     "load_recipe",
     "register",

@@ -58,7 +58,7 @@ def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPl
         For each entry the plug-in, or why it cannot stand in a recipe. One that fails to import is returned, and warned of.
     """
     registry.load_builtins()  # first, so that of two that clash it is the plug-in that is at fault
-    registry.forget(_FILE_MODULE)
+    registry.forget(lambda module: module.startswith(_FILE_MODULE))
     found: list[Plugin | NoSuchPlugin | NameTaken] = []
     for entry in entries:
         try:
@@ -121,13 +121,17 @@ def _load_module(entry: str, run: bool) -> Plugin:
 
 def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
     """Import a plug-in; where that fails, take back what it registered, warn, and return the traceback's last line."""
+
+    def within(other: str) -> bool:
+        return f"{other}.".startswith(f"{module}.")
+
     try:
         load()
     except (NoSuchPlugin, NameTaken):
-        registry.forget(module)
+        registry.forget(within)
         raise
     except (Exception, SystemExit) as error:
-        registry.forget(module)
+        registry.forget(within)
         last = traceback.format_exception_only(error)[-1].strip()
         frame = traceback.extract_tb(error.__traceback__)[-1]
         failure = last if isinstance(error, SyntaxError) else f"{last} ({frame.filename}:{frame.lineno})"

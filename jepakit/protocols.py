@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from tensordict.nn import TensorDictModuleBase
     from torch import Tensor
+    from torchrl.data import TensorSpec
 
 PIXELS = "pixels"  #: uint8 [*, K, C, H, W], the last K frames, newest last
 S_X = "s_x"  #: float [*, D], the online encoder's embedding of ``pixels``
@@ -30,6 +31,22 @@ class FrameShape(NamedTuple):
     channels: int
     height: int
     width: int
+
+
+@runtime_checkable
+class Env(Protocol):
+    """What a TorchRL ``EnvBase`` of batch size [N] has besides, to stand in the slot ``env``.
+
+    Its observations hold uint8 ``pixels`` [N, K, C, H, W], ``episode_return`` and ``episode_length`` [N, 1], fresh tensors at every step.
+    """
+
+    frame_shape: FrameShape
+    seconds: float  #: spent in steps and resets so far
+
+    @property
+    def single_action_spec(self) -> TensorSpec:
+        """The spec of one env's action."""
+        ...
 
 
 @runtime_checkable

@@ -195,10 +195,10 @@ def build(slot: str, config: ComponentFields, **context: Any) -> Any:
     return found.cls(**{name: context[name] for name in found.context}, **fields)
 
 
-def forget(module: str) -> None:
-    """Take back what a plug-in's module registered, or every module whose name starts so."""
+def forget(is_meant: Callable[[str], bool]) -> None:
+    """Take back what modules registered; ``is_meant`` is asked with each module's name."""
     for name, known in list(_table.items()):
-        if known.cls.__module__.startswith(module):
+        if is_meant(known.cls.__module__):
             del _table[name]
 
 

@@ -14,7 +14,7 @@ import typer.main
 
 from jepakit import registry
 from jepakit.cli.app import app
-from jepakit.recipe import load_recipe
+from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.run import run
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +50,12 @@ def test_the_readmes_encoder_runs_as_the_readme_runs_it(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     result = run("cartpole_pixels", overrides=[*overrides, *SMALL], out="out", quiet=True)
     assert result.summary["status"] == "finished"
+
+
+def test_the_readmes_recipe_is_the_shipped_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (tmp_path / "mine.yaml").write_text(block)
+    assert recipe_id(load_recipe(tmp_path / "mine.yaml")) == recipe_id(load_recipe("cartpole_pixels"))
 
 
 def test_the_example_recipe_runs_with_both_its_components(tmp_path: Path) -> None:

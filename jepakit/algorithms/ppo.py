@@ -65,7 +65,7 @@ class PPO(nn.Module):
         rollout_steps: PositiveInt = 125,
         epochs: PositiveInt = 4,
         minibatch_size: Annotated[int, Field(ge=2)] = 64,
-        clip: PositiveFloat = 0.2,
+        clip: Annotated[float, Field(gt=0, lt=1)] = 0.2,
         clip_schedule: Literal["constant", "linear"] = "constant",
         gamma: Probability = 0.99,
         lmbda: Probability = 0.95,

@@ -10,7 +10,7 @@ from jepakit.cli.options import PluginsOption, PluginsRecipeOption
 
 
 def command(
-    slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help="One slot only, such as encoder.", show_default=False)] = None,
+    slot: Annotated[str | None, typer.Argument(metavar="SLOT", help="One slot only, such as encoder.", show_default=False)] = None,
     plugins: PluginsOption = None,
     recipe: PluginsRecipeOption = None,
 ) -> None:

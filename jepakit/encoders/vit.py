@@ -22,8 +22,8 @@ class ViT(nn.Module):
     """Vision transformer over all K frames at once; the class token's last-layer output is s_x.
 
     Every frame is cut into ``patch`` x ``patch`` squares. All K frames' patches enter one pre-norm transformer, each with a learned
-    position t + i + j (t relative: 0 is the oldest frame), behind a class token with a position of its own. Only the class token is read,
-    so the last block computes one query and one MLP row: the same numbers, about 1.5 times faster at depth 2.
+    position t + i + j (t relative: 0 is the oldest frame), behind a class token, whose own position is part of it. Only the class token
+    is read, so the last block computes one query and one MLP row: the same numbers in less time.
 
     Source: Kenneweg et al., JEPA for RL, section 2 (Input and Encoder, Learning Objective); Dosovitskiy et al. 2021, An Image is Worth
     16x16 Words. The paper fixes K = 3, the class token and dim = 64; patch, depth, heads, mlp_ratio, scaling and final_norm are choices.

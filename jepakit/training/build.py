@@ -19,7 +19,7 @@ from torchrl.envs import EnvBase
 
 from jepakit import registry
 from jepakit.errors import UserError
-from jepakit.protocols import PIXELS, FrameShape
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape
 from jepakit.recipe.errors import RecipeError
 from jepakit.training.hardware import Hardware
 from jepakit.training.learner import JEPA, Learner, WeightedRegularizer
@@ -38,7 +38,9 @@ def build_env(recipe: Recipe) -> EnvBase:
         RecipeError: It can't be made as the recipe says.
     """
     with blaming(recipe, "env"):
-        return registry.build("env", recipe.env, seed=recipe.seed)
+        env = registry.build("env", recipe.env, seed=recipe.seed)
+        _check_env(env)
+        return env
 
 
 def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
@@ -90,21 +92,36 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     return learner
 
 
+def _check_env(env: Any) -> None:
+    fits = isinstance(env, EnvBase) and isinstance(env, Env)
+    if not fits:
+        raise ValueError(f"{type(env).__name__} is no TorchRL EnvBase with frame_shape, single_action_spec and seconds")
+    pixels, expected = env.observation_spec[PIXELS], (*env.batch_size, *env.frame_shape)
+    if pixels.dtype != torch.uint8 or pixels.shape != expected:
+        raise ValueError(f"`{PIXELS}` must be uint8 {list(expected)} (N, K, C, H, W); its spec says {pixels.dtype} {list(pixels.shape)}")
+    missing = [key for key in (EPISODE_RETURN, EPISODE_LENGTH) if key not in env.observation_spec]
+    if missing:
+        raise ValueError(f"its observations lack {' and '.join(missing)}")
+
+
 def measure_width(encoder: nn.Module, frames: FrameShape, device: str) -> int:
     """D, by one fake forward (which also gives lazy modules their shapes).
 
     Raises:
-        ValueError: The encoder's output is not float [B, D].
+        ValueError: The encoder's output is not float [*, D].
     """
-    pixels = torch.zeros(2, *frames, dtype=torch.uint8, device=device)
+    pixels = torch.zeros(2, 1, *frames, dtype=torch.uint8, device=device)
     was_training = encoder.training
     with torch.no_grad():
         s_x = encoder.eval()(pixels)
     encoder.train(was_training)
-    if not (isinstance(s_x, torch.Tensor) and s_x.is_floating_point() and s_x.ndim == 2 and len(s_x) == 2):
+    if not (isinstance(s_x, torch.Tensor) and s_x.is_floating_point() and s_x.ndim == 3 and s_x.shape[:2] == (2, 1)):
         found = f"{s_x.dtype} {list(s_x.shape)}" if isinstance(s_x, torch.Tensor) else type(s_x).__name__
-        raise ValueError(f"for pixels uint8 {list(pixels.shape)} the encoder must return float [2, D]; it returned {found}")
-    return s_x.shape[1]
+        raise ValueError(
+            f"for pixels uint8 {list(pixels.shape)} (any leading dimensions, then K, C, H, W) "
+            f"the encoder must return float [2, 1, D]; it returned {found}"
+        )
+    return s_x.shape[-1]
 
 
 def notices(recipe: Recipe, env: EnvBase) -> list[str]:
@@ -137,6 +154,9 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         places |= {id(getattr(learner.jepa, part)): f"jepa.{part}" for part in ("target", "predictor", "objective")}
     places |= {id(weighted.regularizer): f"regularizers.{i}" for i, weighted in enumerate(learner.regularizers.values())}
     with blaming(recipe, "algorithm", places):
+        rows, wanted = env.batch_size[0] * learner.algorithm.rollout_steps, learner.algorithm.minibatch_size
+        if rows < wanted:
+            raise ValueError(f"minibatch_size {wanted} is more than a collected batch holds: {rows} env steps")
         steps = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
         batch = TensorDict.stack(steps, dim=1)  # [N, 2]
         for pixels in (batch[PIXELS], batch["next", PIXELS]):

@@ -16,11 +16,12 @@ from typing import IO, Any
 
 import torch
 
+import jepakit
 from jepakit.errors import UserError
 from jepakit.recipe import Recipe, dump
 from jepakit.training.hardware import Hardware, usable_cores
 
-PACKAGES = ("jepakit", "torch", "torchrl", "tensordict", "gymnasium", "numpy", "pydantic")
+PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "numpy", "pydantic")
 
 
 class RunFolder:
@@ -43,16 +44,14 @@ class RunFolder:
         Raises:
             UserError: It is not empty, or can't be written.
         """
+        refuse_taken(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             (path / "events.jsonl").touch(exist_ok=False)  # of two processes that come at once, one gets it
         except FileExistsError:
-            raise UserError(f"{path} already holds a run: name another folder") from None
+            raise UserError(f"{path} was taken by another run just now: name another folder") from None
         except OSError as error:
             raise UserError(f"can't write to {path}: {error.strerror}") from None
-        if {entry.name for entry in path.iterdir()} != {"events.jsonl"}:
-            (path / "events.jsonl").unlink()
-            raise UserError(f"{path} is not empty: name an empty or a new folder")
         return cls(path)
 
     @property
@@ -71,7 +70,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file as a whole or not at all."""
-        write_atomically(self.path / name, json.dumps(content, indent=2) + "\n")
+        write_atomically(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def write_recipe(self, recipe: Recipe) -> None:
         """``recipe.yaml`` with every default, its plug-in files copied to ``plugins/`` beside it: running it again gives the same run."""
@@ -95,8 +94,21 @@ class RunFolder:
     def _append(self, name: str, record: dict[str, Any]) -> None:
         if name not in self._open:
             self._open[name] = (self.path / name).open("a", encoding="utf-8")
-        self._open[name].write(json.dumps(record) + "\n")
+        self._open[name].write(json.dumps(record, allow_nan=False) + "\n")
         self._open[name].flush()
+
+
+def refuse_taken(path: Path) -> None:
+    """Nothing of a user's is ever written over.
+
+    Raises:
+        UserError: ``path`` is a file, or a folder with something in it.
+    """
+    if path.is_dir():
+        if any(path.iterdir()):
+            raise UserError(f"{path} is not empty: name an empty or a new folder")
+    elif path.exists():
+        raise UserError(f"{path} is a file: name an empty or a new folder")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -121,7 +133,7 @@ def provenance(hardware: Hardware) -> dict[str, Any]:
         "command": sys.argv,
         "git": _git_state(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {"jepakit": jepakit.__version__} | {name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
         "cores": usable_cores(),

@@ -11,12 +11,14 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
-from jepakit.diagnostics.embedding import spread
+from jepakit.diagnostics.embedding import Spread, spread
 from jepakit.protocols import ACTION, MASK, PIXELS, S_X, Experience, Objective, OnPolicyAlgorithm, Predictor, Regularizer, Target, Term
 from jepakit.training.experience import Rollout
 from jepakit.training.hardware import Hardware
 
 Metrics = dict[str, float]
+
+BF16_TRUSTED = 1e-3  #: variance / mean square, above which bf16's rounding (some 1e-5) does not matter
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Learner:
             update) and ``embedding/variance_min`` (the least of the round).
 
         Raises:
-            FloatingPointError: A term of the loss is not finite.
+            FloatingPointError: A term of the loss, or the gradient, is not finite; no step was taken with it.
+            ValueError: A component's output has not the shape that its slot promises.
         """
         self._anneal(progress)
         self.experience.extend(batch.to(self.hardware.device))
@@ -124,15 +127,17 @@ class Learner:
         """One optimizer step on the windows [B, H+1]; returns the step's metrics as scalars still on the device."""
         terms, metrics = self.losses(window)
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
-        _refuse_non_finite(terms, total)
+        losses = {f"loss/{name}": term.loss for name, term in terms.items()}
+        _refuse_non_finite(total, losses)
         self.optimizer.zero_grad()
         total.backward()
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.trained.parameters(), self.max_grad_norm)
+        _refuse_non_finite(metrics["grad_norm"], {"grad_norm": metrics["grad_norm"]})
         self.optimizer.step()
         if self.jepa:
             self.jepa.target.update(self.encoder)
         self.updates += 1
-        metrics |= {f"loss/{name}": term.loss for name, term in terms.items()} | {"loss/total": total}
+        metrics |= losses | {"loss/total": total}
         return {name: value.detach() for name, value in metrics.items()}
 
     def losses(self, window: TensorDictBase) -> tuple[dict[str, Term], dict[str, Tensor]]:
@@ -140,7 +145,7 @@ class Learner:
         pixels = window[PIXELS]  # [B, H+1, K, C, H, W]
         with self.hardware.autocast():
             s_x = self.encoder(pixels[:, 0]).float()  # [B, D]
-        variance, mean_square = spread(s_x)
+        variance, mean_square = self._spread(s_x, pixels[:, 0])
 
         minibatch = window[:, 0].set(S_X, s_x if self.algorithm.gradients_to_encoder else s_x.detach())
         rl_terms, metrics = self.algorithm.losses(minibatch)
@@ -149,11 +154,24 @@ class Learner:
             with self.hardware.autocast():
                 s_y = self.jepa.target(pixels[:, 1:]).float()  # [B, H, D]
             s_y_hat = unroll(self.jepa.predictor, s_x, window[ACTION][:, :-1])  # [B, H, D]
+            _expect_shape("predictor", s_y_hat, s_y.shape)
             mask = window[MASK][:, 1:]  # [B, H]
-            terms["jepa"] = Term(self.jepa.weight, self.jepa.objective(s_y_hat, s_y)[mask].mean())
+            distances = self.jepa.objective(s_y_hat, s_y)
+            _expect_shape("objective", distances, mask.shape)
+            terms["jepa"] = Term(self.jepa.weight, distances[mask].mean())
         for kind, weighted in self.regularizers.items():
-            terms[f"regularizer/{kind}"] = Term(weighted.weight, weighted.regularizer(s_x))
+            loss = weighted.regularizer(s_x)
+            _expect_shape("regularizer", loss, ())
+            terms[f"regularizer/{kind}"] = Term(weighted.weight, loss)
         return terms, {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
+
+    def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:
+        """Variance and mean square of ``s_x`` [B, D]; where bf16's rounding would show, of the same ``pixels`` encoded in fp32."""
+        found = spread(s_x)
+        if self.hardware.precision == "bf16" and found.variance < BF16_TRUSTED * found.mean_square:
+            with torch.no_grad():
+                found = spread(self.encoder(pixels))
+        return found
 
     def _anneal(self, progress: float) -> None:
         factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
@@ -178,8 +196,14 @@ def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:
     return nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
 
 
-def _refuse_non_finite(terms: Mapping[str, Term], total: Tensor) -> None:
+def _refuse_non_finite(total: Tensor, parts: Mapping[str, Tensor]) -> None:
     """Before the step: after it every weight is bad, and with the next update every term."""
     if not total.isfinite():
-        bad = [f"loss/{name}" for name, term in terms.items() if not term.loss.isfinite()]
-        raise FloatingPointError(f"not finite: {', '.join(bad or ['loss/total'])}")
+        bad = [name for name, value in parts.items() if not value.isfinite()]
+        raise FloatingPointError(f"not finite: {', '.join(bad) or 'the sum of all terms'}")
+
+
+def _expect_shape(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Broadcasting would train on, silently and wrongly."""
+    if tensor.shape != shape:
+        raise ValueError(f"the {what} returned {list(tensor.shape)} where {list(shape)} was expected")

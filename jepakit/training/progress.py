@@ -140,12 +140,16 @@ class Clock:
         steps = record["env_steps"]
         fresh, self.steps = steps - self.steps, steps
         remaining = (perf_counter() - self.start) / steps * max(0, self.total_steps - steps)
+
+        def rate(part: str) -> str:
+            return f"{fresh / max(record[f'time/{part}'], 1e-9):,.0f}"
+
         figures = {
             "steps": f"{steps:,}/{self.total_steps:,}",
             "done": f"{min(1.0, steps / self.total_steps):.0%}",
             "ETA": f"{int(remaining) // 60}:{int(remaining) % 60:02d}",
-            "steps/s": f"{fresh / record['time/batch']:,.0f}",
-            **{f"{part} steps/s": f"{fresh / record[f'time/{part}']:,.0f}" for part in ("env", "policy", "learner")},
+            "steps/s": rate("batch"),
+            **{f"{part} steps/s": rate(part) for part in ("env", "policy", "learner")},
             "return": "-" if record["return_last_100"] is None else f"{record['return_last_100']:.1f}",
         }
         figures |= {name.removeprefix("loss/"): f"{value:.3g}" for name, value in record.items() if name.startswith("loss/")}

@@ -14,13 +14,14 @@ from typing import Any
 from jepakit.errors import UserError
 from jepakit.recipe import Recipe, load_recipe, recipe_id
 from jepakit.training.build import build_env, build_learner, notices, rehearse
-from jepakit.training.folder import RunFolder, provenance, read_summary, write_atomically
-from jepakit.training.hardware import Hardware, settle
+from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken, write_atomically
+from jepakit.training.hardware import settle
 from jepakit.training.interrupt import graceful_stop
 from jepakit.training.loop import Loop
-from jepakit.training.progress import Progress, progress_for
+from jepakit.training.progress import progress_for
 
 RUNS = Path("runs")
+ENDED_AS_MEANT = ("finished", "stopped")  #: the recipe's own ends: running it again would end there too
 
 
 @dataclass(frozen=True)
@@ -51,54 +52,61 @@ def run(
 
     Raises:
         UserError: The recipe, the folder or the hardware asked for can't be used; nothing was trained.
+        TypeError: Overrides or a seed beside a ``Recipe``, which is what it is.
         Exception: Whatever ended a failed run; its traceback is in the run's folder.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides, seed)
+    elif overrides or seed is not None:
+        raise TypeError("overrides and seed go with a recipe's path or name; give them to load_recipe")
     recipe, hardware = settle(recipe)
     path = Path(out) if out is not None else RUNS / recipe.name / recipe_id(recipe)
     if out is None and path.exists():
         return _earlier_run(path)
-    env = build_env(recipe)
-    with contextlib.closing(env):
+    refuse_taken(path)
+    with contextlib.closing(build_env(recipe)) as env:
         rehearse(recipe, env, hardware)
-        folder = RunFolder.create(path)
-        with contextlib.closing(folder), progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress:
-            return RunResult(path, _train(recipe, env, hardware, folder, progress), fresh=True)
+        env.set_seed(recipe.seed)
+        learner = build_learner(recipe, env, hardware)
+        with (
+            contextlib.closing(RunFolder.create(path)) as folder,
+            progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
+            graceful_stop(progress.note) as stop_requested,
+        ):
+            return RunResult(path, _train(Loop(recipe, env, learner, folder, progress, stop_requested)), fresh=True)
 
 
 def _earlier_run(path: Path) -> RunResult:
     summary = read_summary(path)
-    if summary and summary["status"] == "finished":
+    if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)
     state = summary["status"] if summary else "running, or was killed"
     raise UserError(f"{path} holds this very run, unfinished ({state}): remove that folder to start again, or name another with --out DIR")
 
 
-def _train(recipe: Recipe, env: Any, hardware: Hardware, folder: RunFolder, progress: Progress) -> dict[str, Any]:
-    folder.write_recipe(recipe)
-    folder.write_json("provenance.json", provenance(hardware))
-    folder.event("start", pid=os.getpid())
-    for plugin in recipe.loaded_plugins:
-        if plugin.failure:
-            folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
-    for notice in notices(recipe, env):
-        folder.event("notice", text=notice)
-        progress.note(f"notice: {notice}")
-    env.set_seed(recipe.seed)
-    learner = build_learner(recipe, env, hardware)
-    with graceful_stop(progress.note) as stop_requested:
-        loop = Loop(recipe, env, learner, folder, progress, stop_requested)
-        try:
-            status: str = loop.run()
-        except KeyboardInterrupt:
-            status = "interrupted"
-        except Exception as error:
-            folder.event("failed", error=f"{type(error).__name__}: {error}")
+def _train(loop: Loop) -> dict[str, Any]:
+    """Run the loop; however it ends, the folder tells."""
+    folder = loop.folder
+    try:
+        folder.write_recipe(loop.recipe)
+        folder.write_json("provenance.json", provenance(loop.learner.hardware))
+        folder.event("start", pid=os.getpid())
+        for plugin in loop.recipe.loaded_plugins:
+            if plugin.failure:
+                folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
+        for notice in notices(loop.recipe, loop.env):
+            folder.event("notice", text=notice)
+            loop.progress.note(f"notice: {notice}")
+        status: str = loop.run()
+    except KeyboardInterrupt:
+        status = "interrupted"
+    except Exception as error:
+        with contextlib.suppress(OSError):  # a full disk may be the very failure
             write_atomically(folder.path / "traceback.txt", traceback.format_exc())
-            folder.write_json("summary.json", summarise(loop, "failed", folder.wall_s))
             error.add_note(f"traceback: {folder.path / 'traceback.txt'}")
-            raise
+            folder.event("failed", error=f"{type(error).__name__}: {error}")
+            folder.write_json("summary.json", summarise(loop, "failed", folder.wall_s))
+        raise
     summary = summarise(loop, status, folder.wall_s)
     folder.event(status)
     folder.write_json("summary.json", summary)

@@ -39,7 +39,7 @@ def learned_regularizer() -> Iterator[None]:
             return self.layer(s_x).square().mean()
 
     yield
-    registry.forget(__name__)
+    registry.forget(lambda module: module == __name__)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_target_starts_as_the_encoder_and_the_recipe_reaches_every_part(buil
 
 
 def test_the_width_is_measured_of_lazy_modules_too_and_leaves_batch_statistics_alone() -> None:
-    encoder = nn.Sequential(nn.Flatten(), ToFloat(), nn.LazyLinear(5), nn.BatchNorm1d(5), nn.Dropout())
+    encoder = nn.Sequential(nn.Flatten(-4), ToFloat(), nn.LazyLinear(5), nn.BatchNorm1d(1), nn.Dropout())
     assert measure_width(encoder, FrameShape(3, 1, 8, 12), "cpu") == 5
     assert encoder[2].weight.shape == (5, 3 * 8 * 12)
     assert encoder[3].num_batches_tracked == 0
@@ -139,13 +139,13 @@ class Wrong(nn.Module):
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        (torch.zeros(2, 3, 4), r"torch.float32 \[2, 3, 4\]"),
+        (torch.zeros(2, 1, 3, 4), r"torch.float32 \[2, 1, 3, 4\]"),
         (torch.zeros(6), r"torch.float32 \[6\]"),
-        (torch.zeros(1, 4), r"torch.float32 \[1, 4\]"),
-        (torch.zeros(2, 4, dtype=torch.int64), r"torch.int64 \[2, 4\]"),
-        ((torch.zeros(2, 4),), "tuple"),
+        (torch.zeros(2, 4), r"torch.float32 \[2, 4\]"),  # knows one leading dimension only
+        (torch.zeros(2, 1, 4, dtype=torch.int64), r"torch.int64 \[2, 1, 4\]"),
+        ((torch.zeros(2, 1, 4),), "tuple"),
     ],
 )
 def test_an_encoder_that_returns_no_embedding_is_told_what_it_returned(answer: Any, found: str) -> None:
-    with pytest.raises(ValueError, match=rf"must return float \[2, D\]; it returned {found}$"):
+    with pytest.raises(ValueError, match=rf"must return float \[2, 1, D\]; it returned {found}$"):
         measure_width(Wrong(answer), FrameShape(3, 1, 8, 12), "cpu")

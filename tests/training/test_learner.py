@@ -255,6 +255,52 @@ def test_a_loss_that_is_not_finite_is_named(make_learner: Any, collect: Any, cal
     assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
 
 
+class RootOfVariance(nn.Module):
+    """The classic mistake: finite where a dimension is flat, with a gradient that is not."""
+
+    def forward(self, s_x: Tensor) -> Tensor:
+        return (s_x * torch.tensor([0.0] + [1.0] * (s_x.shape[1] - 1))).var(dim=0).sqrt().mean()
+
+
+def test_a_gradient_that_is_not_finite_is_refused_before_the_step(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(regularizers={"root": WeightedRegularizer(RootOfVariance(), weight=1.0)})
+    with pytest.raises(FloatingPointError, match=r"^not finite: grad_norm$"):
+        learner.learn(collect(learner), progress=0.0)
+    assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
+
+
+@pytest.mark.parametrize(
+    ("part", "returns", "complaint"),
+    [
+        ("predictor", lambda s_x, action: s_x[:, :1], r"the predictor returned \[\d+, 1, 1\] where \[\d+, 1, 8\] was expected"),
+        ("objective", lambda s_y_hat, s_y: (s_y_hat - s_y) ** 2, r"the objective returned \[\d+, 1, 8\] where \[\d+, 1\] was expected"),
+        ("objective", lambda s_y_hat, s_y: ((s_y_hat - s_y) ** 2).sum(), r"the objective returned \[\] where \[\d+, 1\] was expected"),
+        ("regularizer", lambda s_x: s_x.var(dim=1), r"the regularizer returned \[\d+\] where \[\] was expected"),
+    ],
+)
+def test_a_shape_that_would_broadcast_is_refused(make_learner: Any, collect: Any, part: str, returns: Any, complaint: str) -> None:
+    if part == "regularizer":
+        learner = make_learner(regularizers={"odd": WeightedRegularizer(returns, weight=1.0)})
+    else:
+        learner = make_learner(jepa={part: returns})
+    with pytest.raises(ValueError, match=complaint):
+        learner.learn(collect(learner), progress=0.0)
+
+
+def test_under_bf16_a_small_variance_is_that_of_the_fp32_embedding(make_learner: Any, collect: Any) -> None:
+    """Rounding alone gives bf16 embeddings a variance of some 1e-5 of their mean square."""
+    learner = make_learner(precision="bf16")
+    with torch.no_grad():
+        learner.encoder.embed.weight.mul_(1e-5)
+    windows = a_window(learner, collect)
+    with torch.no_grad():
+        exact = learner.encoder(windows[PIXELS][:, 0]).var(dim=0).mean()
+    _, metrics = learner.losses(windows)
+    torch.testing.assert_close(metrics["embedding/variance"], exact, rtol=1e-3, atol=0)
+    noisy = learner.embed(windows[PIXELS][:, 0]).var(dim=0).mean()
+    assert not torch.isclose(noisy, exact, rtol=0.1, atol=0)
+
+
 class Recorder(nn.Module):
     """A predictor that adds the action, and keeps what it was given."""
 

@@ -134,6 +134,8 @@ def test_out_takes_a_new_or_empty_folder_only(recipe: Path, tmp_path: Path) -> N
     assert [path.name for path in taken.iterdir()] == ["thesis.tex"]
     blocked = tmp_path / "file"
     blocked.write_text("")
+    with pytest.raises(UserError, match=r"file is a file"):
+        run(recipe, out=blocked, quiet=True)
     with pytest.raises(UserError, match=r"can't write"):
         run(recipe, out=blocked / "run", quiet=True)
 
@@ -151,6 +153,42 @@ def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(recipe: Pat
     assert str(tmp_path / "out" / "traceback.txt") in caught.value.__notes__[0]
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["status"] == "failed"
     assert records(tmp_path / "out", "events.jsonl")[-1]["event"] == "failed"
+
+
+def test_a_failure_before_the_first_step_leaves_a_summary_too(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jepakit.training.folder import RunFolder
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "write_recipe", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(recipe, out=tmp_path / "out", quiet=True)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["status"], summary["env_steps"], summary["return_last_100"]) == ("failed", 0, None)
+
+
+def test_overrides_beside_a_recipe_object_are_not_ignored(recipe: Path) -> None:
+    for beside in ({"overrides": ["seed=1"]}, {"seed": 1}):
+        with pytest.raises(TypeError, match="load_recipe"):
+            run(load_recipe(recipe), **beside)
+
+
+def test_a_batch_smaller_than_a_minibatch_is_refused(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--set #1: minibatch_size 64 is more than a collected batch holds: 32 env steps"):
+        run(recipe, overrides=["algorithm.minibatch_size=64"], out=tmp_path / "out", quiet=True)
+
+
+def test_an_env_that_lacks_what_a_run_needs_is_refused(recipe: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "bare.py"
+    plugin.write_text(
+        "from jepakit import register\nfrom jepakit.envs.gym import GymEnv\n\n"
+        "@register('env', 'bare')\nclass Bare(GymEnv):\n"
+        "    def __init__(self, seed):\n        super().__init__(seed, id='CartPole-v1', num_envs=2)\n"
+        "        del self.observation_spec['episode_return']\n"
+    )
+    with pytest.raises(UserError, match=r"its observations lack episode_return"):
+        run(recipe, overrides=[f"plugins=[{plugin}]", "env={kind: bare}"], out=tmp_path / "out", quiet=True)
 
 
 def test_a_collapse_is_reported_and_stops_the_run_if_asked(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
