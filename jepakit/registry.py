@@ -10,13 +10,12 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import Field, NonNegativeFloat
 
 from jepakit.docstrings import Docstring, read_docstring
-from jepakit.errors import UserError
+from jepakit.errors import UserError, listing, suggestion
 from jepakit.signature import ComponentFields, NameTaken, RegistrationError, context_and_fields
 
 T = TypeVar("T")
@@ -139,7 +138,7 @@ def register(slot: str, kind: str) -> Callable[[type[T]], type[T]]:
 
 def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
     if slot not in SLOTS:
-        raise RegistrationError(f"there is no slot `{slot}`; the slots are {_listed(SLOTS)}")
+        raise RegistrationError(f"there is no slot `{slot}`; the slots are {listing(SLOTS)}")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", kind):
         raise RegistrationError("a kind's name has lower-case letters, digits and underscores only")
     if not inspect.isclass(cls):
@@ -166,8 +165,7 @@ def component(slot: str, kind: str) -> Component:
         load_builtins()
     if (slot, kind) not in _table:
         kinds = [known.kind for known in components(slot)]
-        near = get_close_matches(kind, kinds, n=1)
-        raise UserError(f"unknown {slot} `{kind}`; " + (f"did you mean `{near[0]}`?" if near else f"there are: {_listed(kinds)}"))
+        raise UserError(f"unknown {slot} `{kind}`; {suggestion(kind, kinds, 'there are')}")
     return _table[slot, kind]
 
 
@@ -178,8 +176,7 @@ def components(slot: str | None = None) -> list[Component]:
         UserError: There is no such slot.
     """
     if slot is not None and slot not in SLOTS:
-        near = get_close_matches(slot, SLOTS, n=1)
-        raise UserError(f"there is no slot `{slot}`; " + (f"did you mean `{near[0]}`?" if near else f"the slots are {_listed(SLOTS)}"))
+        raise UserError(f"there is no slot `{slot}`; {suggestion(slot, SLOTS, 'the slots are')}")
     load_builtins()
     order = list(SLOTS)
     found = [known for known in _table.values() if slot in (None, known.slot)]
@@ -211,7 +208,3 @@ def load_builtins() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{slot.package}."):
             importlib.import_module(module.name)
         _loaded.add(slot.package)
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names) or "none"

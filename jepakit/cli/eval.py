@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,8 @@ def command(
     from jepakit.training.evaluate import MODES, evaluate
     from jepakit.training.folder import write_atomically
 
-    result = evaluate(run, episodes, seed)
+    with typer.progressbar(length=2 * episodes, label="episodes", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        result = evaluate(run, episodes, seed, on_episode=lambda: bar.update(1))
     rows = []
     for mode in MODES:
         played = result[mode]

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from jepakit.errors import nearest, suggestion
 from jepakit.plugins import Plugin
-from jepakit.recipe.errors import Problem, nearest, suggestion
+from jepakit.recipe.errors import Problem
 from jepakit.recipe.schema import recipe_schema
 from jepakit.recipe.tree import KeyPath, Node
 from jepakit.recipe.words import Schema, Vocabulary, describe_value

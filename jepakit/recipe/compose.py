@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jepakit.recipe.errors import Place, Problem, RecipeError, Source, listing, nearest, shown_path, suggestion
+from jepakit.errors import listing, nearest, suggestion
+from jepakit.recipe.errors import Place, Problem, RecipeError, Source, shown_path
 from jepakit.recipe.shipped import shipped_recipes
 from jepakit.recipe.tree import KeyPath, Node
 from jepakit.recipe.yaml12 import read_yaml

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from jepakit.errors import UserError
@@ -79,22 +78,3 @@ def shown_path(path: str | Path) -> str:
         return str(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that was probably meant."""
-    lowered = {known.lower(): known for known in names}
-    found = get_close_matches(name.lower(), lowered, n=1)
-    return lowered[found[0]] if found else None
-
-
-def suggestion(name: str, names: Iterable[str], those: str) -> str:
-    """``did you mean …?``, or else all the names that there are."""
-    names = list(names)
-    near = nearest(name, names)
-    return f"did you mean `{near}`?" if near else f"{those}: {listing(names) or 'none'}"
-
-
-def listing(names: Iterable[str]) -> str:
-    """Names in backquotes."""
-    return ", ".join(f"`{name}`" for name in names)

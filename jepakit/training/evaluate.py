@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import NormalDist, fmean, stdev
 from typing import Any
@@ -24,7 +24,7 @@ MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
 SEED_OFFSET = 1_000_003  #: added to the run's seed for evaluation's own, so that no episode is one of training
 
 
-def evaluate(run: Path, episodes: int = 100, seed: int | None = None) -> dict[str, Any]:
+def evaluate(run: Path, episodes: int = 100, seed: int | None = None, on_episode: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """Play ``episodes`` fresh episodes with the newest weights of the run in folder ``run``, greedily and then sampling.
 
     Every env plays a fixed share of the episodes: taking those that end first would favour short ones.
@@ -33,6 +33,7 @@ def evaluate(run: Path, episodes: int = 100, seed: int | None = None) -> dict[st
         run: A run's folder.
         episodes: For each of the two policies.
         seed: Of the episodes and the sampling; by default the run's own plus 1,000,003.
+        on_episode: Called after each episode.
 
     Returns:
         ``env_steps`` (trained for), ``seed``, and for each policy ``mean``, ``ci95`` (half width, normal approximation; None for one
@@ -53,12 +54,12 @@ def evaluate(run: Path, episodes: int = 100, seed: int | None = None) -> dict[st
         counters = load_checkpoint(saved[-1], learner)
         policy = Policy(learner)
         learner.parts.eval()
-        results = {mode: _play(env, policy, mode, episodes, env_seed) for mode in MODES}
+        results = {mode: _play(env, policy, mode, episodes, env_seed, on_episode) for mode in MODES}
     return {"env_steps": counters["env_steps"], "seed": env_seed, "episodes": episodes} | results
 
 
 @torch.no_grad()
-def _play(env: EnvBase, policy: Policy, mode: str, episodes: int, seed: int) -> dict[str, Any]:
+def _play(env: EnvBase, policy: Policy, mode: str, episodes: int, seed: int, on_episode: Callable[[], object]) -> dict[str, Any]:
     num_envs = env.batch_size[0]
     env.set_seed(seed)
     seed_everything(seed)
@@ -72,6 +73,7 @@ def _play(env: EnvBase, policy: Policy, mode: str, episodes: int, seed: int) -> 
                 end = step["next"][n]
                 if len(played[n]) < quota[n]:
                     played[n].append((end[EPISODE_RETURN].item(), end[EPISODE_LENGTH].item()))
+                    on_episode()
     ended = [episode for mine in played for episode in mine]
     returns = [episode_return for episode_return, _ in ended]
     return {**mean_and_interval(returns), "returns": returns, "lengths": [length for _, length in ended]}
