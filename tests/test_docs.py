@@ -24,7 +24,7 @@ SMALL = ["total_steps=64", "env.num_envs=2", "algorithm.rollout_steps=16", "algo
 
 def commands() -> list[str]:
     found = [line for page in PAGES for line in re.findall(r"^ {4}(?:\.venv/bin/)?(jepakit .*?)(?:\s+#.*| >.*)?$", page.read_text(), re.M)]
-    return found + [line for page in PAGES for line in re.findall(r"`(jepakit [^`]*)`", page.read_text())]
+    return found + [line for page in PAGES for line in re.findall(r"`(jepakit [^`>]*)[^`]*`", page.read_text())]
 
 
 def test_every_command_in_the_docs_is_one_that_the_command_line_understands() -> None:
