@@ -42,8 +42,8 @@ def _jepakit(
 
 def main() -> None:
     """Run the command line. Exit codes: 0, 2 a user's mistake, 1 a failed run, 130 interrupted."""
-    # Read when torch is first imported: its threads spin for microseconds, not milliseconds, while they wait. On idle cores that is as fast;
-    # beside another run it is twice as fast (docs/results/throughput.md).
+    # Read when torch is first imported: its threads spin for microseconds, not milliseconds, before they sleep. On idle cores that is as
+    # fast; beside another run it is twice as fast (docs/results/throughput.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:

@@ -24,8 +24,7 @@ class MLPPredictor(nn.Module):
     the ReLU, which follows the sum, are choices.
 
     Args:
-        hidden: Width of the hidden layer. The paper keeps the predictor small, so that the encoder does the work; at 64 it could not follow,
-            and pixel Cart Pole was learned more slowly.
+        hidden: Width of the hidden layer. The paper keeps the predictor small, so that the encoder does the work.
     """
 
     def __init__(self, embedding_width: int, action_spec: TensorSpec, *, hidden: PositiveInt = 256) -> None:
