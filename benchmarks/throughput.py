@@ -1,6 +1,6 @@
 """How fast the main recipe runs and where the time goes; and what each of the encoder's tricks is worth.
 
-    python benchmarks/throughput.py            # both parts, some two minutes on 2 cores
+    python benchmarks/throughput.py            # both parts, some four minutes on 2 cores
     python benchmarks/throughput.py --json docs/results/throughput.json
 
 Each figure is from a process of its own, on an otherwise idle machine.
@@ -20,22 +20,32 @@ from statistics import fmean
 from time import perf_counter
 from typing import Any
 
-STEPS = 8_000
+STEPS = 5_000
 BATCH = 64
+SPIN = "2000"  #: as `jepakit` sets it
 
 
-def measure_run(threads: int, precision: str) -> dict[str, float]:
-    """Env steps/s of the main recipe, in all and by part; the first batch, which warms up, left out."""
+def start_run(out: Path, threads: int, precision: str, spin: str) -> subprocess.Popen[bytes]:
+    """The main recipe in a process of its own, whose OpenMP threads spin ``spin`` times before they sleep."""
+    settings = (f"total_steps={STEPS}", f"threads={threads}", f"precision={precision}")
+    command = [sys.executable, "-m", "jepakit", "run", "cartpole_pixels", "--quiet", "--out", str(out)]
+    command += [word for setting in settings for word in ("--set", setting)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"GOMP_SPINCOUNT": spin})
+
+
+def measure_run(threads: int, precision: str = "fp32", at_once: int = 1, spin: str = SPIN) -> dict[str, Any]:
+    """Env steps/s of the main recipe, in all and by part; of one of ``at_once`` runs. The first batch, which warms up, is left out."""
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "run"
-        settings = (f"total_steps={STEPS}", f"threads={threads}", f"precision={precision}")
-        command = [sys.executable, "-m", "jepakit", "run", "cartpole_pixels", "--quiet", "--out", str(out)]
-        subprocess.run([*command, *(word for setting in settings for word in ("--set", setting))], check=True, stdout=subprocess.DEVNULL)
-        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        outs = [Path(scratch) / str(number) for number in range(at_once)]
+        for process in [start_run(out, threads, precision, spin) for out in outs]:
+            if process.wait():
+                raise SystemExit("the run failed")
+        records = [json.loads(line) for line in (outs[0] / "metrics.jsonl").read_text().splitlines()]
     batches = [record for record in records if record["phase"] == "train"]
     steps = batches[1]["env_steps"] - batches[0]["env_steps"]
     seconds = {part: fmean(record[f"time/{part}"] for record in batches[1:]) for part in ("env", "policy", "learner", "batch")}
-    return {"threads": threads, "precision": precision} | {f"{part} steps/s": round(steps / s) for part, s in seconds.items()}
+    settings = {"runs at once": at_once, "threads": threads, "precision": precision, "spin": spin}
+    return settings | {f"{part} steps/s": round(steps / s) for part, s in seconds.items()}
 
 
 def measure_encoder(variant: str) -> dict[str, Any]:
@@ -96,14 +106,19 @@ def main() -> None:
 
     def keep(figure: dict[str, Any]) -> None:
         figures.append(figure)
-        sys.stdout.write("  ".join(f"{name}: {value:,}" if isinstance(value, int) else f"{value}" for name, value in figure.items()) + "\n")
+        sys.stdout.write("  ".join(f"{name} {value}" for name, value in figure.items()) + "\n")
         sys.stdout.flush()
 
     for variant in VARIANTS:
         keep(json.loads(subprocess.run([sys.executable, __file__, "--encoder", variant], check=True, capture_output=True).stdout))
-    for threads in sorted({1, min(2, os.cpu_count() or 1)}):
-        keep(measure_run(threads, "auto"))
-    keep(measure_run(min(2, os.cpu_count() or 1), "fp32"))
+    cores = min(2, os.cpu_count() or 1)
+    keep(measure_run(cores))
+    keep(measure_run(1))
+    keep(measure_run(cores, precision="bf16"))
+    keep(measure_run(cores, spin="300000"))  # GNU OpenMP's own
+    keep(measure_run(1, at_once=2))
+    keep(measure_run(cores, at_once=2))
+    keep(measure_run(cores, at_once=2, spin="300000"))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 
