@@ -89,6 +89,13 @@ def test_every_field_that_a_run_writes_is_in_the_guide(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out").iterdir() if f"`{path.name}" not in guide} == set()
 
 
+def test_the_guides_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert re.fullmatch(r"my_run [0-9.]+\n32 0\.99\n", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
