@@ -68,6 +68,8 @@ def run(
         rehearse(recipe, env, hardware)
         env.set_seed(recipe.seed)
         learner = build_learner(recipe, env, hardware)
+        if out is None and path.exists():  # by a process that came at the same time
+            return _earlier_run(path)
         with (
             contextlib.closing(RunFolder.create(path)) as folder,
             progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
