@@ -154,11 +154,14 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         places |= {id(getattr(learner.jepa, part)): f"jepa.{part}" for part in ("target", "predictor", "objective")}
     places |= {id(weighted.regularizer): f"regularizers.{i}" for i, weighted in enumerate(learner.regularizers.values())}
     with blaming(recipe, "algorithm", places):
-        rows, wanted = env.batch_size[0] * learner.algorithm.rollout_steps, learner.algorithm.minibatch_size
+        steps, wanted = learner.algorithm.rollout_steps, learner.algorithm.minibatch_size
+        if recipe.jepa and recipe.jepa.horizon > steps:
+            raise recipe.error("jepa.horizon", f"a horizon of {recipe.jepa.horizon} reaches beyond the {steps} steps of a rollout")
+        rows = env.batch_size[0] * steps
         if rows < wanted:
             raise ValueError(f"minibatch_size {wanted} is more than a collected batch holds: {rows} env steps")
-        steps = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
-        batch = TensorDict.stack(steps, dim=1)  # [N, 2]
+        acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
+        batch = TensorDict.stack(acted, dim=1)  # [N, 2]
         for pixels in (batch[PIXELS], batch["next", PIXELS]):
             pixels.random_(0, 256)
         learner.learn(batch, progress=0.0)

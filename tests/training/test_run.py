@@ -179,6 +179,16 @@ def test_a_batch_smaller_than_a_minibatch_is_refused(recipe: Path, tmp_path: Pat
         run(recipe, overrides=["algorithm.minibatch_size=64"], out=tmp_path / "out", quiet=True)
 
 
+def test_a_horizon_beyond_the_rollout_is_refused(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--set #1: a horizon of 17 reaches beyond the 16 steps of a rollout"):
+        run(recipe, overrides=["jepa.horizon=17"], out=tmp_path / "out", quiet=True)
+
+
+def test_a_longer_horizon_needs_no_more_than_the_field(recipe: Path, tmp_path: Path) -> None:
+    result = run(recipe, overrides=["jepa.horizon=3"], out=tmp_path / "out", quiet=True)
+    assert result.summary["status"] == "finished"
+
+
 def test_an_env_that_lacks_what_a_run_needs_is_refused(recipe: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "bare.py"
     plugin.write_text(
