@@ -18,7 +18,7 @@ from types import ModuleType
 
 from jepakit import registry
 from jepakit.errors import UserError
-from jepakit.signature import NameTaken
+from jepakit.signature import NameTaken, RegistrationError
 
 GROUP = "jepakit.components"
 _FILE_MODULE = "jepakit_plugin_"
@@ -134,7 +134,12 @@ def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
         registry.forget(within)
         last = traceback.format_exception_only(error)[-1].strip()
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        failure = last if isinstance(error, SyntaxError) else f"{last} ({frame.filename}:{frame.lineno})"
+        if isinstance(error, RegistrationError):
+            failure = str(error)  # begins with the place
+        elif isinstance(error, SyntaxError):
+            failure = f"{last} ({error.filename}:{error.lineno})"
+        else:
+            failure = f"{last} ({frame.filename}:{frame.lineno})"
         warnings.warn(PluginWarning(f"the plug-in `{name}` cannot be imported: {failure}"), stacklevel=3)
         return failure
     return ""

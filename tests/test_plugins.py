@@ -141,7 +141,7 @@ BROKEN = [
     ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name' ({}:11)"),
     ("raise SystemExit(3)", "SystemExit: 3 ({}:11)"),
     ("1 +", "SyntaxError: invalid syntax"),
-    ("@register('encoder', 'star')\nclass C:\n    def __init__(self, *args): ...", "RegistrationError: "),
+    ("@register('encoder', 'star')\nclass C:\n    def __init__(self, *args): ...", "cannot register C as encoder `star`: "),
 ]
 
 

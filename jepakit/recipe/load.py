@@ -32,6 +32,8 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | N
     Raises:
         RecipeError: The recipe is wrong; every mistake that could be found, each with its place.
     """
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides is a list of strings: [{overrides!r}]")
     path = find_recipe(recipe)
     composer = Composer(dict(default_kinds(Recipe)))
     tree = composer.file(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import traceback
 import zlib
@@ -13,22 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from torch import nn
 from torchrl.envs import EnvBase
 
+import jepakit
 from jepakit import registry
 from jepakit.errors import UserError
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape
+from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape
 from jepakit.recipe.errors import RecipeError
 from jepakit.training.hardware import Hardware
-from jepakit.training.learner import JEPA, Learner, WeightedRegularizer
+from jepakit.training.learner import JEPA, Learner, WeightedRegularizer, expect_shape, unroll
 from jepakit.training.policy import Policy
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
 
-INSTALLED = str(Path(torch.__file__).parents[1])  #: whose lines are not the user's, nor ours
+#: Folders whose lines a user has not written.
+NOT_THE_USERS = (str(Path(torch.__file__).parents[1]), str(Path(jepakit.__file__).parent), str(Path(contextlib.__file__).parent))
 
 
 def build_env(recipe: Recipe) -> EnvBase:
@@ -110,7 +113,10 @@ def measure_width(encoder: nn.Module, frames: FrameShape, device: str) -> int:
     Raises:
         ValueError: The encoder's output is not float [*, D].
     """
-    pixels = torch.zeros(2, 1, *frames, dtype=torch.uint8, device=device)
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(f"an encoder is a torch.nn.Module with forward(pixels); {type(encoder).__name__} is none")
+    noise = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (2, 1, *frames), dtype=torch.uint8, generator=noise, device="cpu").to(device)
     was_training = encoder.training
     with torch.no_grad():
         s_x = encoder.eval()(pixels)
@@ -121,6 +127,8 @@ def measure_width(encoder: nn.Module, frames: FrameShape, device: str) -> int:
             f"for pixels uint8 {list(pixels.shape)} (any leading dimensions, then K, C, H, W) "
             f"the encoder must return float [2, 1, D]; it returned {found}"
         )
+    if not s_x.isfinite().all():
+        raise ValueError("for random pixels the encoder returned numbers that are not finite")
     return s_x.shape[-1]
 
 
@@ -164,8 +172,26 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         batch = TensorDict.stack(acted, dim=1)  # [N, 2]
         for pixels in (batch[PIXELS], batch["next", PIXELS]):
             pixels.random_(0, 256)
+        _try_each_part(recipe, learner, batch.flatten())
         learner.learn(batch, progress=0.0)
     return learner
+
+
+def _try_each_part(recipe: Recipe, learner: Learner, steps: TensorDictBase) -> None:
+    """Each part of L_JEPA and each regularizer by itself on ``steps`` [B], so that a mistake is placed at the part that made it."""
+    s_x = learner.embed(steps[PIXELS])  # [B, D]
+    if learner.jepa:
+        with blaming(recipe, "jepa.target"):
+            s_y = learner.jepa.target(steps[PIXELS][:, None])
+            expect_shape("target", s_y, (len(s_x), 1, learner.embedding_width))
+        with blaming(recipe, "jepa.predictor"):
+            s_y_hat = unroll(learner.jepa.predictor, s_x, steps[ACTION][:, None])
+            expect_shape("predictor", s_y_hat, s_y.shape)
+        with blaming(recipe, "jepa.objective"):
+            expect_shape("objective", learner.jepa.objective(s_y_hat, s_y.float()), s_y.shape[:2])
+    for i, weighted in enumerate(learner.regularizers.values()):
+        with blaming(recipe, f"regularizers.{i}"):
+            expect_shape("regularizer", weighted.regularizer(s_x), ())
 
 
 @contextmanager
@@ -184,11 +210,11 @@ def blaming(recipe: Recipe, path: str, places: Mapping[int, str] = MappingProxyT
     except Exception as error:
         foreseen = isinstance(error, (UserError, ValueError))
         message = str(error) if foreseen else f"{type(error).__name__}: {error}"
-        frames = reversed(list(traceback.walk_tb(error.__traceback__)))
-        own = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(INSTALLED)]
-        path = next((places[id(frame.f_locals.get("self"))] for frame, _ in own if id(frame.f_locals.get("self")) in places), path)
-        if places or not foreseen:
-            message += f" ({Path(own[0][0].f_code.co_filename).name}, line {own[0][1]})"
+        frames = list(traceback.walk_tb(error.__traceback__))[::-1]
+        path = next((places[id(frame.f_locals.get("self"))] for frame, _ in frames if id(frame.f_locals.get("self")) in places), path)
+        theirs = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(NOT_THE_USERS)]
+        if theirs and (places or not foreseen):
+            message += f" ({Path(theirs[0][0].f_code.co_filename).name}, line {theirs[0][1]})"
         field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
         raise recipe.error(field if recipe.origin(field) else path, message) from error
 

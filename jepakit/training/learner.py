@@ -154,14 +154,14 @@ class Learner:
             with self.hardware.autocast():
                 s_y = self.jepa.target(pixels[:, 1:]).float()  # [B, H, D]
             s_y_hat = unroll(self.jepa.predictor, s_x, window[ACTION][:, :-1])  # [B, H, D]
-            _expect_shape("predictor", s_y_hat, s_y.shape)
+            expect_shape("predictor", s_y_hat, s_y.shape)
             mask = window[MASK][:, 1:]  # [B, H]
             distances = self.jepa.objective(s_y_hat, s_y)
-            _expect_shape("objective", distances, mask.shape)
+            expect_shape("objective", distances, mask.shape)
             terms["jepa"] = Term(self.jepa.weight, distances[mask].mean())
         for kind, weighted in self.regularizers.items():
             loss = weighted.regularizer(s_x)
-            _expect_shape("regularizer", loss, ())
+            expect_shape("regularizer", loss, ())
             terms[f"regularizer/{kind}"] = Term(weighted.weight, loss)
         return terms, {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
 
@@ -203,7 +203,13 @@ def _refuse_non_finite(total: Tensor, parts: Mapping[str, Tensor]) -> None:
         raise FloatingPointError(f"not finite: {', '.join(bad) or 'the sum of all terms'}")
 
 
-def _expect_shape(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    """Broadcasting would train on, silently and wrongly."""
-    if tensor.shape != shape:
-        raise ValueError(f"the {what} returned {list(tensor.shape)} where {list(shape)} was expected")
+def expect_shape(what: str, output: object, shape: tuple[int, ...]) -> None:
+    """What a component returned is a tensor of ``shape``: broadcasting would train on, silently and wrongly.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(output, Tensor):
+        raise ValueError(f"the {what} returned {type(output).__name__} where a tensor {list(shape)} was expected")
+    if output.shape != shape:
+        raise ValueError(f"the {what} returned {list(output.shape)} where {list(shape)} was expected")

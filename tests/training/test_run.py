@@ -229,6 +229,28 @@ def test_a_component_that_does_not_fit_is_a_mistake_at_its_place(recipe: Path, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("slot", "code", "where", "complaint"),
+    [
+        ("regularizer", "def forward(self, s_x): s_x.var()", "regularizers=", "returned NoneType where a tensor"),
+        ("regularizer", "def forward(self, s_x): return s_x.var(dim=0)", "regularizers=", r"returned \[8\] where \[\]"),
+        ("objective", "def forward(self, a, b): pass", "jepa.objective=", "returned NoneType where a tensor"),
+        ("objective", "def forward(self, a): return a", "jepa.objective=", "TypeError: Odd.forward.. takes 2 positional arguments"),
+        ("predictor", "def forward(self, s_x, action): return s_x[:, :1]", "jepa.predictor=", r"returned \[4, 1, 1\] where \[4, 1, 8\]"),
+        ("encoder", "def forward(self, x): return x.flatten(-4)[..., :8] / 0", "encoder=", "numbers that are not finite"),
+    ],
+)
+def test_a_part_that_returns_something_odd_is_the_one_that_is_blamed(
+    recipe: Path, tmp_path: Path, slot: str, code: str, where: str, complaint: str
+) -> None:
+    (tmp_path / "odd.py").write_text(
+        f"from torch import nn\nfrom jepakit import register\n\n@register('{slot}', 'odd')\nclass Odd(nn.Module):\n    {code}\n"
+    )
+    value = "[{kind: odd}]" if slot == "regularizer" else "{kind: odd}"
+    with pytest.raises(UserError, match=rf"^--set #2: .*{complaint}(?s:.)*{where}"):
+        run(recipe, overrides=[f"plugins=[{tmp_path / 'odd.py'}]", f"{where}{value}"], out=tmp_path / "out", quiet=True)
+
+
 def test_evaluation_plays_fixed_shares_of_fresh_episodes(recipe: Path, tmp_path: Path) -> None:
     run(recipe, out=tmp_path / "out", quiet=True)
     first, second = (evaluate(tmp_path / "out", episodes=5) for _ in range(2))
