@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -38,28 +40,39 @@ def effective_rank(embeddings: Tensor, eps: float = 1e-7) -> Tensor:
     return (-(p * p.log()).sum()).exp()
 
 
+@contextmanager
+def only_looking(encoder: nn.Module) -> Iterator[None]:
+    """No gradient, and eval mode for the while: looking must not move batch statistics, nor draw dropout's random numbers."""
+    was_training = encoder.training
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        encoder.train(was_training)
+
+
 class RankProbe:
     """Measures the effective rank on at least 4·D embeddings of recent observations, encoded afresh in fp32.
 
     Args:
         encoder: The online encoder.
         width: D.
+        device: Where the encoder is; only the stacks that are looked at are moved there.
     """
 
-    def __init__(self, encoder: nn.Module, width: int) -> None:
+    def __init__(self, encoder: nn.Module, width: int, device: str = "cpu") -> None:
         self.encoder = encoder
+        self.device = device
         self.rows = 4 * width
         self.recent: Tensor | None = None  #: uint8 [<= rows, K, C, H, W], carried over where a batch is smaller than 4·D
 
-    @torch.no_grad()
     def measure(self, pixels: Tensor) -> float | None:
         """Take a batch's ``pixels`` [M, K, C, H, W]; the effective rank, or None while fewer than 4·D stacks have been seen."""
-        spaced = pixels[torch.linspace(0, len(pixels) - 1, min(self.rows, len(pixels))).long()]
+        spaced = pixels[torch.linspace(0, len(pixels) - 1, min(self.rows, len(pixels))).long()].to(self.device)
         self.recent = spaced if self.recent is None else torch.cat((self.recent, spaced))[-self.rows :]
         if len(self.recent) < self.rows:
             return None
-        was_training = self.encoder.training
-        self.encoder.eval()  # looking must not move batch statistics, nor draw dropout's random numbers
-        embeddings = torch.cat([self.encoder(chunk) for chunk in self.recent.split(256)])
-        self.encoder.train(was_training)
+        with only_looking(self.encoder):
+            embeddings = torch.cat([self.encoder(chunk) for chunk in self.recent.split(256)])
         return effective_rank(embeddings).item()

@@ -20,6 +20,7 @@ from torchrl.envs import EnvBase
 
 import jepakit
 from jepakit import registry
+from jepakit.diagnostics.embedding import only_looking
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape
 from jepakit.recipe.errors import RecipeError
@@ -117,10 +118,8 @@ def measure_width(encoder: nn.Module, frames: FrameShape, device: str) -> int:
         raise ValueError(f"an encoder is a torch.nn.Module with forward(pixels); {type(encoder).__name__} is none")
     noise = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (2, 1, *frames), dtype=torch.uint8, generator=noise, device="cpu").to(device)
-    was_training = encoder.training
-    with torch.no_grad():
-        s_x = encoder.eval()(pixels)
-    encoder.train(was_training)
+    with only_looking(encoder):
+        s_x = encoder(pixels)
     if not (isinstance(s_x, torch.Tensor) and s_x.is_floating_point() and s_x.ndim == 3 and s_x.shape[:2] == (2, 1)):
         found = f"{s_x.dtype} {list(s_x.shape)}" if isinstance(s_x, torch.Tensor) else type(s_x).__name__
         raise ValueError(

@@ -64,7 +64,7 @@ class Loop:
         self.stop_requested = stop_requested
         self.policy = Policy(learner)
         self.watch = CollapseWatch(recipe.collapse_threshold)
-        self.rank = RankProbe(learner.encoder, width=learner.embedding_width)
+        self.rank = RankProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
         self.history = History()
 
     def run(self) -> Status:
@@ -95,7 +95,7 @@ class Loop:
             learned = perf_counter()
             self._record_episodes(batch)
             history.env_steps += batch.numel()
-            rank = self.rank.measure(batch[PIXELS].flatten(0, 1).to(self.learner.hardware.device))
+            rank = self.rank.measure(batch[PIXELS].flatten(0, 1))
             times = {
                 "time/env": self.env.seconds - env_before,
                 "time/policy": self.policy.seconds - policy_before,
@@ -117,7 +117,7 @@ class Loop:
         return self._end("finished")
 
     def checkpoint(self) -> None:
-        """Save all parts as they stand, unless this very state is saved already."""
+        """Save all parts as they stand."""
         counters = {"env_steps": self.history.env_steps, "episodes": self.history.episodes}
         save_checkpoint(self.folder.checkpoints, self.learner, counters)
 
