@@ -1,4 +1,4 @@
-"""The paper's encoder: one vision transformer over the patches of all K frames, read out at a class token."""
+"""The paper's encoder: one vision transformer over the patches of all K frames, read out at a class token or at all patches."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from jepakit.registry import register
 if TYPE_CHECKING:
     from jepakit.protocols import FrameShape
 
-CLASS_TOKEN = slice(0, 1)
+CLASS_TOKEN, PATCHES = slice(0, 1), slice(1, None)
 
 
 @register("encoder", "vit")
 class ViT(nn.Module):
-    """Vision transformer over all K frames at once; the class token's last-layer output is s_x.
+    """Vision transformer over all K frames at once; the last layer's class token, or all its patch tokens, are s_x.
 
     Every frame is cut into ``patch`` x ``patch`` squares. All K frames' patches enter one pre-norm transformer, each with a learned
-    position t + i + j (t relative: 0 is the oldest frame), behind a class token, whose own position is part of it. Only the class token
-    is read, so the last block computes one query and one MLP row: the same numbers in less time.
+    position t + i + j (t relative: 0 is the oldest frame), behind a class token, whose own position is part of it. Where only the class
+    token is read, the last block computes one query and one MLP row: the same numbers in less time.
 
     Source: Kenneweg et al., JEPA for RL, section 2 (Input and Encoder, Learning Objective); Dosovitskiy et al. 2021, An Image is Worth
-    16x16 Words. The paper fixes K = 3, the class token and dim = 64; patch, depth, heads, mlp_ratio, scaling and final_norm are choices.
+    16x16 Words. The paper fixes K = 3, the class token and dim = 64, and names the patch tokens as the alternative; patch, depth, heads,
+    mlp_ratio, scaling, init and final_norm are choices.
 
     Args:
         dim: Width D of the tokens and so of s_x.
@@ -36,6 +37,9 @@ class ViT(nn.Module):
         mlp_ratio: Hidden width of a block's MLP, as a multiple of ``dim``.
         scaling: How uint8 pixels x become floats. ``inverted``: 1 - x/255, so that a white background is zero; ``unit``: x/255;
             ``centered``: x/255 - 0.5. With a constant non-zero background the embedding can be dead from the start.
+        init: Initial weights of the linear layers: ``uniform``, PyTorch's own ±1/√fan_in; ``trunc_normal``, the vision transformers'
+            usual standard deviation of 0.02 with biases of zero.
+        readout: What s_x is: the ``class_token`` (D = ``dim``), or all ``patches`` one after the other (D = ``dim`` · K · rows · columns).
         final_norm: Whether a LayerNorm ends the encoder. It fixes the scale of s_x, and with it that of L_JEPA.
 
     Raises:
@@ -52,6 +56,8 @@ class ViT(nn.Module):
         patch: PositiveInt = 20,
         mlp_ratio: PositiveFloat = 4.0,
         scaling: Literal["inverted", "unit", "centered"] = "inverted",
+        init: Literal["uniform", "trunc_normal"] = "uniform",
+        readout: Literal["class_token", "patches"] = "class_token",
         final_norm: bool = True,
     ) -> None:
         super().__init__()
@@ -75,6 +81,9 @@ class ViT(nn.Module):
             nn.init.trunc_normal_(parameter, std=0.02)
         self.blocks = nn.ModuleList(Block(dim, heads, round(dim * mlp_ratio)) for _ in range(depth))
         self.norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
+        self.read = CLASS_TOKEN if readout == "class_token" else PATCHES
+        if init == "trunc_normal":
+            self.apply(_init_trunc_normal)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
@@ -82,7 +91,7 @@ class ViT(nn.Module):
         tokens = self.tokens(pixels.reshape(-1, *pixels.shape[-4:]))
         for block in self.blocks[:-1]:
             tokens = block(tokens)
-        s_x = self.norm(self.blocks[-1](tokens, queries=CLASS_TOKEN)).squeeze(1)
+        s_x = self.norm(self.blocks[-1](tokens, queries=self.read)).flatten(1)
         return s_x.reshape(*leading, s_x.shape[-1])
 
     def tokens(self, pixels: Tensor) -> Tensor:
@@ -136,6 +145,12 @@ def scale(pixels: Tensor, scaling: str) -> Tensor:
         case "centered":
             return unit.sub_(0.5)
     return unit
+
+
+def _init_trunc_normal(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
 
 
 def _nearest_patch(frames: FrameShape, patch: int) -> int:

@@ -28,12 +28,16 @@ def recipe_id(recipe: Recipe) -> str:
 
 
 def _deciding(value: Any) -> Any:
-    """A block's values as JSON has them, without the fields that are marked as `BesidesResults`."""
+    """A block's values as JSON has them, without those that are defaults and the fields that are marked as `BesidesResults`.
+
+    A field that a later jepakit adds, with what was done before as its default, leaves the ids of earlier runs alone.
+    """
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         names = [name for name, field in fields.items() if not any(isinstance(mark, BesidesResults) for mark in field.metadata)]
-        plain = value.model_dump(mode="json", include=set(names))
-        return plain | {name: _deciding(getattr(value, name)) for name in names if holds_blocks(getattr(value, name))}
+        blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
+        chosen = {name for name in names if name not in blocks and (name == "kind" or getattr(value, name) != fields[name].default)}
+        return value.model_dump(mode="json", include=chosen) | {name: _deciding(block) for name, block in blocks.items()}
     return [_deciding(entry) for entry in value]
 
 

@@ -38,6 +38,8 @@ class Jepa(Block):
     """Factor of L_JEPA in the total loss (Eq. 3)."""
     horizon: PositiveInt = 1
     """Steps to predict ahead."""
+    y: Literal["stack", "newest"] = "stack"
+    """What s_y encodes: the whole next stack (f[t-1], f[t], f[t+1]), as the paper has it, or f[t+1] alone, in every frame's place."""
     target: Annotated[ComponentFields, InSlot("target")] = default_kind("ema")
     predictor: Annotated[ComponentFields, InSlot("predictor")] = default_kind("mlp")
     objective: Annotated[ComponentFields, InSlot("objective")] = default_kind("l2")

@@ -76,6 +76,7 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
             objective=part("objective", "jepa.objective", recipe.jepa.objective),
             weight=recipe.jepa.weight,
             horizon=recipe.jepa.horizon,
+            y=recipe.jepa.y,
         )
     regularizers = {
         config.kind: WeightedRegularizer(

@@ -123,6 +123,7 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
     """
     history, latest = loop.history, loop.history.latest
     return {
+        "id": recipe_id(loop.recipe),
         "status": status,
         "env_steps": history.env_steps,
         "updates": loop.learner.updates,

@@ -26,8 +26,8 @@ def random_pixels(*leading: int, frames: FrameShape = FRAMES) -> Tensor:
     return torch.randint(0, 256, (*leading, *frames), dtype=torch.uint8)
 
 
-def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool) -> Tensor:
-    """The textbook transformer on one stack [K, C, H, W]: patch by patch, every row of every block, then the first row."""
+def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: str) -> Tensor:
+    """The textbook transformer on one stack [K, C, H, W]: patch by patch, every row of every block, then the first row or the others."""
     p, tokens = vit.patch, [vit.class_token]
     number = {"inverted": lambda x: 1 - x / 255, "unit": lambda x: x / 255, "centered": lambda x: x / 255 - 0.5}[scaling]
     for t in range(stack.shape[0]):
@@ -43,7 +43,8 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool) -> Tensor
         each = zip(*(x.chunk(block.heads, dim=1) for x in (query, key, value)), strict=True)
         rows = rows + block.project(torch.cat([F.scaled_dot_product_attention(*(x[None] for x in head))[0] for head in each], dim=1))
         rows = rows + block.mlp(block.norm_mlp(rows))
-    return vit.norm(rows[0]) if final_norm else rows[0]
+    rows = vit.norm(rows) if final_norm else rows
+    return rows[0] if readout == "class_token" else torch.cat(list(rows[1:]))
 
 
 @settings(max_examples=25, deadline=None)
@@ -57,16 +58,18 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool) -> Tensor
             "mlp_ratio": st.sampled_from([1.0, 2.5]),
             "scaling": st.sampled_from(["inverted", "unit", "centered"]),
             "final_norm": st.booleans(),
+            "readout": st.sampled_from(["class_token", "patches"]),
         }
     ),
     seed=st.integers(0, 99),
 )
 def test_values_and_gradients_are_those_of_a_plain_transformer(frames: FrameShape, fields: dict[str, Any], seed: int) -> None:
     torch.manual_seed(seed)
-    vit, pixels, mix = make(frames, **fields), random_pixels(2, frames=frames), torch.randn(2, 8)
+    vit, pixels = make(frames, **fields), random_pixels(2, frames=frames)
 
     fast = vit(pixels)
-    slow = torch.stack([plain_vit(vit, stack, fields["scaling"], fields["final_norm"]) for stack in pixels])
+    slow = torch.stack([plain_vit(vit, stack, fields["scaling"], fields["final_norm"], fields["readout"]) for stack in pixels])
+    mix = torch.randn(fast.shape)
 
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4)
     parameters = dict(vit.named_parameters())
@@ -140,6 +143,14 @@ def test_the_last_block_computes_the_class_token_alone() -> None:
 def test_a_patch_that_does_not_divide_the_frame(size: tuple[int, int], patch: int, wrong: str, nearest: int) -> None:
     with pytest.raises(ValueError, match=rf"patch {patch} .* {wrong} pixels; .* {size[0]}x{size[1]} is {nearest}$"):
         ViT(FrameShape(3, 1, *size), patch=patch)
+
+
+def test_initial_weights() -> None:
+    vit = ViT(FRAMES, dim=64, depth=2, heads=2, patch=4, init="trunc_normal")
+    linears = [module for module in vit.modules() if isinstance(module, nn.Linear)]
+    assert all(linear.bias.abs().max() == 0 for linear in linears)
+    assert all(0.015 < linear.weight.std() < 0.025 for linear in linears)
+    assert ViT(FRAMES, dim=64, depth=2, heads=2, patch=4).embed.weight.std() > 0.1  # PyTorch's own: 1/√(3 · 16)
 
 
 def test_heads_must_divide_dim() -> None:

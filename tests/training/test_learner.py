@@ -104,6 +104,18 @@ def test_loss_jepa_is_equation_1(make_learner: Any, collect: Any, horizon: int) 
         torch.testing.assert_close(mine[name], gradient, rtol=1e-3, atol=1e-4 * gradient.abs().max().item())
 
 
+def test_y_may_be_the_newest_frame_alone(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(jepa={"y": "newest"})
+    windows = a_window(learner, collect)
+
+    terms, _ = learner.losses(windows)
+
+    newest = windows[PIXELS][:, 1, -1]  # f[t+1]
+    s_y = learner.jepa.target(torch.stack((newest, newest, newest), dim=1))
+    s_y_hat = learner.jepa.predictor(learner.encoder(windows[PIXELS][:, 0]), windows[ACTION][:, 0])
+    torch.testing.assert_close(terms["jepa"].loss, (s_y_hat - s_y).square().sum(dim=1).mean())
+
+
 def test_the_total_is_equation_3_with_every_weight(make_learner: Any, collect: Any) -> None:
     learner = make_learner(
         jepa={"weight": 0.7}, regularizers={"variance": WeightedRegularizer(Variance(), weight=2.5)}, critic_weight=0.3, entropy_weight=0.05
