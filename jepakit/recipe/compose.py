@@ -142,13 +142,24 @@ class Composer:
             if len(self.problems) > before:
                 return recipe
             value = Node(None, Place(source, 1, len(text)))
-        return self._laid(recipe, path, value, ())
+        return self.lay(recipe, written, value, Place(source))
 
-    def _laid(self, base: Node | None, path: Sequence[str], value: Node, at: KeyPath) -> Node:
+    def lay(self, recipe: Node, path: str, value: Node, written: Place) -> Node:
+        """The recipe with a value laid on it.
+
+        Args:
+            recipe: What it is laid on.
+            path: Such as ``encoder.dim``.
+            value: The value.
+            written: Where the path is written.
+        """
+        return self._laid(recipe, path.split("."), value, written, ())
+
+    def _laid(self, base: Node | None, path: Sequence[str], value: Node, written: Place, at: KeyPath) -> Node:
         if not path:
             return base.merged(value, self.default_kinds, at) if base else value
         key, rest = path[0], path[1:]
-        place = Place(value.place.source, 1, 1 + sum(len(str(step)) + 1 for step in at))
+        place = replace(written, column=written.column + sum(len(str(step)) + 1 for step in at))
         if base and isinstance(base.data, list):
             index = next((index for index in range(len(base.data)) if str(index) == key), None)
             if index is None:
@@ -156,9 +167,9 @@ class Composer:
                 wrong = f"`{'.'.join(map(str, at))}` has no entry `{key}`"
                 self.problems.append(Problem(place, wrong, f"{entries}; `{'.'.join(map(str, at))}=[…]` replaces the list"))
                 return base
-            entry = self._laid(base.data[index], rest, value, (*at, index))
+            entry = self._laid(base.data[index], rest, value, written, (*at, index))
             return replace(base, data=[*base.data[:index], entry, *base.data[index + 1 :]])
-        child = self._laid(base.get(key) if base else None, rest, value, (*at, key))
+        child = self._laid(base.get(key) if base else None, rest, value, written, (*at, key))
         layer = Node({key: child}, place, {key: place})
         if not base:
             return layer

@@ -58,10 +58,11 @@ def _lines(block: BaseModel, indent: int, within: str) -> Iterator[tuple[str, st
                 yield f"{' ' * (indent + 2)}- {nested[0][0].lstrip()}", nested[0][1]
                 yield from nested[1:]
         else:
-            yield f"{start} {_flow(block.model_dump(mode='json', include={name})[name])}", path
+            yield f"{start} {flow(block.model_dump(mode='json', include={name})[name])}", path
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """A value on one line of YAML."""
     text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
 

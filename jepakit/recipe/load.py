@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,44 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | N
     Raises:
         RecipeError: The recipe is wrong; every mistake that could be found, each with its place.
     """
+    return draft_recipe(recipe, overrides, seed, run_plugins).validated()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe put together, its plug-ins imported, not yet validated."""
+
+    name: str  #: unless the recipe has one
+    tree: Node
+    composer: Composer
+    plugins: list[Plugin]
+    installed: list[Plugin]
+
+    def validated(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            RecipeError: It is wrong.
+        """
+        problems = list(self.composer.problems)
+        values = {"name": self.name} | self.tree.plain()
+        _fill_kinds(values, self.composer.default_kinds)
+        try:
+            valid = Recipe.model_validate_json(json.dumps(values))
+        except ValidationError as error:
+            incomplete = any(problem.hides for problem in problems)
+            problems += retold(error, self.tree, values, [*self.plugins, *self.installed], incomplete)
+        if problems:
+            raise RecipeError(problems)
+        return valid.with_source(self.tree, self.plugins)
+
+
+def draft_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | None = None, run_plugins: bool = True) -> Draft:
+    """Read and compose a recipe, as `load_recipe` does, and import its plug-ins.
+
+    Raises:
+        RecipeError: There is nothing to validate.
+    """
     if isinstance(overrides, str):
         raise TypeError(f"overrides is a list of strings: [{overrides!r}]")
     path = find_recipe(recipe)
@@ -41,20 +79,9 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | N
         raise RecipeError(composer.problems)
     for name, text in override_texts(overrides, seed):
         tree = composer.override(tree, text, name)
-    problems = composer.problems
     tree = _plugins_from_where_they_are_written(tree)
     installed = load_entry_points() if run_plugins else []
-    plugins = _load_plugins(tree, problems, run_plugins)
-    values = {"name": _name(path)} | tree.plain()
-    _fill_kinds(values, composer.default_kinds)
-    try:
-        valid = Recipe.model_validate_json(json.dumps(values))
-    except ValidationError as error:
-        incomplete = any(problem.hides for problem in problems)
-        problems += retold(error, tree, values, [*plugins, *installed], incomplete)
-    if problems:
-        raise RecipeError(problems)
-    return valid.with_source(tree, plugins)
+    return Draft(_name(path), tree, composer, _load_plugins(tree, composer.problems, run_plugins), installed)
 
 
 def _name(path: Path) -> str:

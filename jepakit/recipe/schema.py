@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -23,6 +24,8 @@ class BesidesResults:
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 
 
 class Block(BaseModel):
@@ -58,6 +61,37 @@ class Optimizer(Block):
     """Adam's ε."""
 
 
+class Sweep(Block):
+    """Runs for `jepakit ablate`: every case with every entry of zip, every combination of grid and every seed.
+
+    The keys are paths such as `encoder.dim`, the values whatever may stand there, whole components included.
+    """
+
+    cases: dict[str, dict[str, Any]] = {}
+    """Named sets of values by path; an empty one is the recipe as it is."""
+    zip: dict[str, Values] = {}
+    """Values by path, side by side: the first of each list go together, then the second of each."""
+    grid: dict[str, Values] = {}
+    """Values by path, in all combinations."""
+    seeds: PositiveInt | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
+    """The seeds, or how many, counted from the recipe's own."""
+
+    @field_validator("zip")
+    @classmethod
+    def _side_by_side(cls, value: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        if len({len(values) for values in value.values()}) > 1:
+            lengths = ", ".join(f"{len(values)} for `{path}`" for path, values in value.items())
+            raise ValueError(f"the values go side by side, so the lists are of one length, not {lengths}")
+        return value
+
+    @property
+    def size(self) -> int:
+        """How many runs these are."""
+        entries = len(next(iter(self.zip.values()), ("the recipe as it is",)))
+        seeds = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+        return max(1, len(self.cases)) * entries * math.prod(map(len, self.grid.values())) * seeds
+
+
 @dataclass(frozen=True)
 class Written:
     """Where a recipe's values are written. Says nothing about what the recipe is, so that any two are equal."""
@@ -71,7 +105,7 @@ class Recipe(Block):
 
     name: Annotated[Name, BesidesResults()] = "recipe"
     """Names the run's folder; the file's name unless written."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
     """Seeds every random number generator."""
     total_steps: PositiveInt = 100_000
     """Env steps to train for, over all envs."""
@@ -97,6 +131,8 @@ class Recipe(Block):
     """Numbers that matrix products are computed in; auto is bf16 where the hardware is made for it."""
     device: Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Field(pattern=r"^cuda:\d+$")] = "auto"
     """Where to train."""
+    sweep: Annotated[Sweep | None, BesidesResults()] = None
+    """Makes this the recipe of many runs; null for one."""
 
     _written: Written = PrivateAttr(default=Written())
 
