@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from statistics import fmean
 from typing import Any
 
 from jepakit.errors import UserError
+from jepakit.files import write_atomically
 from jepakit.recipe import Recipe, load_recipe, recipe_id
 from jepakit.training.build import build_env, build_learner, notices, rehearse
-from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken, write_atomically
+from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken
 from jepakit.training.hardware import settle
 from jepakit.training.interrupt import graceful_stop
 from jepakit.training.loop import Loop
@@ -59,6 +61,9 @@ def run(
         recipe = load_recipe(recipe, overrides, seed)
     elif overrides or seed is not None:
         raise TypeError("overrides and seed go with a recipe's path or name; give them to load_recipe")
+    if recipe.sweep:
+        advice = "run them all with `jepakit ablate`, or the recipe as it is with `--set sweep=null`"
+        raise recipe.error("sweep", f"this recipe is a sweep of {recipe.sweep.size:,} runs", advice)
     recipe, hardware = settle(recipe)
     path = Path(out) if out is not None else RUNS / recipe.name / recipe_id(recipe)
     if out is None and path.exists():
@@ -92,7 +97,7 @@ def _train(loop: Loop) -> dict[str, Any]:
     try:
         folder.write_recipe(loop.recipe)
         folder.write_json("provenance.json", provenance(loop.learner.hardware))
-        folder.event("start", pid=os.getpid())
+        folder.event("start", pid=os.getpid(), host=platform.node())
         for plugin in loop.recipe.loaded_plugins:
             if plugin.failure:
                 folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
