@@ -21,8 +21,8 @@ def command(
     import json
 
     from jepakit.cli.output import emit, table
+    from jepakit.files import write_atomically
     from jepakit.training.evaluate import MODES, evaluate
-    from jepakit.training.folder import write_atomically
 
     with typer.progressbar(length=2 * episodes, label="episodes", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         result = evaluate(run, episodes, seed, on_episode=lambda: bar.update(1))

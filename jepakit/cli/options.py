@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,4 +26,8 @@ PluginsOption = Annotated[
 PluginsRecipeOption = Annotated[
     str | None,
     typer.Option("--recipe", metavar="RECIPE", help="A recipe whose plug-ins to include.", show_default=False),
+]
+RunsArg = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUNS…", help="Runs' folders, records of runs, or folders that hold either.", show_default=False),
 ]

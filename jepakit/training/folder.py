@@ -18,6 +18,7 @@ import torch
 
 import jepakit
 from jepakit.errors import UserError
+from jepakit.files import write_atomically
 from jepakit.recipe import Recipe, dump
 from jepakit.training.hardware import Hardware, usable_cores
 
@@ -109,13 +110,6 @@ def refuse_taken(path: Path) -> None:
             raise UserError(f"{path} is not empty: name an empty or a new folder")
     elif path.exists():
         raise UserError(f"{path} is a file: name an empty or a new folder")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, then rename."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def read_summary(path: Path) -> dict[str, Any] | None:

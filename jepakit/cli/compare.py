@@ -1,0 +1,43 @@
+"""``jepakit compare``: runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jepakit.cli.options import RunsArg
+
+
+def command(
+    runs: RunsArg,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write compare.md, compare.json, curves.png and curves.svg here.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option("--threshold", metavar="RETURN", help="Count the env steps to this return. May be repeated.", show_default=False),
+    ] = None,
+    each_run: Annotated[bool, typer.Option("--each-run", help="Draw every run, too, as a thin line.")] = False,
+) -> None:
+    """Compare configurations over their seeds: returns with intervals, collapse, which is better, and curves."""
+    from jepakit.cli.output import emit, table
+    from jepakit.report.comparison import compare_pairs, notes, summarise
+    from jepakit.report.labels import group
+    from jepakit.report.runs import load_runs
+    from jepakit.report.tables import pair_table, row_table, write_tables
+
+    configurations = group(load_runs(runs))
+    rows, pairs = summarise(configurations, threshold or ()), compare_pairs(configurations)
+    for headings, cells in (row_table(rows), pair_table(pairs)):
+        if cells:
+            emit(table(*headings, rows=cells), "\n")
+    emit("\n".join(notes(rows)))
+    if out is not None:
+        from jepakit.report.figures import plot_curves
+
+        figures = plot_curves(configurations, out / "curves", each_run=each_run)
+        written = (*write_tables(rows, pairs, out, figures[0].name), *figures)
+        emit(f"wrote {', '.join(map(str, written))}")

@@ -1,0 +1,1 @@
+"""What runs add up to: reading them, statistics over seeds, figures and tables."""

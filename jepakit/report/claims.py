@@ -1,0 +1,202 @@
+"""What section 3 of *JEPA for RL* claims, and what runs say about each claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, log10
+from typing import Any, Literal
+
+import numpy as np
+
+from jepakit.report.runs import Run
+from jepakit.report.statistics import Array, Estimate, Interval, difference, estimate, improvement, interquartile_mean
+
+Verdict = Literal["held", "not held", "undecided"]
+
+BASELINE, J_GRAD, J_ALONE, J_REG = "Ĵ∇R̂", "J∇R̂", "J∇̂R̂", "J∇̂R"  #: Figure 3's configurations
+COLLAPSED = 1e-7  #: variance of s_x below which the paper speaks of collapse
+SOLVED = 475.0  #: the mean return at which Gymnasium counts CartPole-v1 as solved
+RISEN = 10.0  #: points of return above the untrained policy's that are no noise: a constant action already differs from it by some 10
+
+Runs = Mapping[str, Sequence[Run]]  #: by symbol, the runs of Figure 3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, as a figure that has to lie between two bounds.
+
+    It is *held* when the figure's whole interval lies between them, *not held* when the interval lies wholly outside, else *undecided*.
+    """
+
+    configuration: str
+    text: str  #: in the paper's words, as far as they go
+    statistic: str  #: which figure
+    measure: Callable[[Runs], Estimate | None]
+    low: float = -inf
+    high: float = inf
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, its figure and the verdict."""
+
+    claim: Claim
+    estimate: Estimate | None  #: None: there are no runs to take it of
+    verdict: Verdict
+    note: str = ""
+
+
+def symbol(recipe: Mapping[str, Any]) -> str:
+    """A resolved recipe's configuration in the paper's signs: J (JEPA), ∇ (RL gradients to the encoder), R (Eq. 2); a hat: without."""
+    jepa = recipe["jepa"] and recipe["jepa"]["weight"]
+    gradients = recipe["algorithm"]["gradients_to_encoder"]
+    variance = any(entry["weight"] for entry in recipe["regularizers"] if entry["kind"] == "variance")
+    return ("J" if jepa else "Ĵ") + ("∇" if gradients else "∇̂") + ("R" if variance else "R̂")
+
+
+def judge(runs: Runs, longer: Sequence[Run] = ()) -> list[Judged]:
+    """The verdict on every claim.
+
+    Args:
+        runs: By `symbol`; what is not there leaves its claims undecided.
+        longer: J∇̂R̂, trained for longer.
+    """
+    return [_judged(claim, claim.measure(runs)) for claim in CLAIMS] + [_recovery(longer, _steps(runs))]
+
+
+def _judged(claim: Claim, found: Estimate | None) -> Judged:
+    if found is None or found.interval is None:
+        return Judged(claim, found, "undecided", "too few runs")
+    low, high = found.interval
+    if claim.low < low and high < claim.high:
+        return Judged(claim, found, "held")
+    return Judged(claim, found, "not held" if high <= claim.low or low >= claim.high else "undecided")
+
+
+def _of(configuration: str, figure: Callable[[Run], float]) -> Callable[[Runs], Estimate | None]:
+    """The interquartile mean of a figure over a configuration's runs."""
+    return lambda runs: _estimate(runs, [configuration], figure, interquartile_mean)
+
+
+def _difference(more: str, less: str, figure: Callable[[Run], float]) -> Callable[[Runs], Estimate | None]:
+    return lambda runs: _estimate(runs, [more, less], figure, difference)
+
+
+def _best(runs: Runs) -> Estimate | None:
+    return _estimate(runs, [J_GRAD, BASELINE, J_ALONE, J_REG], _final, _least_improvement)
+
+
+def _least_improvement(best: Array, *others: Array) -> Array:
+    return np.minimum.reduce([improvement(best, other) for other in others])
+
+
+def _estimate(
+    runs: Runs, configurations: Sequence[str], figure: Callable[[Run], float], statistic: Callable[..., Array]
+) -> Estimate | None:
+    if not all(runs.get(configuration) for configuration in configurations):
+        return None
+    return estimate(*([figure(run) for run in runs[configuration]] for configuration in configurations), statistic=statistic)
+
+
+def _last(run: Run, metric: str) -> float:
+    """A metric's mean over the last tenth of the run: one minibatch's figure is noisy."""
+    return float(np.nanmean(_part(run, metric, 0.9, 1.0)))
+
+
+def _part(run: Run, metric: str, start: float, end: float) -> Array:
+    steps = run.curves["env_steps"] / run.curves["env_steps"][-1]
+    return run.curves[metric][(steps > start) & (steps <= end)]
+
+
+def _final(run: Run) -> float:
+    return float(run.summary["return_last_100"] or 0.0)
+
+
+def _area(run: Run) -> float:
+    return float(run.summary["return_auc"] or 0.0)
+
+
+def _rise(run: Run) -> float:
+    """The final return above that of the first batch, whose policy is untrained."""
+    known = run.curves["return_last_100"]
+    return _final(run) - float(known[~np.isnan(known)][0])
+
+
+def _last_quarter(run: Run) -> float:
+    return _final(run) - float(_part(run, "return_last_100", 0.0, 0.75)[-1])
+
+
+def _median_variance(run: Run) -> float:
+    return float(np.median(run.curves["embedding/variance"]))
+
+
+def _log_variance(run: Run) -> float:
+    """Of the geometric mean over the last tenth, so that one batch does not decide; 1e-30 stands for zero."""
+    return float(np.log10(np.maximum(_part(run, "embedding/variance", 0.9, 1.0), 1e-30)).mean())
+
+
+def _fall(run: Run) -> float:
+    """Decades by which the variance changed since the second tenth of the run."""
+    early = np.log10(np.maximum(_part(run, "embedding/variance", 0.1, 0.2), 1e-30)).mean()
+    return _log_variance(run) - float(early)
+
+
+def _log_jepa(run: Run) -> float:
+    return log10(_last(run, "loss/jepa"))
+
+
+VARIANCE = "median over the run of the variance of s_x"
+END = "log10 of the variance of s_x, last tenth of the run"
+RISE = "final return less the untrained policy's"
+CLAIMS = (
+    Claim(BASELINE, "learns some advantageous behaviour …", RISE, _of(BASELINE, _rise), low=RISEN),
+    Claim(BASELINE, "… albeit in a limited fashion", "final return", _of(BASELINE, _final), high=SOLVED),
+    Claim(BASELINE, "embedding variance between 0 and 1", VARIANCE, _of(BASELINE, _median_variance), low=COLLAPSED, high=1.0),
+    Claim(J_GRAD, "the best results", "least P(final return above another configuration's)", _best, low=0.5),
+    Claim(
+        J_GRAD,
+        "the reward increases much faster",
+        "mean return over the run, less the baseline's",
+        _difference(J_GRAD, BASELINE, _area),
+        low=0.0,
+    ),
+    Claim(J_GRAD, "… and does not plateau", "final return less that at three quarters of the run", _of(J_GRAD, _last_quarter), low=0.0),
+    Claim(J_GRAD, "reasonable embedding variances", VARIANCE, _of(J_GRAD, _median_variance), low=COLLAPSED, high=1.0),
+    Claim(J_ALONE, "collapses: variance below 1e-7", END, _of(J_ALONE, _log_variance), high=log10(COLLAPSED)),
+    Claim(J_ALONE, "an ever-decreasing variance", "decades from the run's second tenth to its last", _of(J_ALONE, _fall), high=0.0),
+    Claim(J_ALONE, "a low JEPA loss", "log10 of L_JEPA at the end, less that of J∇R̂", _difference(J_ALONE, J_GRAD, _log_jepa), high=0.0),
+    Claim(J_ALONE, "the return never increases", RISE, _of(J_ALONE, _rise), high=RISEN),
+    Claim(J_REG, "the regularizer prevents collapse", END, _of(J_REG, _log_variance), low=log10(COLLAPSED)),
+    Claim(J_REG, "the actor can learn", RISE, _of(J_REG, _rise), low=RISEN),
+    Claim(J_REG, "… much slower than with gradients", "mean return over the run, J∇R̂ less J∇̂R", _difference(J_GRAD, J_REG, _area), low=0.0),
+)
+RECOVERY = Claim(
+    J_ALONE, "in some cases recovers when trained for longer", "share of the collapsed runs that recover", lambda _: None, low=0.0
+)
+
+
+def _steps(runs: Runs) -> float:
+    """Env steps of the figure's runs."""
+    return float(max((run.curves["env_steps"][-1] for group in runs.values() for run in group), default=0))
+
+
+def _recovery(longer: Sequence[Run], steps: float) -> Judged:
+    """Of the runs whose variance was below 1e-7 when Figure 3 ends, how many end above it. "In some cases" is held by one."""
+    if not longer:
+        return Judged(RECOVERY, None, "undecided", "no longer runs")
+    collapsed = [run for run in longer if np.interp(steps, run.curves["env_steps"], run.curves["embedding/variance"]) < COLLAPSED]
+    recovered = [run for run in collapsed if 10 ** _log_variance(run) >= COLLAPSED]
+    note = f"{len(longer)} longer runs, {len(collapsed)} of them collapsed at {steps:,.0f} env steps, {len(recovered)} recovered"
+    if not collapsed:
+        return Judged(RECOVERY, None, "undecided", f"{note}: there was nothing to recover from")
+    share = Estimate(len(recovered) / len(collapsed), wilson(len(recovered), len(collapsed)))
+    return Judged(RECOVERY, share, "held" if recovered else "not held", note)
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """Wilson's 95% interval of a proportion."""
+    z, p = 1.959964, successes / trials
+    centre, scale = (p + z * z / (2 * trials)), 1 + z * z / trials
+    half = z * (p * (1 - p) / trials + z * z / (4 * trials * trials)) ** 0.5
+    return Interval(max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))

@@ -1,0 +1,114 @@
+"""Configurations side by side: a row each, every pair's probability of improvement, and what to know about both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+
+from jepakit.report.labels import Configuration
+from jepakit.report.runs import Run
+from jepakit.report.statistics import (
+    CONFIDENCE,
+    RESAMPLES,
+    Estimate,
+    Reached,
+    area_under_curve,
+    estimate,
+    final_return,
+    held_out_return,
+    probability_of_improvement,
+    reached,
+)
+
+MOST_PAIRED = 6  #: configurations; of more, the pairs fill a page
+ENOUGH_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the runs of one configuration come to."""
+
+    label: str
+    runs: tuple[str, ...]  #: their ids, by seed
+    seeds: tuple[int, ...]
+    total_steps: int
+    final_return: Estimate | None  #: interquartile means over runs, as are the other estimates
+    area_under_curve: Estimate | None
+    reached: dict[float, Reached]  #: by threshold
+    variance: float | None  #: median of the embedding's at the end
+    collapsed: int  #: runs that are at the end
+    evaluation: Estimate | None  #: of the sampled policy; None unless every run was evaluated
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How likely a run of the one configuration ends with a higher return than a run of the other."""
+
+    better: str
+    worse: str
+    probability: Estimate
+
+
+def summarise(configurations: Sequence[Configuration], thresholds: Sequence[float] = ()) -> list[Row]:
+    """A row for each configuration."""
+    return [_row(configuration, thresholds) for configuration in configurations]
+
+
+def compare_pairs(configurations: Sequence[Configuration]) -> list[Pair]:
+    """Every two configurations, the one more likely to be better first; none where there are more than `MOST_PAIRED`."""
+    if len(configurations) > MOST_PAIRED:
+        return []
+    pairs = []
+    for first, second in combinations(configurations, 2):
+        x, y = (_values(configuration.runs, final_return) for configuration in (first, second))
+        if x is not None and y is not None:
+            better, worse = (first, second) if probability_of_improvement(x, y).value >= 0.5 else (second, first)
+            scores = (x, y) if better is first else (y, x)
+            pairs.append(Pair(better.label, worse.label, probability_of_improvement(*scores)))
+    return pairs
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What a reader has to know to read the numbers."""
+    found = [
+        f"Interquartile means over runs, in brackets their {CONFIDENCE:.0%} intervals ({RESAMPLES:,} bootstrap resamples of the runs). "
+        "Final return: mean of the last 100 training episodes. AUC: the mean of that over training. Variance: of the embedding at the end, "
+        "median over runs."
+    ]
+    few = [row.label for row in rows if len(row.runs) < ENOUGH_RUNS]
+    if few:
+        found.append(f"Fewer than {ENOUGH_RUNS} runs in {'; '.join(few)}: the intervals say little, and of one run there is none.")
+    steps = {row.label: row.total_steps for row in rows}
+    if len(set(steps.values())) > 1:
+        lengths = "; ".join(f"{label}: {count:,}" for label, count in steps.items())
+        found.append(f"The configurations were trained for different numbers of env steps ({lengths}): returns and AUC do not compare.")
+    return found
+
+
+def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
+    runs = configuration.runs
+    variances = _values(runs, lambda run: run.summary["embedding_variance"])
+    return Row(
+        label=configuration.label,
+        runs=tuple(run.id for run in runs),
+        seeds=tuple(run.seed for run in runs),
+        total_steps=runs[0].recipe["total_steps"],
+        final_return=_estimate(_values(runs, final_return)),
+        area_under_curve=_estimate(_values(runs, area_under_curve)),
+        reached={threshold: reached(runs, threshold) for threshold in thresholds},
+        variance=None if variances is None else median(variances),
+        collapsed=sum(run.summary["collapsed"] for run in runs),
+        evaluation=_estimate(_values(runs, held_out_return)),
+    )
+
+
+def _values(runs: Sequence[Run], score: Callable[[Run], float | None]) -> list[float] | None:
+    """A score per run, or None where a run has none."""
+    values = [value for run in runs if (value := score(run)) is not None]
+    return values if len(values) == len(runs) else None
+
+
+def _estimate(values: list[float] | None) -> Estimate | None:
+    return None if values is None else estimate(values)

@@ -1,0 +1,181 @@
+"""Figures of runs: return and embedding variance against env steps."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter
+
+from jepakit.diagnostics.collapse import PAPER_VARIANCE
+from jepakit.errors import UserError
+from jepakit.report.labels import Configuration
+from jepakit.report.statistics import CONFIDENCE, mean_curve
+
+#: Okabe and Ito's, which colour-blind readers can tell apart, less the yellow that white paper swallows. Dashes and markers do it in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (7, 1.5, 1.5, 1.5)))
+MARKERS = "osD^vPX*<"
+MARKS = 9  #: on a line
+LEAST_VARIANCE = 1e-12  #: what is drawn of a variance of zero
+GREY = "#555555"
+LOOK: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "svg.hashsalt": "jepakit",  # or else its ids are other ones each time
+}
+
+
+class _Style(NamedTuple):
+    colour: str
+    dashes: Any
+    marker: str
+    first_mark: float  #: of each line its own, so that markers of lines that lie on one another do not
+
+    @classmethod
+    def of(cls, index: int, count: int) -> _Style:
+        colour, dashes, marker = (options[index % len(options)] for options in (COLOURS, DASHES, MARKERS))
+        return cls(colour, dashes, marker, first_mark=(index + 0.5) / count / MARKS)
+
+
+def plot_curves(
+    configurations: Sequence[Configuration],
+    path: str | Path,
+    title: str | None = None,
+    footnote: str | None = None,
+    each_run: bool = False,
+) -> tuple[Path, Path]:
+    """Draw return and embedding variance against env steps, a line and its interval for each configuration.
+
+    Args:
+        configurations: What to draw, in this order.
+        path: Of the figure, without a suffix.
+        title: Above it.
+        footnote: Below it.
+        each_run: Whether to draw every run, too, as a thin line.
+
+    Returns:
+        The PNG and the SVG.
+
+    Raises:
+        UserError: They can't be written.
+    """
+    with mpl.rc_context(LOOK):
+        figure = _figure(configurations, title, footnote, each_run)
+        png, svg = Path(f"{path}.png"), Path(f"{path}.svg")
+        try:
+            png.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(png, dpi=150)
+            figure.savefig(svg, metadata={"Date": None})
+        except OSError as error:
+            raise UserError(f"can't write {error.filename or png}: {error.strerror}") from None
+    return png, svg
+
+
+def _figure(configurations: Sequence[Configuration], title: str | None, footnote: str | None, each_run: bool) -> Figure:
+    styles = [_Style.of(index, len(configurations)) for index in range(len(configurations))]
+    figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+    returns, variances = figure.subplots(2, sharex=True, height_ratios=(1.25, 1))
+    for configuration, style in zip(configurations, styles, strict=True):
+        _draw(returns, configuration, "return_last_100", style, each_run)
+        _draw(variances, configuration, "embedding/variance", style, each_run)
+    returns.set_ylabel("return, mean of the last 100 episodes")
+    returns.set_ylim(bottom=0 if returns.dataLim.y0 >= 0 else None)
+    variances.set_yscale("log")
+    variances.set_ylabel("embedding variance")
+    _mark_collapse(variances)
+    variances.set_xlabel("env steps")
+    variances.xaxis.set_major_formatter(EngFormatter(sep=""))
+    variances.margins(x=0.02)
+    figure.align_ylabels()
+    _legend(figure, configurations, styles)
+    if title:
+        figure.suptitle(_literal(title), x=0.02, ha="left", fontsize=11, fontweight="bold")
+    caption = "\n".join(_literal(line) for line in (_caption(configurations), footnote) if line)
+    figure.supxlabel(caption, x=0.02, ha="left", fontsize=8, color=GREY)
+    return figure
+
+
+def _draw(axes: Axes, configuration: Configuration, metric: str, style: _Style, each_run: bool) -> None:
+    log = metric == "embedding/variance"
+    if each_run and len(configuration.runs) > 1:
+        for run in configuration.runs:
+            axes.plot(run.curves["env_steps"], _drawn(run.curves[metric], log), color=style.colour, linewidth=0.6, alpha=0.45)
+    curve = mean_curve(configuration.runs, metric)
+    if curve is None:
+        return
+    if not np.isnan(curve.low).all():
+        axes.fill_between(curve.env_steps, _drawn(curve.low, log), _drawn(curve.high, log), color=style.colour, alpha=0.16, linewidth=0)
+    axes.plot(curve.env_steps, _drawn(curve.value, log), markevery=(style.first_mark, 1 / MARKS), **_line(style))
+
+
+def _drawn(values: Any, log: bool) -> Any:
+    return np.maximum(values, LEAST_VARIANCE) if log else values
+
+
+def _line(style: _Style) -> dict[str, Any]:
+    return {
+        "color": style.colour,
+        "linestyle": style.dashes,
+        "linewidth": 1.6,
+        "marker": style.marker,
+        "markersize": 5.5,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.7,
+    }
+
+
+def _mark_collapse(axes: Axes) -> None:
+    low, high = axes.get_ylim()
+    if low < 10 * PAPER_VARIANCE:
+        axes.set_ylim(min(low, PAPER_VARIANCE / 3), high)
+        axes.axhline(PAPER_VARIANCE, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+        text = "below: collapsed (the paper's 1e-7)"
+        axes.annotate(text, (0.005, PAPER_VARIANCE), (0, 2), ("axes fraction", "data"), "offset points", color=GREY, fontsize=7.5)
+
+
+def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Sequence[_Style]) -> None:
+    counts = [f"{len(configuration.runs)} run{'s' if len(configuration.runs) > 1 else ''}" for configuration in configurations]
+    labels = [" " + _literal(textwrap.fill(f"{each.label} ({count})", 90)) for each, count in zip(configurations, counts, strict=True)]
+    handles: list[Any] = [(Patch(color=style.colour, alpha=0.16, linewidth=0), Line2D([], [], **_line(style))) for style in styles]
+    widest = max(map(len, labels), default=1)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=max(1, min(3, 100 // (widest + 8))),
+        frameon=False,
+        handlelength=3.6,
+        handler_map={tuple: HandlerTuple(ndivide=1)},
+    )
+
+
+def _caption(configurations: Sequence[Configuration]) -> str:
+    counts = [len(configuration.runs) for configuration in configurations]
+    if max(counts, default=1) == 1:
+        return "One run a line."
+    middle = (
+        "Interquartile mean" if min(counts) >= 4 else "Mean" if max(counts) < 4 else "Interquartile mean (of fewer than 4 runs the mean)"
+    )
+    return f"{middle} over runs; shaded: its {CONFIDENCE:.0%} bootstrap interval."
+
+
+def _literal(text: str) -> str:
+    """Text in which a dollar is one, and starts no formula."""
+    return text.replace("$", r"\$")

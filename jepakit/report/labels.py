@@ -1,0 +1,142 @@
+"""Runs that differ in nothing but their seed are one configuration, labelled with what sets it apart from the others."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jepakit.recipe.schema import BesidesResults, Recipe, recipe_schema
+from jepakit.recipe.words import Schema, Vocabulary
+from jepakit.report.runs import Run
+
+Path = tuple[str, ...]
+
+#: Fields in which runs of one configuration may differ.
+APART = {"seed"} | {name for name, field in Recipe.model_fields.items() if any(isinstance(mark, BesidesResults) for mark in field.metadata)}
+ABSENT = object()  #: where a component that is not at hand has gained a field since some of the runs
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs of one recipe, by seed."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+
+def group(runs: Sequence[Run]) -> list[Configuration]:
+    """The configurations that the runs belong to, in the order of their labels.
+
+    One alone is labelled with its runs' name. Of several, each is labelled with those of its values that are not what more than half have
+    (such as ``jepa=null, patch=20``), or with its name if that leaves none.
+    """
+    recipes = _completed([{name: value for name, value in run.recipe.items() if name not in APART} for run in runs])
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, recipe in enumerate(recipes):
+        members[json.dumps(recipe, sort_keys=True)].append(index)
+    labels = _labels([recipes[indices[0]] for indices in members.values()])
+    configurations = []
+    for label, indices in zip(labels, members.values(), strict=True):
+        own = sorted((runs[index] for index in indices), key=lambda run: (run.seed, run.id))
+        configurations.append(Configuration(label or min(run.name for run in own), tuple(own)))
+    return sorted(configurations, key=lambda configuration: _natural(configuration.label))
+
+
+def _labels(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
+    parts: list[list[str]] = [[] for _ in recipes]
+    paths = {path for recipe in recipes for path, _ in _nodes(recipe)}
+    _tell_apart(dict(enumerate(recipes)), (), paths, parts)
+    return [", ".join(part) for part in parts]
+
+
+def _tell_apart(values: Mapping[int, Any], path: Path, paths: set[Path], parts: list[list[str]]) -> None:
+    """Add to each configuration's ``parts`` what it has here and most others have not.
+
+    Only values of one shape are compared entry by entry: the fields of another kind say nothing that the kind does not.
+    """
+    shapes = {index: _shape(value) for index, value in values.items()}
+    shape, count = Counter(shapes.values()).most_common(1)[0]
+    usual = shape if 2 * count > len(values) else None
+    for index, value in values.items():
+        if shapes[index] != usual:
+            parts[index].append(_part(_tail(path, paths), value))
+    for shape in dict.fromkeys(shapes.values()):
+        alike = {index: _entries(value) for index, value in values.items() if shapes[index] == shape}
+        for key in sorted({key for entries in alike.values() for key in entries}):
+            _tell_apart({index: entries.get(key, ABSENT) for index, entries in alike.items()}, (*path, key), paths, parts)
+
+
+def _shape(value: Any) -> str:
+    """What two values have in common if their entries can be compared; of a value without entries, the value."""
+    if _is_list_of_components(value):
+        return f"components {[entry['kind'] for entry in value]}"
+    if isinstance(value, dict):
+        return f"mapping {value.get('kind')}"
+    return "absent" if value is ABSENT else json.dumps(value)
+
+
+def _entries(value: Any) -> dict[str, Any]:
+    if _is_list_of_components(value):
+        return {entry["kind"]: entry for entry in value}
+    return {key: entry for key, entry in value.items() if key != "kind"} if isinstance(value, dict) else {}
+
+
+def _is_list_of_components(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(isinstance(entry, dict) and "kind" in entry for entry in value)
+
+
+def _nodes(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    yield path, value
+    for key, entry in _entries(value).items():
+        yield from _nodes(entry, (*path, key))
+
+
+def _tail(path: Path, paths: set[Path]) -> str:
+    """The shortest end of a path by which no other is meant."""
+    tails = (path[-length:] for length in range(1, len(path)))
+    return ".".join(next((tail for tail in tails if sum(other[-len(tail) :] == tail for other in paths) == 1), path))
+
+
+def _part(name: str, value: Any) -> str:
+    if _is_list_of_components(value):
+        return f"{name}=[{', '.join(entry['kind'] for entry in value)}]"
+    if isinstance(value, dict):
+        return f"{name}={value['kind']}" if "kind" in value else name
+    return f"{name} unset" if value is ABSENT else f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _natural(label: str) -> list[tuple[bool, float, str]]:
+    """Numbers by their size: ``dim=64`` before ``dim=128``."""
+    steps = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", label)
+    return [(bool(index % 2), float(step) if index % 2 else 0.0, step) for index, step in enumerate(steps)]
+
+
+def _completed(recipes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The recipes, with today's defaults for the fields that some of them are too old to have: a default means what was done before."""
+    fields = defaultdict(set)
+    for recipe in recipes:
+        for path, value in _nodes(recipe):
+            if isinstance(value, dict):
+                fields[path, value.get("kind")].add(frozenset(value))
+    if all(len(found) == 1 for found in fields.values()):
+        return recipes  # as nearly always: the schema takes a while, for every component is imported for it
+    schema = recipe_schema()
+    completed = copy.deepcopy(recipes)
+    for recipe in completed:
+        _complete(recipe, schema, Vocabulary(schema))
+    return [{name: value for name, value in recipe.items() if name not in APART} for recipe in completed]
+
+
+def _complete(value: Any, schema: Schema, words: Vocabulary) -> None:
+    if isinstance(value, dict):
+        for name in words.fields(schema, value):
+            field = words.entry(schema, value, name)
+            if name not in value and "default" in field:
+                value[name] = copy.deepcopy(field["default"])
+    for key, entry in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        _complete(entry, words.entry(schema, value, key), words)

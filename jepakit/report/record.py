@@ -1,0 +1,53 @@
+"""A record: all of a `Run` in one small JSON file, to keep under version control when the run's folder is gone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jepakit.errors import UserError
+from jepakit.files import write_atomically
+from jepakit.report.runs import Run, read_record
+
+__all__ = ["find_record", "read_record", "write_record"]
+
+
+def write_record(run: Run, folder: Path) -> Path:
+    """Write ``<id>.json``, the same bytes for the same run.
+
+    Raises:
+        UserError: The folder can't be written to.
+    """
+    curves = {metric: [_plain(value) for value in curve.tolist()] for metric, curve in run.curves.items()}
+    path = folder / f"{run.id}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, _dumped(vars(run) | {"curves": curves}) + "\n")
+    except OSError as error:
+        raise UserError(f"can't write {path}: {error.strerror}") from None
+    return path
+
+
+def find_record(folders: Iterable[Path], run_id: str) -> Path | None:
+    """The record of the run of that id in one of the folders, at any depth."""
+    return next((path for folder in folders for path in sorted(folder.rglob(f"{run_id}.json"))), None)
+
+
+def _plain(value: float) -> float | None:
+    if math.isnan(value):
+        return None
+    return int(value) if value.is_integer() else value
+
+
+def _dumped(content: dict[str, Any], depth: int = 0) -> str:
+    """Sorted; a line for each field, and for each entry of a field: what two records differ in shows, and curves stay short."""
+    margin = " " * (depth + 1)
+    entries = []
+    for name, value in sorted(content.items()):
+        nested = isinstance(value, dict) and value and depth == 0
+        text = _dumped(value, depth + 1) if nested else json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+        entries.append(f"{margin}{json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(entries) + "\n" + " " * depth + "}"

@@ -1,0 +1,228 @@
+"""Finished runs as plain data, read from their folders or from records of them. No code of a run's plug-ins is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+
+from jepakit.errors import UserError
+from jepakit.recipe.errors import Problem, RecipeError, Source
+from jepakit.recipe.yaml12 import read_yaml
+
+CURVES = ("env_steps", "return_last_100", "embedding/variance", "embedding/mean_square", "embedding/rank", "loss/jepa")
+DIGITS = 5  #: significant ones of a curve's values
+FINISHED = ("finished", "stopped")  #: the ends that a recipe means; all others are left out
+
+_ADVICE = "name runs' folders, records, or folders of them"
+_RECORD_NAME = re.compile(r"[0-9a-f]{10}\.json")
+_RUN_FILES = ("events.jsonl", "metrics.jsonl", "summary.json")
+_ABSOLUTE = re.compile(r"(?<![\w.:/~])~?/(?:[^\s/,\]}'\"]+/)*(?=[^\s/,\]}'\"]*)")  # a path's folders, in the midst of an argument too
+
+
+class _Summary(BaseModel):
+    """The part of ``summary.json`` that reports read."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    status: str
+    env_steps: NonNegativeInt
+    return_last_100: float | None
+    return_auc: float | None
+    embedding_variance: float | None
+    collapsed: bool
+
+
+class _Played(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+    mean: float
+
+
+class _Evaluation(BaseModel):
+    """The part of ``eval.json`` that reports read."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    greedy: _Played
+    sampled: _Played
+
+
+class Content(BaseModel):
+    """A run as JSON: what a record holds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    id: str
+    name: str
+    seed: int
+    recipe: dict[str, Any]
+    summary: _Summary
+    curves: dict[str, list[float | None]]
+    evaluation: _Evaluation | None
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run. It is the same whether it was read from its folder or from a record."""
+
+    id: str
+    name: str
+    seed: int
+    recipe: dict[str, Any]  #: resolved, as plain data
+    summary: dict[str, Any]  #: summary.json
+    curves: dict[str, NDArray[np.float64]]  #: by metric (`CURVES`): a value per train record, NaN where there is none
+    evaluation: dict[str, Any] | None  #: eval.json
+    provenance: dict[str, Any]  #: provenance.json, less what belongs to one machine (paths, process id)
+
+
+def load_runs(paths: Iterable[str | Path]) -> list[Run]:
+    """The finished runs among and below ``paths``, each once.
+
+    Args:
+        paths: Run folders, record files, and folders that hold either at any depth.
+
+    Raises:
+        UserError: A path does not exist, a file is broken, or there is no finished run.
+    """
+    places = [Path(path) for path in paths]
+    runs: dict[str, Run] = {}
+    left_out = []
+    for path in dict.fromkeys(found for place in places for found in _find(place)):
+        if path.is_dir() and (state := _state(path)) not in FINISHED:
+            left_out.append(f"{path} ({state})")
+            continue
+        run = read_folder(path) if path.is_dir() else read_record(path)
+        if run.id not in runs or (run.evaluation and not runs[run.id].evaluation):
+            runs[run.id] = run
+    if left_out:
+        warnings.warn(f"left out, for they did not finish: {', '.join(left_out)}", stacklevel=2)
+    if not runs:
+        raise UserError(f"no finished run in {', '.join(map(str, places)) or 'nothing'}: {_ADVICE}")
+    return list(runs.values())
+
+
+def read_record(path: Path) -> Run:
+    """The run that a record holds.
+
+    Raises:
+        UserError: The file is no record, or is broken.
+    """
+    return _run(_json(path), path)
+
+
+def read_folder(path: Path) -> Run:
+    """The run in a folder, which has finished.
+
+    Raises:
+        UserError: A file of it is missing or broken.
+    """
+    text = _text(path / "recipe.yaml")
+    recipe = _recipe(path / "recipe.yaml", text)
+    summary = _json(path / "summary.json")
+    provenance = _json(path / "provenance.json")
+    content = {
+        "id": summary.get("id") or hashlib.sha256(text.encode()).hexdigest()[:10],
+        "name": recipe.get("name"),
+        "seed": recipe.get("seed"),
+        "recipe": recipe,
+        "summary": summary,
+        "curves": _curves(path / "metrics.jsonl"),
+        "evaluation": _json(path / "eval.json") if (path / "eval.json").exists() else None,
+        "provenance": _of_no_machine(provenance),
+    }
+    return _run(content, path)
+
+
+def _run(content: dict[str, Any], path: Path) -> Run:
+    try:
+        TypeAdapter(Content).validate_python(content)
+        curves = {name: np.array(content["curves"][name], dtype=np.float64) for name in CURVES}
+        if len({len(curve) for curve in curves.values()}) > 1:
+            raise UserError(f"{path} is no run to read: its curves differ in length")
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path} is no run to read: `{'.'.join(map(str, first['loc']))}`: {first['msg']}") from None
+    except KeyError as error:
+        raise UserError(f"{path} is no run to read: it has no curve {error}") from None
+    return Run(**content | {"curves": curves})
+
+
+def _find(path: Path) -> Iterator[Path]:
+    """Folders of runs and records at a path and below it, in an order that does not depend on the file system."""
+    if not path.exists():
+        raise UserError(f"there is no {path}: {_ADVICE}")
+    if not path.is_dir():
+        yield path
+        return
+    for folder, below, files in os.walk(path):
+        if any(name in files for name in _RUN_FILES):
+            below.clear()
+            yield Path(folder)
+            continue
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if _RECORD_NAME.fullmatch(name))
+
+
+def _state(path: Path) -> str:
+    if not (path / "summary.json").exists():
+        return "running, or was killed"
+    return str(_json(path / "summary.json").get("status"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is broken: not UTF-8") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return _object(_text(path), path, str(path))
+
+
+def _object(text: str, path: Path, place: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place} is broken: not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{place} is broken: not a JSON object")
+    return content
+
+
+def _recipe(path: Path, text: str) -> dict[str, Any]:
+    problems: list[Problem] = []
+    node = read_yaml(Source(str(path), text, path.parent), problems)
+    if problems:
+        raise RecipeError(problems)
+    plain = node.plain() if node else None
+    if not isinstance(plain, dict):
+        raise UserError(f"{path} is broken: a recipe is a mapping of fields")
+    return plain
+
+
+def _curves(path: Path) -> dict[str, list[float | None]]:
+    lines = [(f"{path}:{number}", line) for number, line in enumerate(_text(path).splitlines(), start=1)]
+    records = [record for place, line in lines if (record := _object(line, path, place)).get("phase") == "train"]
+    if not records:
+        raise UserError(f"{path} is broken: a finished run has records of phase `train`")
+    return {name: [_rounded(record.get(name)) for record in records] for name in CURVES}
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _of_no_machine(provenance: dict[str, Any]) -> dict[str, Any]:
+    command = [_ABSOLUTE.sub("", str(argument)) for argument in provenance.get("command", ())]
+    return {name: value for name, value in provenance.items() if name != "pid"} | {"command": command}

@@ -1,0 +1,95 @@
+"""A comparison as text: tables for the terminal and for Markdown, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from jepakit.errors import UserError
+from jepakit.files import write_atomically
+from jepakit.report.comparison import Pair, Row, notes
+from jepakit.report.statistics import CONFIDENCE, RESAMPLES, Estimate, Reached
+
+Table = tuple[list[str], list[list[str]]]  #: headings and rows of cells
+
+
+def row_table(rows: Sequence[Row]) -> Table:
+    """What each configuration comes to."""
+    thresholds = list(rows[0].reached) if rows else []
+    evaluated = any(row.evaluation for row in rows)
+    headings = ["configuration", "runs", "final return", "AUC", *(f"steps to {at:g}" for at in thresholds), "variance", "collapsed"]
+    cells = [
+        [
+            row.label,
+            str(len(row.runs)),
+            _estimate(row.final_return),
+            _estimate(row.area_under_curve),
+            *(_reached(row.reached[at]) for at in thresholds),
+            "–" if row.variance is None else f"{row.variance:.2g}",
+            f"{row.collapsed}/{len(row.runs)}",
+            *([_estimate(row.evaluation)] if evaluated else []),
+        ]
+        for row in rows
+    ]
+    return headings + (["held out, sampled"] if evaluated else []), cells
+
+
+def pair_table(pairs: Sequence[Pair]) -> Table:
+    """How likely the one ends higher than the other."""
+    return ["ends higher", "than", "probability"], [[pair.better, pair.worse, _estimate(pair.probability, ".2f")] for pair in pairs]
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+
+
+def write_tables(rows: Sequence[Row], pairs: Sequence[Pair], folder: Path, figure: str | None = None) -> tuple[Path, Path]:
+    """Write ``compare.md`` and ``compare.json``.
+
+    Args:
+        rows: Of the configurations.
+        pairs: Of the configurations.
+        folder: Where to.
+        figure: The name of a picture there to show.
+
+    Raises:
+        UserError: The folder can't be written to.
+    """
+    page = [f"![Return and embedding variance against env steps]({figure})\n"] if figure else []
+    page += [markdown(*table) for table in (row_table(rows), pair_table(pairs)) if table[1]]
+    page += [f"{note}\n" for note in notes(rows)]
+    content = {
+        "interval": {"confidence": CONFIDENCE, "resamples": RESAMPLES},
+        "configurations": [asdict(row) | _named(row) for row in rows],
+        "pairs": [asdict(pair) | {"probability": pair.probability._asdict()} for pair in pairs],
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "compare.md", "\n".join(page))
+        write_atomically(folder / "compare.json", json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise UserError(f"can't write to {folder}: {error.strerror}") from None
+    return folder / "compare.md", folder / "compare.json"
+
+
+def _named(row: Row) -> dict[str, object]:
+    """A row's tuples as JSON objects."""
+    estimates = {name: getattr(row, name) for name in ("final_return", "area_under_curve", "evaluation")}
+    return {name: value and value._asdict() for name, value in estimates.items()} | {
+        "reached": [{"threshold": at, **found._asdict()} for at, found in row.reached.items()]
+    }
+
+
+def _estimate(estimated: Estimate | None, form: str = ".1f") -> str:
+    if estimated is None:
+        return "–"
+    interval = estimated.interval
+    return f"{estimated.value:{form}}" + (f" [{interval.low:{form}}, {interval.high:{form}}]" if interval else "")
+
+
+def _reached(found: Reached) -> str:
+    return f"{found.by}/{found.of}" + ("" if found.median is None else f", median {found.median:,.0f}")
