@@ -1,0 +1,179 @@
+"""From a recipe with a sweep to the recipe of every run: cases × zip × grid × seeds, each value where it is written."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jepakit.recipe.compose import Composer
+from jepakit.recipe.dump import flow
+from jepakit.recipe.errors import Place, Problem, RecipeError, Source
+from jepakit.recipe.load import draft_recipe
+from jepakit.recipe.schema import Recipe, Sweep
+from jepakit.recipe.tree import Node
+from jepakit.recipe.yaml12 import read_yaml
+
+MAX_RUNS = 10_000
+_NOT_SWEPT = {
+    "seed": "the runs of a configuration differ in their seeds: `seeds: [0, 1, 2]`, or how many, `seeds: 3`",
+    "name": "it names the folder that all the runs share",
+    "plugins": "list the plug-ins of all the runs in the recipe's own `plugins`",
+    "extends": "write a recipe that extends the other",
+    "sweep": "write `cases`, `zip` and `grid` side by side in one sweep",
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ in their seeds alone."""
+
+    label: str  #: the case's name, and the values of zip and grid; empty for the recipe as it is
+    runs: tuple[Recipe, ...]  #: a seed each
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A value to lay on the recipe."""
+
+    path: str
+    value: Node
+    written: Place  #: where the path is
+
+
+def expand_recipe(
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    over: Sequence[str] = (),
+    seeds: int | Sequence[int] | None = None,
+    threads: int | None = None,
+) -> tuple[str, tuple[Configuration, ...]]:
+    """Every run of a recipe's sweep, validated; of a recipe without one, the run that it is.
+
+    Args:
+        recipe: A file, or the name of a shipped recipe.
+        overrides: ``path.to.field=value``, laid on the recipe before its sweep.
+        over: ``path.to.field=value1,value2``, each an axis of the grid, in place of one of that path.
+        seeds: In place of the sweep's own: how many from the recipe's seed on, or which.
+        threads: Of each run, unless an override or the sweep says how many.
+
+    Returns:
+        The recipe's name and its configurations.
+
+    Raises:
+        RecipeError: A run is wrong; every mistake that could be found in any of them, each with its place.
+    """
+    draft = draft_recipe(recipe, overrides)
+    tree = draft.tree
+    for number, text in enumerate(over, start=1):
+        tree = _with_axis(draft.composer, tree, Source(f"--over #{number}", text, Path.cwd(), is_file=False))
+    if seeds is not None:
+        tree = draft.composer.override(tree, f"sweep.seeds={seeds if isinstance(seeds, int) else list(seeds)}", "--seeds")
+    base = replace(draft, tree=tree).validated()
+    sweep = base.sweep or Sweep()
+    if sweep.size > MAX_RUNS:
+        raise base.error("sweep", f"these are {sweep.size:,} runs", f"a sweep has at most {MAX_RUNS:,}")
+    written = tree.get("sweep") or Node(None, tree.place)
+    _refuse(_misplaced(written))
+    every_seed = range(base.seed, base.seed + sweep.seeds) if isinstance(sweep.seeds, int) else sweep.seeds
+    if every_seed[-1] >= 2**32:
+        raise base.error("sweep.seeds", f"the last seed would be {every_seed[-1]}", "seeds are below 2**32")
+
+    one_run = _with_threads(tree.without("sweep"), threads)
+    problems: list[Problem] = []
+    configurations = []
+    for label, settings in _cells(written):
+        composer = Composer(draft.composer.default_kinds)
+        try:
+            valid = replace(draft, tree=_laid(composer, one_run, settings), composer=composer).validated()
+            configurations.append(Configuration(label, tuple(valid.model_copy(update={"seed": seed}) for seed in every_seed)))
+        except RecipeError as error:
+            problems += error.problems
+    _refuse(problems)
+    return base.name, tuple(configurations)
+
+
+def _with_axis(composer: Composer, tree: Node, source: Source) -> Node:
+    """The recipe with an axis in its sweep's grid."""
+    path, equals, values = source.text.partition("=")
+    if not equals or not path.strip():
+        composer.problems.append(Problem(Place(source), "an axis is written `path.to.field=value1,value2`"))
+        return tree
+    source = replace(source, text=f"{path}=[{values}]")
+    axis = read_yaml(source, composer.problems, start=len(path) + 1)
+    if axis is None:
+        return tree
+    place = Place(source)
+    for key in (path, "grid", "sweep"):
+        axis = Node({key: axis}, place, {key: place})
+    merged = tree.merged(axis, composer.default_kinds)
+    return replace(merged, place=tree.place, keys=merged.keys | tree.keys)
+
+
+def _with_threads(tree: Node, threads: int | None) -> Node:
+    """The recipe with ``threads`` in place of what its file says; an override is meant."""
+    said = tree.get("threads")
+    if threads is None or not isinstance(tree.data, dict) or (said and not said.place.source.is_file):
+        return tree
+    place = Place(Source("--jobs auto", f"threads={threads}", Path.cwd(), is_file=False))
+    return replace(tree, data=tree.data | {"threads": Node(threads, place)})
+
+
+def _settings(paths: Node | None) -> list[_Setting]:
+    if paths is None or not isinstance(paths.data, dict):
+        return []
+    return [_Setting(path, value, paths.keys[path]) for path, value in paths.data.items()]
+
+
+def _cases(sweep: Node) -> dict[str, list[_Setting]]:
+    cases = sweep.get("cases")
+    return {name: _settings(case) for name, case in cases.data.items()} if cases and isinstance(cases.data, dict) else {}
+
+
+def _axes(sweep: Node, part: str) -> list[list[_Setting]]:
+    """For each path of ``zip`` or ``grid`` a setting a value."""
+    axes = [(setting, setting.value.data) for setting in _settings(sweep.get(part))]
+    return [[replace(setting, value=value) for value in values] for setting, values in axes if isinstance(values, list)]
+
+
+def _cells(sweep: Node) -> Iterator[tuple[str, list[_Setting]]]:
+    """Each configuration's label and what it lays on the recipe."""
+    for name, case in (_cases(sweep) or {"": []}).items():
+        for side_by_side in list(zip(*_axes(sweep, "zip"), strict=True)) or [()]:
+            for combination in itertools.product(*_axes(sweep, "grid")):
+                varied = [*side_by_side, *combination]
+                values = [f"{setting.path}={flow(setting.value.plain())}" for setting in varied]
+                yield ", ".join(filter(None, [name, *values])), [*case, *varied]
+
+
+def _laid(composer: Composer, recipe: Node, settings: Sequence[_Setting]) -> Node:
+    """The recipe with a cell's values laid on it: a component before its own fields."""
+    ordered = sorted(settings, key=lambda setting: setting.path.count("."))
+    for setting in ordered:
+        for outer in ordered:
+            if outer.value.data is None and setting.path.startswith(f"{outer.path}."):
+                wrong = f"`{setting.path}` has no place where the sweep makes `{outer.path}` null"
+                composer.problems.append(
+                    Problem(setting.written, wrong, f"it does at {outer.value.place}; write them in one sweep's `cases`")
+                )
+        recipe = composer.lay(recipe, setting.path, setting.value, setting.written)
+    return recipe
+
+
+def _misplaced(sweep: Node) -> Iterator[Problem]:
+    """Paths that a sweep cannot vary, or not in two ways."""
+    cases = [("cases", setting) for case in _cases(sweep).values() for setting in case]
+    axes = [(part, axis[0]) for part in ("zip", "grid") for axis in _axes(sweep, part)]
+    parts: dict[str, str] = {}
+    for part, setting in [*cases, *axes]:
+        path, written = setting.path, setting.written
+        if advice := _NOT_SWEPT.get(path.partition(".")[0]):
+            yield Problem(written, f"a sweep cannot vary `{path}`", advice)
+        elif parts.setdefault(path, part) != part:
+            yield Problem(written, f"`{path}` stands in both `{parts[path]}` and `{part}`", "one of them would never count")
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    if found := list(problems):
+        raise RecipeError(found)

@@ -1,0 +1,51 @@
+"""One run as a process of its own, which a terminal's Ctrl-C does not reach and which does not outlive its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def start_run(recipe: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start ``jepakit run``.
+
+    Args:
+        recipe: The resolved recipe.
+        out: The run's folder.
+        log: Gets all that the process prints.
+    """
+    command = [sys.executable, "-m", "jepakit", "run", str(recipe), "--out", str(out), "--quiet"]
+    with log.open("wb") as printed:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the parent, which passes it on once
+            preexec_fn=_die_with_parent(),
+        )
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """On Linux the kernel ends a run (which saves first) when its parent is killed outright; elsewhere it goes on to its end."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork, after which little is safe
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def why_it_ended(code: int, log: Path) -> str:
+    """What an exit code and the last words of a process say about its failure."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    said = log.read_text(encoding="utf-8", errors="replace").strip()
+    if code == 2:
+        return said  # a user's mistake, told in as many lines as it needs
+    return said.splitlines()[-1] if said else f"exit code {code}"

@@ -1,0 +1,152 @@
+"""Runs the runs of a sweep, so many at a time, each as a process; whatever happens to one, the others go on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copyfile, rmtree
+
+from jepakit.errors import UserError
+from jepakit.sweep.child import start_run, why_it_ended
+from jepakit.sweep.found import find_run
+from jepakit.sweep.plan import Plan, Planned, rehearse_runs
+from jepakit.sweep.table import Board, board_for
+from jepakit.sweep.watched import RunState, Watched
+from jepakit.training.folder import RunFolder, read_summary
+from jepakit.training.interrupt import graceful_stop
+from jepakit.training.run import ENDED_AS_MEANT
+
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a planned run ended, or that it did not."""
+
+    planned: Planned
+    state: RunState  #: ``waiting``: never started, for the sweep was interrupted
+    path: Path  #: its folder or its record
+    summary: dict[str, object]  #: of a finished or recorded run; else empty
+    fresh: bool  #: False: it was there before
+    error: str = ""  #: why it failed
+    log: Path | None = None  #: of a failed run: its traceback, or all that it printed
+
+
+def run_plan(plan: Plan, root: Path, jobs: int, recorded: Sequence[Path] = (), quiet: bool = False) -> list[Outcome]:
+    """Run what has not finished yet, in ``root/<name>/<id>``, the first seed of every configuration first.
+
+    Args:
+        plan: The runs.
+        root: Where ``jepakit run`` would put them, too.
+        jobs: Runs at a time.
+        recorded: Folders of records; a run that has one there counts as finished.
+        quiet: Show warnings alone.
+
+    Raises:
+        UserError: A run cannot be what it should be, or a folder holds something else; nothing was started.
+    """
+    runs = [Watched.of(planned, find_run(planned, root / plan.name / planned.id, recorded)) for planned in plan.runs]
+    waiting = [run for run in runs if run.state == "waiting"]
+    rehearse_runs(run.planned for run in waiting)
+    with tempfile.TemporaryDirectory(prefix="jepakit-") as scratch, board_for(plan.name, runs, quiet=quiet) as board:
+        for run in waiting:  # now, so that an edit while the sweep goes on changes nothing
+            folder = RunFolder(Path(scratch) / run.planned.id)
+            folder.path.mkdir()
+            folder.write_recipe(run.planned.recipe)
+        _Engine(_by_seed(waiting), jobs, Path(scratch), board, recorded).run()
+    return [Outcome(run.planned, run.state, run.path, run.summary, run.fresh, run.error, run.log) for run in runs]
+
+
+def _by_seed(runs: Sequence[Watched]) -> list[Watched]:
+    """Every configuration's first run before any one's second: what is compared early is compared fairly."""
+    counts: Counter[str] = Counter()
+    rank = {}
+    for run in runs:
+        rank[run.planned.id] = counts[run.planned.label]
+        counts[run.planned.label] += 1
+    return sorted(runs, key=lambda run: rank[run.planned.id])
+
+
+class _Engine:
+    def __init__(self, waiting: Sequence[Watched], jobs: int, scratch: Path, board: Board, recorded: Sequence[Path]) -> None:
+        self.waiting, self.jobs, self.scratch, self.board, self.recorded = deque(waiting), jobs, scratch, board, recorded
+        self.running: dict[str, tuple[Watched, subprocess.Popen[bytes]]] = {}
+        self.stopping = False
+
+    def run(self) -> None:
+        try:
+            with graceful_stop(self.board.note) as stop_requested:
+                while self.running or (self.waiting and not self.stopping):
+                    if stop_requested() and not self.stopping:
+                        self.stop()
+                    while self.waiting and len(self.running) < self.jobs and not self.stopping:
+                        self.start(self.waiting.popleft())
+                    self.look()
+                    time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self.stopping = True
+        finally:
+            for run, process in self.running.values():
+                process.kill()
+                process.wait()
+                run.state = "interrupted"
+
+    def stop(self) -> None:
+        """The running processes end their batches and save; nothing new is started."""
+        self.stopping = True
+        for _, process in self.running.values():
+            process.send_signal(signal.SIGINT)
+
+    def start(self, run: Watched) -> None:
+        try:
+            found = find_run(run.planned, run.path, self.recorded)  # again: another process may have come first
+            if found.state in ("finished", "recorded", "elsewhere"):
+                run.state, run.path, run.summary, run.fresh = found.state, found.path, found.summary or {}, False
+            else:
+                if found.state == "unfinished":
+                    rmtree(run.path)
+                recipe = self.scratch / run.planned.id / "recipe.yaml"
+                self.running[run.planned.id] = run, start_run(recipe, run.path, self.printed(run))
+                run.state = "running"
+        except (UserError, OSError) as error:
+            run.state, run.error = "failed", str(error)
+        self.board.tell(run)
+
+    def printed(self, run: Watched) -> Path:
+        return self.scratch / run.planned.id / "printed.txt"
+
+    def look(self) -> None:
+        """Follow the running processes, and take leave of those that have ended."""
+        for run, process in list(self.running.values()):
+            code = process.poll()  # before reading: what it wrote last is there
+            run.follow()
+            if code is not None:
+                del self.running[run.planned.id]
+                self.end(run, code)
+                self.board.tell(run)
+        self.board.update()
+
+    def end(self, run: Watched, code: int) -> None:
+        summary = read_summary(run.path) or {}
+        status = summary.get("status")
+        if status in ENDED_AS_MEANT:
+            run.state, run.summary = "finished", summary
+        elif status == "interrupted" or (self.stopping and status != "failed"):
+            run.state = "interrupted"
+        elif status is None and find_run(run.planned, run.path).state == "elsewhere":
+            run.state = "elsewhere"
+        else:
+            run.state, run.error = "failed", why_it_ended(code, self.printed(run))
+            run.log = run.path / "traceback.txt"
+            if run.log.exists():
+                run.error = run.log.read_text(encoding="utf-8").strip().splitlines()[-1]
+            else:
+                run.log = run.path.with_name(f"{run.planned.id}.log")
+                run.log.parent.mkdir(parents=True, exist_ok=True)
+                copyfile(self.printed(run), run.log)

@@ -1,0 +1,96 @@
+"""The runs of a sweep, each with its id, as this machine would run them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jepakit.errors import UserError
+from jepakit.recipe import Recipe, recipe_id
+from jepakit.recipe.sweep import expand_recipe
+from jepakit.training.build import build_env, rehearse
+from jepakit.training.hardware import settle, usable_cores
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep."""
+
+    label: str  #: its configuration's
+    seed: int
+    recipe: Recipe  #: hardware resolved
+    id: str
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that it takes."""
+        return int(self.recipe.threads)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a sweep, one configuration after the other, none twice."""
+
+    name: str  #: the recipe's, and of the folder that holds the runs
+    runs: tuple[Planned, ...]
+    notes: tuple[str, ...] = ()  #: worth telling the user
+
+    def jobs(self) -> int:
+        """Runs at a time that use this machine's cores best: as many as have a core for each of their threads."""
+        if any(run.recipe.device != "cpu" for run in self.runs):
+            return 1  # they would share one accelerator
+        return max(1, usable_cores() // max(run.threads for run in self.runs))
+
+
+def load_sweep(
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    over: Sequence[str] = (),
+    seeds: int | Sequence[int] | None = None,
+    threads: int | None = None,
+) -> Plan:
+    """Every run of a recipe's sweep, validated; of a recipe without one, the run that it is.
+
+    Args:
+        recipe: A file, or the name of a shipped recipe.
+        overrides: ``path.to.field=value``, laid on the recipe before its sweep.
+        over: ``path.to.field=value1,value2``, each an axis of the grid, in place of one of that path.
+        seeds: In place of the sweep's own: how many from the recipe's seed on, or which.
+        threads: Of each run, unless an override or the sweep says how many.
+
+    Raises:
+        RecipeError: A run is wrong; every mistake that could be found in any of them, each with its place.
+    """
+    name, configurations = expand_recipe(recipe, overrides, over, seeds, threads)
+    runs: dict[str, Planned] = {}
+    notes: dict[str, None] = {}
+    for configuration in configurations:
+        for one in configuration.runs:
+            settled, _ = settle(one)
+            planned = Planned(configuration.label or name, settled.seed, settled, recipe_id(settled))
+            same = runs.setdefault(planned.id, planned)
+            if same is not planned:
+                twin = f"`{same.label}`" if same.label != planned.label else "itself, its seed written twice"
+                notes[f"`{planned.label}` is the same as {twin}: run once"] = None
+    return Plan(name, tuple(runs.values()), tuple(notes))
+
+
+def rehearse_runs(runs: Iterable[Planned]) -> int:
+    """Push a fake batch through the first run of each configuration, and say how many configurations there are.
+
+    Raises:
+        UserError: One does not fit together.
+    """
+    firsts: dict[str, Planned] = {}
+    for run in runs:
+        firsts.setdefault(run.label, run)
+    for run in firsts.values():
+        recipe, hardware = settle(run.recipe)
+        try:
+            with contextlib.closing(build_env(recipe)) as env:
+                rehearse(recipe, env, hardware)
+        except UserError as error:
+            raise UserError(f"{error}\n    in the configuration `{run.label}`") from error
+    return len(firsts)
