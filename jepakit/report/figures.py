@@ -21,10 +21,11 @@ from jepakit.errors import UserError
 from jepakit.report.labels import Configuration
 from jepakit.report.statistics import CONFIDENCE, mean_curve
 
-#: Okabe and Ito's, which colour-blind readers can tell apart, less the yellow that white paper swallows. Dashes and markers do it in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: Okabe and Ito's, which colour-blind readers can tell apart, less the yellow that white paper swallows. In this order neighbours differ in
+#: lightness, too; dashes and markers do the rest for a print in grey.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#56B4E9", "#D55E00", "#CC79A7")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (7, 1.5, 1.5, 1.5)))
-MARKERS = "osD^vPX*<"
+MARKERS = "osD^vPX<>"
 MARKS = 9  #: on a line
 LEAST_VARIANCE = 1e-12  #: what is drawn of a variance of zero
 GREY = "#555555"
@@ -90,7 +91,7 @@ def plot_curves(
 
 def _figure(configurations: Sequence[Configuration], title: str | None, footnote: str | None, each_run: bool) -> Figure:
     styles = [_Style.of(index, len(configurations)) for index in range(len(configurations))]
-    figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.6), layout="constrained")
     returns, variances = figure.subplots(2, sharex=True, height_ratios=(1.25, 1))
     for configuration, style in zip(configurations, styles, strict=True):
         _draw(returns, configuration, "return_last_100", style, each_run)
@@ -104,9 +105,7 @@ def _figure(configurations: Sequence[Configuration], title: str | None, footnote
     variances.xaxis.set_major_formatter(EngFormatter(sep=""))
     variances.margins(x=0.02)
     figure.align_ylabels()
-    _legend(figure, configurations, styles)
-    if title:
-        figure.suptitle(_literal(title), x=0.02, ha="left", fontsize=11, fontweight="bold")
+    _legend(figure, configurations, styles, title)
     caption = "\n".join(_literal(line) for line in (_caption(configurations), footnote) if line)
     figure.supxlabel(caption, x=0.02, ha="left", fontsize=8, color=GREY)
     return figure
@@ -137,7 +136,7 @@ def _line(style: _Style) -> dict[str, Any]:
         "marker": style.marker,
         "markersize": 5.5,
         "markeredgecolor": "white",
-        "markeredgewidth": 0.7,
+        "markeredgewidth": 0.6,
     }
 
 
@@ -147,22 +146,36 @@ def _mark_collapse(axes: Axes) -> None:
         axes.set_ylim(min(low, PAPER_VARIANCE / 3), high)
         axes.axhline(PAPER_VARIANCE, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
         text = "below: collapsed (the paper's 1e-7)"
-        axes.annotate(text, (0.005, PAPER_VARIANCE), (0, 2), ("axes fraction", "data"), "offset points", color=GREY, fontsize=7.5)
+        behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+        axes.annotate(
+            text, (0.005, PAPER_VARIANCE), (1, 3), ("axes fraction", "data"), "offset points", color=GREY, fontsize=7.5, bbox=behind
+        )
 
 
-def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Sequence[_Style]) -> None:
-    counts = [f"{len(configuration.runs)} run{'s' if len(configuration.runs) > 1 else ''}" for configuration in configurations]
-    labels = [" " + _literal(textwrap.fill(f"{each.label} ({count})", 90)) for each, count in zip(configurations, counts, strict=True)]
-    handles: list[Any] = [(Patch(color=style.colour, alpha=0.16, linewidth=0), Line2D([], [], **_line(style))) for style in styles]
-    widest = max(map(len, labels), default=1)
+def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Sequence[_Style], title: str | None) -> None:
+    """Above the panels, which it takes no room from: a label may be long, and there may be many."""
+    labels: list[str] = []
+    handles: list[Any] = []
+    for configuration, style in zip(configurations, styles, strict=True):
+        runs = len(configuration.runs)
+        text = textwrap.fill(f"{configuration.label} ({runs} run{'s' if runs > 1 else ''})", 90)
+        labels.append(f" {_literal(text)}")  # a label that starts with an underscore would be left out
+        band = Patch(color=style.colour, alpha=0.16 if runs > 1 else 0, linewidth=0)
+        handles.append((band, Line2D([], [], **_line(style))))
+    columns = max(1, min(len(labels), 96 // (8 + max(map(len, labels)))))
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * (rows + sum(label.count("\n") for label in labels) + bool(title)))
     figure.legend(
         handles,
         labels,
         loc="outside upper left",
-        ncols=max(1, min(3, 100 // (widest + 8))),
+        ncols=columns,
         frameon=False,
         handlelength=3.6,
         handler_map={tuple: HandlerTuple(ndivide=1)},
+        title=title and _literal(title),
+        alignment="left",
+        title_fontproperties={"size": 11, "weight": "bold"},
     )
 
 
