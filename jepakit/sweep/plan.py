@@ -72,8 +72,12 @@ def load_sweep(
             planned = Planned(configuration.label or name, settled.seed, settled, recipe_id(settled))
             same = runs.setdefault(planned.id, planned)
             if same is not planned:
-                twin = f"`{same.label}`" if same.label != planned.label else "itself, its seed written twice"
-                notes[f"`{planned.label}` is the same as {twin}: run once"] = None
+                twice = (
+                    f"`{planned.label}` is the same as `{same.label}`"
+                    if same.label != planned.label
+                    else f"seed {one.seed} is written twice"
+                )
+                notes[f"{twice}: run once"] = None
     return Plan(name, tuple(runs.values()), tuple(notes))
 
 
