@@ -36,6 +36,13 @@ class Claim:
     low: float = -inf
     high: float = inf
 
+    @property
+    def needed(self) -> str:
+        """The bounds in words."""
+        if self.high == inf:
+            return f"above {self.low:g}"
+        return f"below {self.high:g}" if self.low == -inf else f"between {self.low:g} and {self.high:g}"
+
 
 @dataclass(frozen=True)
 class Judged:

@@ -24,12 +24,12 @@ def row_table(rows: Sequence[Row]) -> Table:
         [
             row.label,
             str(len(row.runs)),
-            _estimate(row.final_return),
-            _estimate(row.area_under_curve),
+            estimated(row.final_return),
+            estimated(row.area_under_curve),
             *(_reached(row.reached[at]) for at in thresholds),
             "–" if row.variance is None else f"{row.variance:.2g}",
             f"{row.collapsed}/{len(row.runs)}",
-            *([_estimate(row.evaluation)] if evaluated else []),
+            *([estimated(row.evaluation)] if evaluated else []),
         ]
         for row in rows
     ]
@@ -38,7 +38,7 @@ def row_table(rows: Sequence[Row]) -> Table:
 
 def pair_table(pairs: Sequence[Pair]) -> Table:
     """How likely the one ends higher than the other."""
-    return ["ends higher", "than", "probability"], [[pair.better, pair.worse, _estimate(pair.probability, ".2f")] for pair in pairs]
+    return ["ends higher", "than", "probability"], [[pair.better, pair.worse, estimated(pair.probability, ".2f")] for pair in pairs]
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -84,11 +84,12 @@ def _named(row: Row) -> dict[str, object]:
     }
 
 
-def _estimate(estimated: Estimate | None, form: str = ".1f") -> str:
-    if estimated is None:
+def estimated(estimate: Estimate | None, form: str = ".1f") -> str:
+    """A figure with its interval in brackets."""
+    if estimate is None:
         return "–"
-    interval = estimated.interval
-    return f"{estimated.value:{form}}" + (f" [{interval.low:{form}}, {interval.high:{form}}]" if interval else "")
+    interval = estimate.interval
+    return f"{estimate.value:{form}}" + (f" [{interval.low:{form}}, {interval.high:{form}}]" if interval else "")
 
 
 def _reached(found: Reached) -> str:

@@ -1,0 +1,61 @@
+"""``jepakit reproduce``: the paper's Figure 3, and a verdict on every claim about it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+QUICK_STEPS = 3_000
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Runs, figure, table and verdicts go here.", show_default=False)],
+    quick: Annotated[bool, typer.Option("--quick", help="The same work in minutes: two seeds, 3,000 env steps. Judges nothing.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Runs at a time. Default: one on each core.", show_default=False)
+    ] = None,
+    recorded: Annotated[
+        list[Path] | None,
+        typer.Option("--recorded", metavar="DIR", help="A folder of records: what it has is not run. May be repeated."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures and the result alone.")] = False,
+) -> None:
+    """Run the paper's Figure 3 (J alone for longer, too), draw it, and judge every claim of its section 3."""
+    from dataclasses import replace
+
+    from jepakit.cli.output import emit, table
+    from jepakit.recipe.shipped import shipped_recipes
+    from jepakit.report.reproduction import HOW_TO_READ, Reproduction, compare_with
+    from jepakit.report.runs import load_runs
+    from jepakit.sweep.engine import run_plan
+    from jepakit.sweep.plan import Plan, load_sweep
+
+    figure, longer = (
+        load_sweep(f"paper/{name}", [f"total_steps={steps}"] if quick else (), seeds=2 if quick else None)
+        for name, steps in (("figure3", QUICK_STEPS), ("recovery", 2 * QUICK_STEPS))
+    )
+    recovery = tuple(replace(run, label=f"{run.label}, longer") for run in longer.runs)
+    plan = Plan("runs", recovery + figure.runs)  # the longest first: no core waits for them in the end
+    outcomes = run_plan(plan, out, jobs or plan.jobs(), recorded or (), quiet)
+    ended = [outcome for outcome in outcomes if outcome.state in ("finished", "recorded")]
+    if len(ended) < len(outcomes):
+        for outcome in outcomes:
+            if outcome.state == "failed":
+                typer.echo(f"failed: {outcome.planned.label}, seed {outcome.planned.seed}: {outcome.error}", err=True)
+        typer.echo(f"{len(ended)} of {len(outcomes)} runs are there; to go on: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
+        raise typer.Exit(1 if any(outcome.state == "failed" for outcome in outcomes) else 130)
+
+    longer_ids = {run.id for run in recovery}
+    runs = load_runs([outcome.path for outcome in ended])
+    found = Reproduction.of([run for run in runs if run.id not in longer_ids], [run for run in runs if run.id in longer_ids], quick=quick)
+    known = shipped_recipes()["paper/figure3"].with_name("figure3.json")
+    against = [] if quick or not known.exists() else compare_with(known, found.rows)
+    written = found.write(out, against)
+    emit(found.title, "")
+    for headings, rows in found.tables():
+        emit(table(*headings, rows=rows), "")
+    emit(HOW_TO_READ, *against, f"wrote {', '.join(map(str, written))}")

@@ -1,0 +1,137 @@
+"""Verdicts on the paper's claims: each claim can be held, not held and undecided, and says which configuration it is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jepakit.report.claims import BASELINE, CLAIMS, J_ALONE, J_GRAD, J_REG, RECOVERY, Judged, judge, symbol, wilson
+from jepakit.report.runs import Run
+
+STEPS = np.arange(1, 101) * 1000.0
+
+
+def run(returns: float, *, variance: float = 0.3, variance_end: float | None = None, jepa: float = 1.0, shape: float = 1.0) -> Run:
+    """A run whose return goes from 20 to ``returns`` and whose variance goes (geometrically) from ``variance`` to ``variance_end``."""
+    progress = (STEPS - STEPS[0]) / (STEPS[-1] - STEPS[0])
+    end = variance if variance_end is None else variance_end
+    curve = 20 + (returns - 20) * progress**shape
+    curves = {
+        "env_steps": STEPS,
+        "return_last_100": curve,
+        "embedding/variance": variance * (end / variance) ** progress,
+        "embedding/mean_square": np.ones_like(STEPS),
+        "embedding/rank": np.full_like(STEPS, 5.0),
+        "loss/jepa": np.full_like(STEPS, jepa),
+    }
+    summary = {"return_last_100": returns, "return_auc": float(curve.mean()), "embedding_variance": end, "collapsed": end < 1e-7}
+    return Run(f"{returns}{variance}", "r", 0, {}, summary, curves, None, {})
+
+
+def five(returns: float, spread: float = 1.0, **fields: Any) -> list[Run]:
+    return [run(returns + spread * offset, **fields) for offset in (-2, -1, 0, 1, 2)]
+
+
+def verdicts(judged: list[Judged]) -> dict[tuple[str, str], str]:
+    return {(one.claim.configuration, one.claim.text): one.verdict for one in judged}
+
+
+AS_THE_PAPER_HAS_IT = {
+    BASELINE: five(150),
+    J_GRAD: five(400),
+    J_ALONE: five(22, variance_end=1e-10, jepa=1e-4),
+    J_REG: five(120),
+}
+#: The opposite of each claim: what to put in place of which configuration so that it does not hold.
+OTHERWISE = {
+    (BASELINE, "learns some advantageous behaviour …"): {BASELINE: five(21, spread=0.1)},
+    (BASELINE, "… albeit in a limited fashion"): {BASELINE: five(490)},
+    (BASELINE, "embedding variance between 0 and 1"): {BASELINE: five(150, variance=5.0)},
+    (J_GRAD, "the best results"): {J_REG: five(450)},
+    (J_GRAD, "the reward increases much faster"): {BASELINE: five(400, shape=0.1)},
+    (J_GRAD, "… and does not plateau"): {J_GRAD: five(400, shape=0.0)},
+    (J_GRAD, "reasonable embedding variances"): {J_GRAD: five(400, variance=1e-9)},
+    (J_ALONE, "collapses: variance below 1e-7"): {J_ALONE: five(22)},
+    (J_ALONE, "an ever-decreasing variance"): {J_ALONE: five(22, variance=1e-4, variance_end=1.0)},
+    (J_ALONE, "a low JEPA loss"): {J_ALONE: five(22, jepa=3.0)},
+    (J_ALONE, "the return never increases"): {J_ALONE: five(300)},
+    (J_REG, "the regularizer prevents collapse"): {J_REG: five(120, variance_end=1e-9)},
+    (J_REG, "the actor can learn"): {J_REG: five(22, spread=0.1)},
+    (J_REG, "… much slower than with gradients"): {J_REG: five(450, shape=0.1)},
+}
+
+
+def test_the_paper_itself_would_be_held() -> None:
+    longer = [run(22, variance=1e-9, variance_end=1.0), *(run(22, variance=1e-9) for _ in range(4))]
+    judged = judge(AS_THE_PAPER_HAS_IT, [_longer(one) for one in longer])
+    assert set(verdicts(judged).values()) == {"held"}, verdicts(judged)
+    assert len(judged) == len(CLAIMS) + 1
+
+
+@pytest.mark.parametrize("claim", OTHERWISE, ids=lambda claim: claim[1])
+def test_each_claim_can_fail(claim: tuple[str, str]) -> None:
+    assert verdicts(judge(AS_THE_PAPER_HAS_IT | OTHERWISE[claim]))[claim] == "not held"
+
+
+def test_every_claim_is_tried() -> None:
+    assert set(OTHERWISE) == {(claim.configuration, claim.text) for claim in CLAIMS}
+
+
+def test_an_interval_on_both_sides_decides_nothing() -> None:
+    mixed = AS_THE_PAPER_HAS_IT | {J_GRAD: five(150, spread=60)}
+    found = verdicts(judge(mixed))
+    assert found[J_GRAD, "the best results"] == "undecided"
+    assert found[J_GRAD, "the reward increases much faster"] == "undecided"
+
+
+def test_one_run_and_no_run_decide_nothing() -> None:
+    one_each = {name: runs[:1] for name, runs in AS_THE_PAPER_HAS_IT.items()}
+    for runs in (one_each, {}, {J_GRAD: AS_THE_PAPER_HAS_IT[J_GRAD]}):
+        assert verdicts(judge(runs))[BASELINE, "learns some advantageous behaviour …"] == "undecided"
+
+
+def _longer(short: Run) -> Run:
+    """Three times as long: as ``short`` had it, but collapsed for the first half."""
+    steps = np.arange(1, 301) * 1000.0
+    variance = np.where(steps <= 150_000, 1e-9, short.curves["embedding/variance"][-1])
+    curves = {name: np.full_like(steps, 1.0) for name in short.curves} | {"env_steps": steps, "embedding/variance": variance}
+    return Run(short.id, "r", 0, {}, short.summary, curves, None, {})
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"), [([1.0, 1e-9, 1e-9], "held"), ([1e-9] * 5, "not held"), ([], "undecided")], ids=["one", "none", "no runs"]
+)
+def test_recovery_is_held_by_one_run(ends: list[float], verdict: str) -> None:
+    longer = [_longer(run(22, variance=end)) for end in ends]
+    assert verdicts(judge(AS_THE_PAPER_HAS_IT, longer))[J_ALONE, RECOVERY.text] == verdict
+
+
+def test_nothing_recovers_that_never_collapsed() -> None:
+    healthy = [run(300) for _ in range(5)]
+    found = judge(AS_THE_PAPER_HAS_IT, healthy)[-1]
+    assert found.verdict == "undecided"
+    assert "0 of them collapsed" in found.note
+
+
+@pytest.mark.parametrize(
+    ("jepa", "gradients", "regularizers", "expected"),
+    [
+        (None, True, [], "Ĵ∇R̂"),
+        ({"weight": 1.0}, True, [], "J∇R̂"),
+        ({"weight": 1.0}, False, [], "J∇̂R̂"),
+        ({"weight": 1.0}, False, [{"kind": "variance", "weight": 1.0}], "J∇̂R"),
+        ({"weight": 0.0}, False, [{"kind": "variance", "weight": 0.0}], "Ĵ∇̂R̂"),
+        (None, True, [{"kind": "vicreg", "weight": 1.0}], "Ĵ∇R̂"),
+    ],
+)
+def test_symbols(jepa: Any, gradients: bool, regularizers: list[Any], expected: str) -> None:
+    recipe = {"jepa": jepa, "algorithm": {"gradients_to_encoder": gradients}, "regularizers": regularizers}
+    assert symbol(recipe) == expected
+
+
+def test_wilson_against_a_table() -> None:
+    """1 of 5 and 0 of 5, as R's `prop.test(x, 5, correct = FALSE)` has them."""
+    assert wilson(1, 5) == pytest.approx((0.0362, 0.6245), abs=1e-3)
+    assert wilson(0, 5) == pytest.approx((0.0, 0.4345), abs=1e-3)
