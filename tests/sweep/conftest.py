@@ -1,0 +1,106 @@
+"""Sweeps whose runs are stand-ins: small processes that leave a run's files and end as they are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jepakit.sweep import engine
+from jepakit.sweep.plan import Plan, load_sweep
+
+RECIPE = """\
+name: swept
+total_steps: 64
+env: {kind: gym, id: CartPole-v1, num_envs: 2, size: [20, 30]}
+encoder: {kind: vit, dim: 16, depth: 1, heads: 2, patch: 10}
+algorithm: {kind: ppo, rollout_steps: 16, minibatch_size: 16, epochs: 1}
+device: cpu
+precision: fp32
+threads: 1
+"""
+
+#: Takes a recipe, a folder, how to end, and a file to tell when it starts and ends.
+STAND_IN = """
+import json, os, platform, shutil, signal, sys, time
+recipe, out, ending, diary = sys.argv[1:]
+def tell(what):
+    with open(diary, "a") as file:
+        file.write(f"{what} {os.path.basename(out)}\\n")
+def leave(name, **content):
+    with open(os.path.join(out, name), "a") as file:
+        file.write(json.dumps(content) + "\\n")
+def end(status, code):
+    leave("summary.json", status=status, env_steps=64, return_last_100=20.0, embedding_variance=0.5, collapsed=False)
+    tell("end")
+    sys.exit(code)
+signal.signal(signal.SIGINT, signal.SIG_IGN if ending == "stubborn" else lambda *_: end("interrupted", 130))
+tell("start")
+if ending == "refuse":
+    print("your mistake\\n    write something else")
+    sys.exit(2)
+os.makedirs(out)
+shutil.copyfile(recipe, os.path.join(out, "recipe.yaml"))
+leave("events.jsonl", event="start", pid=os.getpid(), host=platform.node(), time="2999-01-01T00:00:00+00:00")
+leave("metrics.jsonl", phase="train", env_steps=32, return_last_100=10.0, wall_s=1.0, **{"embedding/variance": 0.25})
+time.sleep(0.3)
+if ending == "fail":
+    open(os.path.join(out, "traceback.txt"), "w").write("Traceback:\\n  somewhere\\nValueError: far too wide\\n")
+    end("failed", 1)
+if ending == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+while ending in ("wait", "stubborn"):
+    time.sleep(0.02)
+end("finished", 0)
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """One small run, as a file."""
+    file = tmp_path / "swept.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+@pytest.fixture
+def make_plan(recipe: Path) -> Callable[..., Plan]:
+    """A sweep of that recipe."""
+
+    def make(over: str = "encoder.dim=16", seeds: int = 1) -> Plan:
+        return load_sweep(recipe, over=[over], seeds=seeds)
+
+    return make
+
+
+@pytest.fixture
+def endings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """How the stand-in of each configuration ends, by its label; it finishes unless something else is put here."""
+    by_label: dict[str, str] = {}
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+
+    def start(recipe: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
+        text = recipe.read_text()
+        ending = next((ending for part, ending in by_label.items() if part.replace("=", ": ") in text), "finish")
+        with log.open("wb") as printed:
+            command = [sys.executable, "-S", str(tmp_path / "stand_in.py"), str(recipe), str(out), ending, str(tmp_path / "diary")]
+            return subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
+
+    monkeypatch.setattr(engine, "start_run", start)
+    monkeypatch.setattr(engine, "rehearse_runs", lambda runs: len(list(runs)))
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.02)
+    return by_label
+
+
+@pytest.fixture
+def diary(tmp_path: Path) -> Callable[[], list[str]]:
+    """Which runs have started and ended, in order."""
+
+    def read() -> list[str]:
+        file = tmp_path / "diary"
+        return file.read_text().splitlines() if file.exists() else []
+
+    return read

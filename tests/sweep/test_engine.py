@@ -1,0 +1,156 @@
+"""A sweep's runs: so many at a time, none twice, none stopped by another's failure, all stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jepakit.errors import UserError
+from jepakit.sweep.engine import Outcome, run_plan
+from jepakit.sweep.plan import Plan
+
+MakePlan = Callable[..., Plan]
+Diary = Callable[[], list[str]]
+
+
+def states(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.state for outcome in outcomes]
+
+
+def signal_when(ready: Callable[[], bool], *signals: int) -> None:
+    """Send signals to this process once something is the case, with a pause between them."""
+
+    def send() -> None:
+        until = time.monotonic() + 20
+        while not ready() and time.monotonic() < until:
+            time.sleep(0.02)
+        for number in signals:
+            os.kill(os.getpid(), number)
+            time.sleep(0.3)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_so_many_runs_go_on_at_a_time(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, jobs: int) -> None:
+    outcomes = run_plan(make_plan("encoder.dim=16,32,48,64"), tmp_path / "out", jobs, quiet=True)
+    assert states(outcomes) == ["finished"] * 4
+    going = most = 0
+    for line in diary():
+        going += 1 if line.startswith("start") else -1
+        most = max(most, going)
+    assert most == jobs
+
+
+def test_every_configuration_has_its_first_seed_before_any_has_its_second(
+    tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary
+) -> None:
+    plan = make_plan("encoder.dim=16,32", seeds=2)
+    run_plan(plan, tmp_path / "out", 1, quiet=True)
+    assert [line.split()[1] for line in diary() if line.startswith("start")] == [plan.runs[index].id for index in (0, 2, 1, 3)]
+
+
+def test_runs_lie_where_run_puts_them_and_are_not_run_twice(
+    tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary
+) -> None:
+    out = tmp_path / "out"
+    (first,) = run_plan(make_plan(), out, 2, quiet=True)
+    assert first.path == out / "swept" / first.planned.id
+    assert (first.fresh, first.summary["return_last_100"]) == (True, 20.0)
+    before = (first.path / "summary.json").stat()
+    again, new = run_plan(make_plan("encoder.dim=16,32"), out, 2, quiet=True)
+    after = (first.path / "summary.json").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert (again.state, again.fresh, new.state, new.fresh) == ("finished", False, "finished", True)
+    assert again.summary == first.summary
+    assert len(diary()) == 4
+
+
+def test_a_failed_run_stops_no_other_says_why_and_is_started_again(
+    tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = make_plan("encoder.dim=16,32,48,64")
+    endings |= {"dim=16": "fail", "dim=32": "die", "dim=48": "refuse"}
+    failed, killed, refused, finished = run_plan(plan, tmp_path / "out", 1, quiet=True)
+    assert (failed.state, failed.error, failed.log) == ("failed", "ValueError: far too wide", failed.path / "traceback.txt")
+    assert (killed.state, killed.error) == ("failed", "killed by SIGKILL (out of memory?)")
+    assert (refused.state, refused.error) == ("failed", "your mistake\n    write something else")
+    assert refused.log is not None
+    assert refused.log.read_text() == "your mistake\n    write something else\n"
+    assert finished.state == "finished"
+    assert "`encoder.dim=16` seed 0 failed: ValueError: far too wide" in capsys.readouterr().err
+    endings.clear()
+    assert states(run_plan(plan, tmp_path / "out", 1, quiet=True)) == ["finished"] * 4
+
+
+def test_ctrl_c_lets_running_runs_save_and_starts_no_new_one(
+    tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary
+) -> None:
+    plan, out = make_plan("encoder.dim=16,32,48"), tmp_path / "out"
+    endings |= {"dim=32": "wait"}
+    signal_when(lambda: len(list(out.glob("swept/*/metrics.jsonl"))) == 2, signal.SIGINT)
+    outcomes = run_plan(plan, out, 1, quiet=True)
+    assert states(outcomes) == ["finished", "interrupted", "waiting"]
+    assert json.loads((outcomes[1].path / "summary.json").read_text())["status"] == "interrupted"
+    finished = (outcomes[0].path / "summary.json").stat().st_mtime_ns
+
+    endings.clear()
+    outcomes = run_plan(plan, out, 1, quiet=True)
+    assert states(outcomes) == ["finished"] * 3
+    assert [outcome.fresh for outcome in outcomes] == [False, True, True]
+    assert (outcomes[0].path / "summary.json").stat().st_mtime_ns == finished
+    assert len((outcomes[1].path / "metrics.jsonl").read_text().splitlines()) == 1, "what was half done is begun afresh"
+
+
+def test_the_second_ctrl_c_kills(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+    out = tmp_path / "out"
+    endings |= {"dim=16": "stubborn"}
+    signal_when(lambda: bool(list(out.glob("swept/*/metrics.jsonl"))), signal.SIGTERM, signal.SIGINT)
+    (outcome,) = run_plan(make_plan(), out, 1, quiet=True)
+    assert outcome.state == "interrupted"
+    pid = json.loads((outcome.path / "events.jsonl").read_text())["pid"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def half_done(folder: Path, **start: object) -> None:
+    folder.mkdir(parents=True)
+    event = {"event": "start", "pid": os.getpid(), "host": platform.node(), "time": "2999-01-01T00:00:00+00:00"} | start
+    (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
+
+
+def test_a_run_that_another_process_is_at_is_left_alone(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary) -> None:
+    plan = make_plan("encoder.dim=16,32")
+    half_done(tmp_path / "out" / "swept" / plan.runs[0].id)
+    elsewhere, finished = run_plan(plan, tmp_path / "out", 1, quiet=True)
+    assert (elsewhere.state, finished.state) == ("elsewhere", "finished")
+    assert [path.name for path in elsewhere.path.iterdir()] == ["events.jsonl"]
+
+
+def test_an_edit_while_the_sweep_goes_on_changes_nothing(
+    tmp_path: Path, recipe: Path, make_plan: MakePlan, endings: dict[str, str]
+) -> None:
+    plan = make_plan()
+    recipe.write_text("broken: [")
+    (outcome,) = run_plan(plan, tmp_path / "out", 1, quiet=True)
+    assert outcome.state == "finished"
+    assert "name: swept" in (outcome.path / "recipe.yaml").read_text()
+
+
+def test_what_is_no_run_is_not_written_over(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary) -> None:
+    plan = make_plan()
+    folder = tmp_path / "out" / "swept" / plan.runs[0].id
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="is not empty"):
+        run_plan(plan, tmp_path / "out", 1, quiet=True)
+    assert (folder / "thesis.tex").exists()
+    assert not diary()
