@@ -27,7 +27,7 @@ FINISHED = ("finished", "stopped")  #: the ends that a recipe means; all others 
 _ADVICE = "name runs' folders, records, or folders of them"
 _RECORD_NAME = re.compile(r"[0-9a-f]{10}\.json")
 _RUN_FILES = ("events.jsonl", "metrics.jsonl", "summary.json")
-_ABSOLUTE = re.compile(r"(?<![\w.:/~])~?/(?:[^\s/,\]}'\"]+/)*(?=[^\s/,\]}'\"]*)")  # a path's folders, in the midst of an argument too
+_ABSOLUTE = re.compile(r"(?<![\w.:/~])~?/(?:[^/,\]}'\"]+/)*")  # a path's folders, in the midst of an argument too
 
 
 class _Summary(BaseModel):

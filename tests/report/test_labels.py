@@ -1,0 +1,79 @@
+"""Runs are grouped by what decides their results, and labelled with what sets them apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jepakit.report.labels import group
+
+if TYPE_CHECKING:
+    from tests.report.conftest import MakeRun
+
+VARIANCE = {"kind": "variance", "weight": 1.0}
+NO_GRADIENTS = {"algorithm.gradients_to_encoder": False}
+
+
+def labels(make_run: MakeRun, *changes: dict[str, Any]) -> list[str]:
+    """Each configuration's label, in the order of ``changes``."""
+    runs = [make_run(change) for change in changes]
+    found = {run.id: each.label for each in group(runs) for run in each.runs}
+    return [found[run.id] for run in runs]
+
+
+def test_runs_that_differ_in_seed_and_names_alone_are_one_configuration(make_run: MakeRun) -> None:
+    apart = [{}, {"name": "other"}, {"checkpoint_every": 1}, {"plugins": ["a.py"]}, {"sweep": {"grid": {"encoder.dim": [1]}}}]
+    runs = [make_run(change, seed=5 - index) for index, change in enumerate(apart)]
+    (configuration,) = group(runs)
+    assert [run.seed for run in configuration.runs] == [1, 2, 3, 4, 5]
+    assert configuration.label == "made_up"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([{}, {"jepa": None}], ["jepa", "jepa=null"]),
+        ([{}, {"encoder.patch": 40}, {"encoder.dim": 32}], ["made_up", "patch=40", "dim=32"]),
+        ([{"encoder.dim": dim} for dim in (128, 64, 32)], ["dim=128", "dim=64", "dim=32"]),
+        (  # the paper's four
+            [{}, {"jepa": None}, NO_GRADIENTS, NO_GRADIENTS | {"regularizers": [VARIANCE]}],
+            [
+                "gradients_to_encoder=true",
+                "gradients_to_encoder=true, jepa=null",
+                "gradients_to_encoder=false",
+                "gradients_to_encoder=false, regularizers=[variance]",
+            ],
+        ),
+        # names that others share are told apart by what they stand in
+        ([{"jepa.predictor.hidden": 64}, {}], ["predictor.hidden=64", "predictor.hidden=256"]),
+        ([{"jepa.weight": 2.0}, {}], ["weight=2.0", "weight=1.0"]),
+        ([{"jepa.weight": 2.0, "regularizers": [VARIANCE]}, {"regularizers": [VARIANCE]}], ["jepa.weight=2.0", "jepa.weight=1.0"]),
+        # components: by kind where that differs, and by fields among those of one kind alone
+        ([{"encoder": {"kind": "cnn", "width": 4, "depth": 9}}, {}], ["encoder=cnn", "encoder=vit"]),
+        ([{"encoder": {"kind": "cnn"}}, {}, {"encoder.patch": 40}], ["encoder=cnn", "patch=20", "patch=40"]),
+        ([{"jepa.target": {"kind": "frozen"}}, {"jepa.target.decay": 0.9}, {}], ["target=frozen", "decay=0.9", "decay=0.99"]),
+        ([{"regularizers": [VARIANCE]}, {"regularizers": [VARIANCE | {"weight": 0.5}]}], ["variance.weight=1.0", "variance.weight=0.5"]),
+        ([{"regularizers": [{"kind": "vicreg"}, VARIANCE]}, {}], ["regularizers=[vicreg, variance]", "regularizers=[]"]),
+        ([{"env.size": [40, 60]}, {}, {}], ["size=[40, 60]", "size=[80, 120]", "size=[80, 120]"]),
+        ([{"env.id": "Acrobot-v1"}, {"env.id": "MountainCar-v0"}], ["id=Acrobot-v1", "id=MountainCar-v0"]),
+    ],
+)
+def test_labels_say_what_differs_and_no_more(make_run: MakeRun, changes: list[dict[str, Any]], expected: list[str]) -> None:
+    assert labels(make_run, *changes) == expected
+    assert labels(make_run, *reversed(changes)) == expected[::-1]
+
+
+def test_configurations_are_in_the_order_of_their_numbers(make_run: MakeRun) -> None:
+    runs = [make_run({"optimizer": {"lr": lr}}) for lr in (1e-3, 3e-05, 1e-05, 0.01)]
+    assert [each.label for each in group(runs)] == ["lr=1e-05", "lr=3e-05", "lr=0.001", "lr=0.01"]
+    runs = [make_run({"encoder.dim": dim}) for dim in (128, 32, 64, 8)]
+    assert [each.label for each in group(runs)] == ["dim=8", "dim=32", "dim=64", "dim=128"]
+
+
+def test_a_field_that_a_recipe_is_too_old_to_have_has_its_default(make_run: MakeRun) -> None:
+    old, new, other = make_run(), make_run({"encoder.scaling": "inverted"}, seed=1), make_run({"encoder.scaling": "unit"})
+    assert {each.label: len(each.runs) for each in group([old, new, other])} == {"scaling=inverted": 2, "scaling=unit": 1}
+    mine = {"kind": "no_longer_at_hand", "dim": 64}
+    runs = [make_run({"encoder": mine}), make_run({"encoder": mine | {"extra": 1}})]
+    assert [each.label for each in group(runs)] == ["extra unset", "extra=1"]

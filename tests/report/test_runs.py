@@ -1,0 +1,166 @@
+"""Runs are read back as they were written, wherever they lie; what is unfinished or broken is named."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from jepakit.errors import UserError
+from jepakit.report.record import find_record, read_record, write_record
+from jepakit.report.runs import CURVES, Run, load_runs
+
+if TYPE_CHECKING:
+    from tests.report.conftest import MakeFolder
+
+PLAYED = {"greedy": {"mean": 500.0}, "sampled": {"mean": 400.0}}
+
+
+def same(one: Run, other: Run) -> bool:
+    curves = all(np.array_equal(one.curves[name], other.curves[name], equal_nan=True) for name in CURVES)
+    return curves and vars(one) | {"curves": None} == vars(other) | {"curves": None}
+
+
+def test_a_run_is_the_same_from_its_folder_and_from_a_record(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(seed=3, batches=100, evaluation=PLAYED)
+    (run,) = load_runs([folder])
+    record = write_record(run, tmp_path / "kept")
+    assert record == tmp_path / "kept" / "0123456789.json"
+    assert same(read_record(record), run)
+    assert (run.id, run.name, run.seed, run.evaluation) == ("0123456789", "made_up", 3, PLAYED)
+    assert run.recipe["encoder"] == {"kind": "vit", "dim": 64, "patch": 20}
+    assert run.summary["return_auc"] == 1 / 3
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    trained = [line for line in lines if line["phase"] == "train"]
+    assert run.curves["env_steps"].tolist() == [line["env_steps"] for line in trained]  # not rounded: 123,456 stays
+    assert np.allclose(run.curves["loss/jepa"], [line["loss/jepa"] for line in trained], rtol=5e-5)
+    assert np.isnan(run.curves["return_last_100"][0])  # before the first episode's end
+    assert not np.isnan(run.curves["return_last_100"][1:]).any()
+
+
+def test_a_record_is_small_repeatable_and_of_no_machine(make_folder: MakeFolder, tmp_path: Path) -> None:
+    command = ["/home/me/.venv/bin/jepakit", "run", "/data/a b/r.yaml", "--set", "plugins=[/x/y/my.py]", "--out=~/runs/one", "runs/seed0"]
+    (run,) = load_runs([make_folder(batches=100, command=command, evaluation={"returns": list(range(300)), **PLAYED})])
+    first = write_record(run, tmp_path / "a").read_bytes()
+    assert len(first) < 12_000
+    assert write_record(read_record(tmp_path / "a" / "0123456789.json"), tmp_path / "a").read_bytes() == first
+    assert run.provenance["command"][:5] == ["jepakit", "run", "r.yaml", "--set", "plugins=[my.py]"]
+    assert run.provenance["command"][5:] == ["--out=one", "runs/seed0"]
+    assert b"4711" not in first
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["0123456789.json"]
+
+
+def test_runs_and_records_are_found_at_any_depth_and_count_once(make_folder: MakeFolder, tmp_path: Path) -> None:
+    first = make_folder("all/a/one", run_id="aaaaaaaaaa")
+    make_folder("all/b/deep/two", run_id="bbbbbbbbbb", seed=1)
+    make_folder("all/a/one/checkpoints/1000", run_id="cccccccccc")  # of the run it lies in
+    make_folder("all/.hidden/three", run_id="dddddddddd")
+    write_record(load_runs([first])[0], tmp_path / "all" / "records")
+    (tmp_path / "all" / "throughput.json").write_text("[]")
+    found = load_runs([tmp_path / "all", tmp_path / "all" / "records" / "aaaaaaaaaa.json", first])
+    assert [run.id for run in found] == ["aaaaaaaaaa", "bbbbbbbbbb"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_folder_and_its_record_the_evaluated_one_counts(make_folder: MakeFolder, tmp_path: Path, order: int) -> None:
+    folder = make_folder()
+    record = write_record(load_runs([folder])[0], tmp_path / "records")
+    (folder / "eval.json").write_text(json.dumps(PLAYED))
+    (run,) = load_runs([folder, record][::order])
+    assert run.evaluation == PLAYED
+
+
+def test_runs_without_an_id_are_told_apart_by_their_recipes(make_folder: MakeFolder, tmp_path: Path) -> None:
+    for seed, where in enumerate(("a/0", "b/0")):
+        make_folder(where, run_id=None, seed=seed)
+    make_folder("c/0", run_id=None, seed=1)
+    assert [run.seed for run in load_runs([tmp_path])] == [0, 1]
+
+
+def test_unfinished_runs_are_left_out_and_named(make_folder: MakeFolder, tmp_path: Path) -> None:
+    make_folder("good", status="stopped")
+    make_folder("bad", run_id="b" * 10, status="failed")
+    make_folder("going", run_id="c" * 10, status=None)
+    with pytest.warns(UserWarning, match=r"bad \(failed\).*going \(running, or was killed\)"):
+        assert len(load_runs([tmp_path])) == 1
+    with pytest.warns(UserWarning, match="bad"), pytest.raises(UserError, match="no finished run in .*bad"):
+        load_runs([tmp_path / "bad"])
+    with pytest.raises(UserError, match=r"there is no .*nowhere"):
+        load_runs([tmp_path / "good", tmp_path / "nowhere"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_runs([tmp_path / "good"])
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("metrics.jsonl", '{"phase": "train", "env_steps": 1}\n{"phase": "tr', r"metrics\.jsonl:2 is broken"),
+        ("metrics.jsonl", '{"phase": "episode"}\n', r"metrics\.jsonl is broken.*train"),
+        ("metrics.jsonl", '{"phase": "train", "env_steps": "x"}\n', "curves.env_steps"),
+        ("summary.json", "{", r"summary\.json is broken"),
+        ("summary.json", '{"status": "finished"}', "summary"),
+        ("summary.json", "[]", r"summary\.json is broken"),
+        ("provenance.json", "", r"provenance\.json is broken"),
+        ("eval.json", "{}", "evaluation"),
+        ("recipe.yaml", "a: [", r"recipe\.yaml:1"),
+        ("recipe.yaml", "just text", r"recipe\.yaml is broken"),
+        ("recipe.yaml", "a: !!python/object/apply:os.getcwd []", "tag"),
+    ],
+)
+def test_a_broken_file_of_a_run_is_named(make_folder: MakeFolder, file: str, content: str, message: str) -> None:
+    folder = make_folder()
+    (folder / file).write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_runs([folder])
+
+
+def test_missing_and_undecodable_files_are_named(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    (folder / "metrics.jsonl").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"metrics\.jsonl is broken: not UTF-8"):
+        load_runs([folder])
+    (folder / "provenance.json").unlink()
+    with pytest.raises(UserError, match=r"can't read .*provenance\.json"):
+        load_runs([folder])
+
+
+def test_a_broken_record_is_named(make_folder: MakeFolder, tmp_path: Path) -> None:
+    record = write_record(load_runs([make_folder()])[0], tmp_path / "records")
+    text = record.read_text()
+    content = json.loads(text)
+    breaks = {
+        "is broken": text[:-100],
+        "`id`": json.dumps(content | {"id": 5}),
+        "`surprise`": json.dumps(content | {"surprise": 5}),
+        "no curve 'loss/jepa'": json.dumps(content | {"curves": {name: [1.0] for name in CURVES[:-1]}}),
+        "differ in length": json.dumps(content | {"curves": content["curves"] | {"loss/jepa": [1.0]}}),
+    }
+    for message, broken in breaks.items():
+        record.write_text(broken)
+        with pytest.raises(UserError, match=message) as raised:
+            load_runs([tmp_path / "records"])
+        assert str(record) in str(raised.value)
+
+
+def test_reading_a_run_runs_none_of_its_code(make_folder: MakeFolder) -> None:
+    folder = make_folder(changes={"plugins": ["plugins/0/mine.py"], "encoder": {"kind": "unheard_of", "width": 3}})
+    (folder / "plugins" / "0").mkdir(parents=True)
+    (folder / "plugins" / "0" / "mine.py").write_text("raise SystemExit('this was run')")
+    assert load_runs([folder])[0].recipe["encoder"]["width"] == 3
+
+
+def test_a_record_is_found_by_its_id(make_folder: MakeFolder, tmp_path: Path) -> None:
+    record = write_record(load_runs([make_folder()])[0], tmp_path / "results" / "sweep" / "runs")
+    assert find_record([tmp_path / "nowhere", tmp_path / "results"], "0123456789") == record
+    assert find_record([tmp_path / "results"], "9876543210") is None
+
+
+def test_records_go_nowhere_that_cant_be_written(make_folder: MakeFolder, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't write"):
+        write_record(load_runs([make_folder()])[0], tmp_path / "file")
