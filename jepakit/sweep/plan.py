@@ -72,12 +72,8 @@ def load_sweep(
             planned = Planned(configuration.label or name, settled.seed, settled, recipe_id(settled))
             same = runs.setdefault(planned.id, planned)
             if same is not planned:
-                twice = (
-                    f"`{planned.label}` is the same as `{same.label}`"
-                    if same.label != planned.label
-                    else f"seed {one.seed} is written twice"
-                )
-                notes[f"{twice}: run once"] = None
+                twice = "is written twice" if same.label == planned.label else f"is the same run as `{same.label}`"
+                notes[f"`{planned.label}`, seed {one.seed}, {twice}: run once"] = None
     return Plan(name, tuple(runs.values()), tuple(notes))
 
 

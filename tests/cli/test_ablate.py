@@ -1,0 +1,166 @@
+"""``jepakit ablate``, and what other verbs say to a sweep."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jepakit.training import hardware
+
+Cli = Callable[..., tuple[int, str, str]]
+
+PLUGIN = '''
+from torch import nn
+from jepakit import register
+
+@register("encoder", "moody")
+class Moody(nn.Module):
+    """A linear layer that may break down.
+
+    Args:
+        breaks_at: At this call.
+    """
+
+    def __init__(self, frames, *, breaks_at: int | None = None) -> None:
+        super().__init__()
+        self.calls, self.breaks_at = 0, breaks_at
+        self.linear = nn.LazyLinear(8)
+
+    def forward(self, pixels):
+        self.calls += 1
+        if self.calls == self.breaks_at:
+            raise ArithmeticError("broke down as told")
+        return self.linear(pixels.flatten(-4).float() / 255)
+'''
+
+SWEEP = """\
+name: moods
+total_steps: 64
+env: {kind: gym, id: CartPole-v1, num_envs: 2, size: [20, 30]}
+encoder: {kind: moody}
+algorithm: {kind: ppo, rollout_steps: 16, minibatch_size: 16, epochs: 1}
+plugins: [./moody.py]
+device: cpu
+precision: fp32
+threads: 2
+sweep:
+  grid: {encoder.breaks_at: [20, null]}
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    (tmp_path / "moody.py").write_text(PLUGIN)
+    file = tmp_path / "moods.yaml"
+    file.write_text(SWEEP)
+    return file
+
+
+def rows(text: str) -> list[list[str]]:
+    """A printed table's cells, less its heading."""
+    return [line.split() for line in text.splitlines()[1:]]
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(cli: Cli, sweep: Path) -> None:
+    code, out, err = cli("ablate", str(sweep))
+    assert code == 1, err
+    (traceback,) = Path("runs/moods").glob("*/traceback.txt")
+    assert "failed: encoder.breaks_at=20, seed 0: ArithmeticError: broke down as told\n    " + str(traceback) in out
+    assert rows(out)[1][:2] == ["encoder.breaks_at=null", "1/1"]
+    (finished,) = [path.parent for path in Path("runs/moods").glob("*/summary.json") if '"finished"' in path.read_text()]
+    assert out.splitlines()[-1] == "to compare: jepakit compare runs/moods"
+
+    code, out, err = cli("run", str(sweep), "--set", "sweep=null", "--set", "threads=1")
+    assert (code, out.splitlines()[0]) == (0, f"finished before: {finished}"), err
+
+    assert cli("record", str(finished), "--to", "records")[0] == 0
+    shutil.rmtree("runs")
+    code, out, err = cli("ablate", str(sweep), "--over", "encoder.breaks_at=null", "--recorded", "records")
+    assert code == 0, err
+    assert rows(out)[0][:2] == ["encoder.breaks_at=null", "1/1"]
+    assert out.splitlines()[-1] == "to compare: jepakit compare records"
+    assert not Path("runs").exists()
+
+
+def test_a_dry_run_shows_the_runs_and_makes_no_folder(cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jepakit.sweep.plan.usable_cores", lambda: 6)
+    before = sorted(Path().iterdir())
+    code, out, err = cli("ablate", str(sweep), "--dry-run", "--seeds", "4,1", "--out", "elsewhere")
+    assert code == 0, err
+    table = [[row[0], row[1], row[3], row[4]] for row in rows(out)[:-1]]
+    labels = ["encoder.breaks_at=20"] * 2 + ["encoder.breaks_at=null"] * 2
+    assert table == [[label, seed, "1", "new"] for label, seed in zip(labels, ["4", "1"] * 2, strict=True)]
+    assert out.splitlines()[-1] == "4 runs in elsewhere/moods: 0 there or running, 0 to start again, 4 new; 6 at a time"
+    assert sorted(Path().iterdir()) == before
+
+
+def test_jobs_and_threads_fill_the_cores(cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jepakit.sweep.plan.usable_cores", lambda: 6)
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 6)
+
+    def plan(*args: str) -> tuple[set[str], str, str]:
+        code, out, err = cli("ablate", str(sweep), "--dry-run", *args)
+        assert code == 0, err
+        return {row[-2] for row in rows(out)[:-1]}, out.rpartition("; ")[2].strip(), err
+
+    assert plan() == ({"1"}, "6 at a time", "")
+    assert plan("--set", "threads=4") == ({"4"}, "1 at a time", "")
+    assert plan("--over", "threads=1,3") == ({"1", "3"}, "2 at a time", "")
+    assert plan("--jobs", "3") == ({"2"}, "3 at a time", "")
+    assert plan("--jobs", "4")[2].startswith("notice: 4 runs at a time come to 8 threads on 6 cores")
+
+
+def test_cells_of_one_run_are_run_once(cli: Cli, sweep: Path) -> None:
+    code, out, err = cli("ablate", str(sweep), "--dry-run", "--over", "encoder.breaks_at=null,20,null", "--seeds", "2")
+    assert code == 0, err
+    assert [row[:2] for row in rows(out)[:-1]] == [[f"encoder.breaks_at={value}", seed] for value in ("null", "20") for seed in "01"]
+    assert err.splitlines() == [f"notice: `encoder.breaks_at=null`, seed {seed}, is written twice: run once" for seed in "01"]
+    err = cli("ablate", str(sweep), "--dry-run", "--set", "sweep.cases={a: {}, b: {on_collapse: warn}}", "--over", "encoder.breaks_at=20")[
+        2
+    ]
+    assert err == "notice: `b, encoder.breaks_at=20`, seed 0, is the same run as `a, encoder.breaks_at=20`: run once\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "wrong"),
+    [
+        (["--jobs", "0"], "--jobs 0: write a number of at least 1, or `auto`"),
+        (["--jobs", "many"], "--jobs many: write a number of at least 1, or `auto`"),
+        (["--seeds", "a,b"], "--seeds a,b: write how many (5), or which (0,3,5)"),
+        (["--recorded", "nowhere"], "--recorded: there is no folder nowhere"),
+        (["--over", "encoder.breaks=1"], "--over #1: unknown field `breaks` in `encoder`"),
+        (["--over", "optimizer.lr=1e-3,fast"], '--over #1: `optimizer.lr` cannot be the string "fast"'),
+        # What only building it shows, in the configuration that is wrong: nothing is started.
+        (["--over", "encoder={kind: vit, patch: 10},{kind: vit, patch: 7}"], "--over #1: patch 7 does not divide"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_run(cli: Cli, sweep: Path, args: list[str], wrong: str) -> None:
+    if args[-1].startswith("encoder={"):
+        args = ["--set", "sweep=null", *args]
+    code, out, err = cli("ablate", str(sweep), *args)
+    assert (code, out) == (2, "")
+    assert wrong in err
+    assert not Path("runs").exists()
+
+
+def test_run_refuses_a_sweep(cli: Cli, sweep: Path) -> None:
+    code, _, err = cli("run", str(sweep), "--set", "sweep.seeds=3")
+    assert code == 2
+    assert "this recipe is a sweep of 6 runs" in err
+    assert "jepakit ablate" in err
+
+
+def test_validate_looks_at_every_run(cli: Cli, sweep: Path) -> None:
+    code, out, err = cli("validate", str(sweep), "--set", "sweep.seeds=3")
+    assert (code, out) == (0, "valid: moods, a sweep of 6 runs of 2 configurations\n"), err
+    code, _, err = cli("validate", str(sweep), "--set", "sweep=null", "--set", "sweep.grid.encoder=[{kind: moody}, {kind: vit, patch: 7}]")
+    assert code == 2
+    assert "patch 7 does not divide" in err
+    assert "in the configuration `encoder={kind: vit, patch: 7}`" in err
+
+
+def test_show_shows_the_sweep(cli: Cli, sweep: Path) -> None:
+    assert "\n  grid: {encoder.breaks_at: [20, null]}\n" in cli("show", str(sweep))[1]

@@ -1,0 +1,38 @@
+"""A run as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from jepakit.sweep.child import start_run
+start_run(*map(Path, sys.argv[1:]))
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
+def test_a_run_saves_and_ends_when_its_parent_is_killed(recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("total_steps: 64", "total_steps: 100_000_000"))
+    run = tmp_path / "run"
+
+    def wait_for(name: str) -> str:
+        until = time.monotonic() + 60
+        while not (run / name).exists():
+            assert time.monotonic() < until, f"no {name}: {(tmp_path / 'log').read_text()}"
+            time.sleep(0.05)
+        return (run / name).read_text()
+
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(recipe), str(run), str(tmp_path / "log")])
+    wait_for("metrics.jsonl")
+    parent.kill()
+    parent.wait()
+    assert json.loads(wait_for("summary.json"))["status"] == "interrupted"
