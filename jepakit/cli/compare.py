@@ -31,10 +31,8 @@ def command(
 
     configurations = group(load_runs(runs))
     rows, pairs = summarise(configurations, threshold or ()), compare_pairs(configurations)
-    for headings, cells in (row_table(rows), pair_table(pairs)):
-        if cells:
-            emit(table(*headings, rows=cells), "\n")
-    emit("\n".join(notes(rows)))
+    tables = [table(*headings, rows=cells) for headings, cells in (row_table(rows), pair_table(pairs)) if cells]
+    emit(*(line for grid in tables for line in (grid, "")), *notes(rows))
     if out is not None:
         from jepakit.report.figures import plot_curves
 

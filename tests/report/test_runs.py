@@ -87,7 +87,7 @@ def test_unfinished_runs_are_left_out_and_named(make_folder: MakeFolder, tmp_pat
     make_folder("going", run_id="c" * 10, status=None)
     with pytest.warns(UserWarning, match=r"bad \(failed\).*going \(running, or was killed\)"):
         assert len(load_runs([tmp_path])) == 1
-    with pytest.warns(UserWarning, match="bad"), pytest.raises(UserError, match="no finished run in .*bad"):
+    with pytest.warns(UserWarning, match="bad"), pytest.raises(UserError, match=r"no finished run in .*bad"):
         load_runs([tmp_path / "bad"])
     with pytest.raises(UserError, match=r"there is no .*nowhere"):
         load_runs([tmp_path / "good", tmp_path / "nowhere"])

@@ -120,7 +120,7 @@ def test_probability_of_improvement_is_the_share_of_mann_whitney(x: list[float],
 def test_tasks_are_strata() -> None:
     scores = np.stack([np.zeros(6), np.full(6, 1000.0)], axis=1)  # two tasks without a doubt, that differ a lot
     assert bootstrap_interval(scores) == Interval(500.0, 500.0)
-    better, worse = scores + [[1, -1]], scores  # better in the one task, worse in the other
+    better, worse = scores + np.array([1, -1]), scores  # better in the one task, worse in the other
     assert probability_of_improvement(better, worse) == (0.5, (0.5, 0.5))
     # runs of one task are drawn without regard to those of the other
     opposed = np.stack([np.arange(6.0), -np.arange(6.0)], axis=1)

@@ -1,0 +1,106 @@
+"""Figures: the same file each time, nothing left out or misread. SVGs name each text that they draw in a comment."""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jepakit.errors import UserError
+from jepakit.report.figures import plot_curves
+from jepakit.report.labels import Configuration
+
+if TYPE_CHECKING:
+    from tests.report.conftest import MakeRun
+
+HEALTHY, DEAD = [0.5, 0.4, 0.3], [0.1, 1e-4, 0.0]
+
+
+@pytest.fixture(autouse=True)
+def without_warnings() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def configuration(make_run: MakeRun, label: str, runs: int = 2, variances: list[float] = HEALTHY) -> Configuration:
+    return Configuration(label, tuple(make_run(seed=seed, returns=[1.0, 2.0, 3.0 + seed], variances=variances) for seed in range(runs)))
+
+
+def texts(svg: Path) -> list[str]:
+    return re.findall(r"<!-- (.*?) -->", svg.read_text())
+
+
+def test_a_figure_is_written_twice_the_same(make_run: MakeRun, tmp_path: Path) -> None:
+    configurations = [configuration(make_run, "a"), configuration(make_run, "b", runs=1)]
+    first = plot_curves(configurations, tmp_path / "new" / "one")
+    second = plot_curves(configurations, tmp_path / "two")
+    assert [path.name for path in first] == ["one.png", "one.svg"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    width, height = struct.unpack(">II", first[0].read_bytes()[16:24])
+    assert (width, height > 800) == (1080, True)
+
+
+def test_labels_title_and_footnote_stand_there_as_they_are(make_run: MakeRun, tmp_path: Path) -> None:
+    configurations = [configuration(make_run, "_base"), configuration(make_run, "cost=$5, $6", runs=1)]
+    _, svg = plot_curves(configurations, tmp_path / "figure", title="Return ($)", footnote="QUICK: not a result")
+    drawn = [text.strip() for text in texts(svg)]
+    assert {"_base (2 runs)", "cost=$5, $6 (1 run)", "Return ($)", "QUICK: not a result"} <= set(drawn)
+
+
+@pytest.mark.parametrize(
+    ("runs", "caption"),
+    [
+        ([5, 4], "Interquartile mean over runs"),
+        ([3, 2], "Mean over runs"),
+        ([5, 2], "Interquartile mean (of fewer than 4 runs the mean) over runs"),
+        ([1, 1], "One run a line."),
+    ],
+)
+def test_the_caption_says_what_the_lines_are(make_run: MakeRun, tmp_path: Path, runs: list[int], caption: str) -> None:
+    _, svg = plot_curves([configuration(make_run, str(count), runs=count) for count in runs], tmp_path / "figure")
+    assert any(text.startswith(caption) for text in texts(svg))
+    assert ("95%" in svg.read_text()) == (max(runs) > 1)
+
+
+def test_the_line_of_collapse_is_drawn_when_it_is_near(make_run: MakeRun, tmp_path: Path) -> None:
+    _, healthy = plot_curves([configuration(make_run, "a")], tmp_path / "healthy")
+    _, dead = plot_curves([configuration(make_run, "a", variances=DEAD)], tmp_path / "dead")  # a variance of zero on a log axis, too
+    assert not [text for text in texts(healthy) if "collapsed" in text]
+    assert [text for text in texts(dead) if "collapsed" in text]
+
+
+def test_lines_differ_in_colour_dashes_and_marker(make_run: MakeRun, tmp_path: Path) -> None:
+    _, svg = plot_curves([configuration(make_run, str(index)) for index in range(4)], tmp_path / "figure")
+    lines = re.findall(
+        r'style="fill: none; (?:stroke-dasharray: ([\d., ]+); stroke-dashoffset: [\d.]+; )?stroke: (#\w+); stroke-width: 1.6',
+        svg.read_text(),
+    )
+    assert len({dashes for dashes, _ in lines}) == 4
+    assert len({colour for _, colour in lines}) == 4
+
+
+def test_each_run_is_a_line_of_its_own_when_asked(make_run: MakeRun, tmp_path: Path) -> None:
+    configurations = [configuration(make_run, "a", runs=5), configuration(make_run, "b", runs=1)]
+    counts = []
+    for each_run in (False, True):
+        _, svg = plot_curves(configurations, tmp_path / f"{each_run}", each_run=each_run)
+        counts.append(len(re.findall("stroke-opacity: 0.45", svg.read_text())))
+    assert counts == [0, 2 * 5]
+
+
+def test_runs_without_returns_or_far_below_zero_can_be_drawn(make_run: MakeRun, tmp_path: Path) -> None:
+    nothing = Configuration("nothing", (make_run(returns=[float("nan")] * 3),))
+    below = Configuration("below", (make_run(returns=[-1600.0, -900.0, -200.0]),))
+    _, svg = plot_curves([nothing, below], tmp_path / "figure")
+    assert "−1600" in texts(svg)
+
+
+def test_a_figure_that_cant_be_written_is_a_users_mistake(make_run: MakeRun, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't write"):
+        plot_curves([configuration(make_run, "a")], tmp_path / "file" / "curves")
