@@ -29,7 +29,7 @@ def command(
 
     from jepakit.cli.output import emit, table
     from jepakit.recipe.shipped import shipped_recipes
-    from jepakit.report.reproduction import HOW_TO_READ, Reproduction, compare_with
+    from jepakit.report.reproduction import Reproduction, compare_with
     from jepakit.report.runs import load_runs
     from jepakit.sweep.engine import run_plan
     from jepakit.sweep.plan import Plan, load_sweep
@@ -55,7 +55,5 @@ def command(
     known = shipped_recipes()["paper/figure3"].with_name("figure3.json")
     against = [] if quick or not known.exists() else compare_with(known, found.rows)
     written = found.write(out, against)
-    emit(found.title, "")
-    for headings, rows in found.tables():
-        emit(table(*headings, rows=rows), "")
-    emit(HOW_TO_READ, *against, f"wrote {', '.join(map(str, written))}")
+    tables = [block for headings, rows in found.tables() for block in ("", table(*headings, rows=rows))]
+    emit(found.title, *tables, "", *found.notes(), *against, f"wrote {', '.join(map(str, written))}")

@@ -112,8 +112,11 @@ def _last(run: Run, metric: str) -> float:
 
 
 def _part(run: Run, metric: str, start: float, end: float) -> Array:
+    """A metric between two shares of the run; of a run too short to have a record there, the nearest."""
     steps = run.curves["env_steps"] / run.curves["env_steps"][-1]
-    return run.curves[metric][(steps > start) & (steps <= end)]
+    within = (steps > start) & (steps <= end)
+    within[np.abs(steps - end).argmin()] |= not within.any()
+    return run.curves[metric][within]
 
 
 def _final(run: Run) -> float:

@@ -18,7 +18,8 @@ from jepakit.report.runs import Run
 from jepakit.report.statistics import Estimate
 from jepakit.report.tables import Table, estimated, markdown, pair_table, row_table
 
-ORDER = (BASELINE, J_GRAD, J_ALONE, J_REG)  #: as the paper lists them
+#: As the paper lists them; the words help where a hat is hard to see.
+WORDS = {BASELINE: "baseline", J_GRAD: "JEPA and RL gradients", J_ALONE: "JEPA alone", J_REG: "JEPA and Eq. 2"}
 COMPARED = ("final_return", "area_under_curve")  #: of a row, with what was recorded
 
 
@@ -26,7 +27,7 @@ COMPARED = ("final_return", "area_under_curve")  #: of a row, with what was reco
 class Reproduction:
     """What the runs of Figure 3 come to."""
 
-    title: str
+    quick: bool  #: cut short: nothing of it says anything about the paper
     configurations: list[Configuration]
     rows: list[Row]
     judged: list[Judged]
@@ -43,18 +44,27 @@ class Reproduction:
         by_symbol: dict[str, list[Run]] = {}
         for run in sorted(runs, key=lambda run: run.seed):
             by_symbol.setdefault(symbol(run.recipe), []).append(run)
-        configurations = [Configuration(name, tuple(by_symbol[name])) for name in ORDER if name in by_symbol]
-        title = "JEPA for RL, Figure 3" + (" (QUICK: far too short to judge the paper)" if quick else "")
-        return cls(title, configurations, summarise(configurations), judge(by_symbol, longer))
+        configurations = [Configuration(f"{name} {words}", tuple(by_symbol[name])) for name, words in WORDS.items() if name in by_symbol]
+        return cls(quick, configurations, summarise(configurations), judge(by_symbol, longer))
+
+    @property
+    def title(self) -> str:
+        """Of the page and of the figure."""
+        return "JEPA for RL, Figure 3" + (" (QUICK: far too short to judge the paper)" if self.quick else "")
 
     def tables(self) -> list[Table]:
         """Configurations, pairs, and claims."""
-        return [row_table(self.rows), pair_table(compare_pairs(self.configurations)), claim_table(self.judged)]
+        return [row_table(self.rows), pair_table(compare_pairs(self.configurations)), claim_table(self.judged, self.quick)]
+
+    def notes(self) -> list[str]:
+        """What a reader has to know."""
+        return [*notes(self.rows), HOW_TO_READ]
 
     def content(self) -> dict[str, Any]:
         """All figures, for programs."""
         return {
             "title": self.title,
+            "quick": self.quick,
             "configurations": {
                 row.label: {"runs": list(row.runs), "seeds": list(row.seeds), "total_steps": row.total_steps}
                 | {name: _plain(getattr(row, name)) for name in COMPARED}
@@ -89,7 +99,7 @@ class Reproduction:
         page = [f"# {self.title}", f"![Return and embedding variance against env steps]({figures[0].name})"]
         for caption, table in zip(captions, self.tables(), strict=True):
             page += [text for text in (caption, table[1] and markdown(*table)) if text]
-        page += [*notes(self.rows), HOW_TO_READ, *against]
+        page += [*self.notes(), *against]
         try:
             write_atomically(folder / "figure3.md", "\n\n".join(text.strip() for text in page) + "\n")
             write_atomically(folder / "figure3.json", json.dumps(self.content(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -104,9 +114,9 @@ HOW_TO_READ = (
 )
 
 
-def claim_table(judged: Sequence[Judged]) -> Table:
+def claim_table(judged: Sequence[Judged], quick: bool) -> Table:
     """Every claim with its figure, what it needs, and the verdict."""
-    return ["", "the paper says", "measured", "figure", "needed", "verdict"], [
+    return ["", "the paper says", "measured", "figure", "needed", "verdict" + " (QUICK)" * quick], [
         [one.claim.configuration, one.claim.text, one.claim.statistic, estimated(one.estimate, ".3g"), one.claim.needed, _verdict(one)]
         for one in judged
     ]

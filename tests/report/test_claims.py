@@ -86,6 +86,14 @@ def test_an_interval_on_both_sides_decides_nothing() -> None:
     assert found[J_GRAD, "the reward increases much faster"] == "undecided"
 
 
+def test_a_run_of_three_records_is_judged_too() -> None:
+    def cut(whole: Run) -> Run:
+        return Run(whole.id, "r", 0, {}, whole.summary, {name: curve[[0, 49, 99]] for name, curve in whole.curves.items()}, None, {})
+
+    judged = judge({name: [cut(whole) for whole in runs] for name, runs in AS_THE_PAPER_HAS_IT.items()})
+    assert not any(np.isnan(one.estimate.value) for one in judged if one.estimate)
+
+
 def test_one_run_and_no_run_decide_nothing() -> None:
     one_each = {name: runs[:1] for name, runs in AS_THE_PAPER_HAS_IT.items()}
     for runs in (one_each, {}, {J_GRAD: AS_THE_PAPER_HAS_IT[J_GRAD]}):
