@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,20 +155,19 @@ def _mark_collapse(axes: Axes) -> None:
 
 def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Sequence[_Style], title: str | None) -> None:
     """Above the panels, which it takes no room from: a label may be long, and there may be many."""
-    labels: list[str] = []
+    texts: list[str] = []
     handles: list[Any] = []
     for configuration, style in zip(configurations, styles, strict=True):
         runs = len(configuration.runs)
-        text = textwrap.fill(f"{configuration.label} ({runs} run{'s' if runs > 1 else ''})", 90)
-        labels.append(f" {_literal(text)}")  # a label that starts with an underscore would be left out
+        texts.append(textwrap.fill(f"{configuration.label} ({runs} run{'s' if runs > 1 else ''})", 90))
         band = Patch(color=style.colour, alpha=0.16 if runs > 1 else 0, linewidth=0)
         handles.append((band, Line2D([], [], **_line(style))))
-    columns = max(1, min(len(labels), 96 // (8 + max(map(len, labels)))))
-    rows = -(-len(labels) // columns)
-    figure.set_figheight(figure.get_figheight() + 0.19 * (rows + sum(label.count("\n") for label in labels) + bool(title)))
+    columns = max(1, min(len(texts), 96 // (8 + max(map(len, texts)))))
+    rows = -(-len(texts) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * (rows + sum(text.count("\n") for text in texts) + bool(title)))
     figure.legend(
         handles,
-        labels,
+        [f" {_literal(text)}" for text in texts],  # a label that starts with an underscore would be left out
         loc="outside upper left",
         ncols=columns,
         frameon=False,
@@ -190,5 +190,5 @@ def _caption(configurations: Sequence[Configuration]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text in which a dollar is one, and starts no formula."""
-    return text.replace("$", r"\$")
+    """Text in which a dollar is one and starts no formula, and the hat of the paper's ∇̂ stands clear of the sign."""
+    return re.sub("(.)\u0302", r"$\\mathregular{\\hat{\1}}$", text.replace("$", r"\$"))
