@@ -87,7 +87,11 @@ def _entries(value: Any) -> dict[str, Any]:
 
 
 def _is_list_of_components(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(isinstance(entry, dict) and "kind" in entry for entry in value)
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(entry, dict) and isinstance(entry.get("kind"), str) for entry in value)
+    )
 
 
 def _nodes(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

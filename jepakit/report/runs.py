@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from jepakit.errors import UserError
 from jepakit.recipe.errors import Problem, RecipeError, Source
@@ -55,14 +55,23 @@ class _Evaluation(BaseModel):
     sampled: _Played
 
 
-class Content(BaseModel):
+class _Recipe(BaseModel):
+    """The part of a recipe that every run's has."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    name: str
+    seed: int
+    total_steps: int
+
+
+class _Content(BaseModel):
     """A run as JSON: what a record holds."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    id: str
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{10}$")]  # a file's name: a stranger's may not lead elsewhere
     name: str
     seed: int
-    recipe: dict[str, Any]
+    recipe: _Recipe
     summary: _Summary
     curves: dict[str, list[float | None]]
     evaluation: _Evaluation | None
@@ -143,7 +152,8 @@ def read_folder(path: Path) -> Run:
 
 def _run(content: dict[str, Any], path: Path) -> Run:
     try:
-        TypeAdapter(Content).validate_python(content)
+        _Content.model_validate(content)
+        json.dumps(content, allow_nan=False)
         curves = {name: np.array(content["curves"][name], dtype=np.float64) for name in CURVES}
         if len({len(curve) for curve in curves.values()}) > 1:
             raise UserError(f"{path} is no run to read: its curves differ in length")
@@ -152,12 +162,18 @@ def _run(content: dict[str, Any], path: Path) -> Run:
         raise UserError(f"{path} is no run to read: `{'.'.join(map(str, first['loc']))}`: {first['msg']}") from None
     except KeyError as error:
         raise UserError(f"{path} is no run to read: it has no curve {error}") from None
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{path} is no run to read: {error}") from None
     return Run(**content | {"curves": curves})
 
 
 def _find(path: Path) -> Iterator[Path]:
     """Folders of runs and records at a path and below it, in an order that does not depend on the file system."""
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError:  # such as a name of a thousand characters
+        there = False
+    if not there:
         raise UserError(f"there is no {path}: {_ADVICE}")
     if not path.is_dir():
         yield path

@@ -89,8 +89,9 @@ def test_unfinished_runs_are_left_out_and_named(make_folder: MakeFolder, tmp_pat
         assert len(load_runs([tmp_path])) == 1
     with pytest.warns(UserWarning, match="bad"), pytest.raises(UserError, match=r"no finished run in .*bad"):
         load_runs([tmp_path / "bad"])
-    with pytest.raises(UserError, match=r"there is no .*nowhere"):
-        load_runs([tmp_path / "good", tmp_path / "nowhere"])
+    for missing in ("nowhere", "n" * 1000):
+        with pytest.raises(UserError, match=f"there is no .*{missing}"):
+            load_runs([tmp_path / "good", tmp_path / missing])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_runs([tmp_path / "good"])
@@ -135,7 +136,10 @@ def test_a_broken_record_is_named(make_folder: MakeFolder, tmp_path: Path) -> No
     content = json.loads(text)
     breaks = {
         "is broken": text[:-100],
-        "`id`": json.dumps(content | {"id": 5}),
+        "`id`": json.dumps(content | {"id": "../../etc"}),
+        "`seed`": json.dumps(content | {"seed": "1"}),
+        "not JSON compliant": json.dumps(content | {"provenance": {"cores": float("nan")}}),
+        "`recipe.total_steps`": json.dumps(content | {"recipe": {"name": "x", "seed": 0}}),
         "`surprise`": json.dumps(content | {"surprise": 5}),
         "no curve 'loss/jepa'": json.dumps(content | {"curves": {name: [1.0] for name in CURVES[:-1]}}),
         "differ in length": json.dumps(content | {"curves": content["curves"] | {"loss/jepa": [1.0]}}),
