@@ -14,7 +14,7 @@ from shutil import copyfile, rmtree
 
 from jepakit.errors import UserError
 from jepakit.sweep.child import start_run, why_it_ended
-from jepakit.sweep.found import find_run
+from jepakit.sweep.found import find_run, is_alive
 from jepakit.sweep.plan import Plan, Planned, rehearse_runs
 from jepakit.sweep.table import Board, board_for
 from jepakit.sweep.watched import RunState, Watched
@@ -139,7 +139,7 @@ class _Engine:
             run.state, run.summary = "finished", summary
         elif status == "interrupted" or (self.stopping and status != "failed"):
             run.state = "interrupted"
-        elif status is None and find_run(run.planned, run.path).state == "elsewhere":
+        elif status is None and is_alive(run.path):  # another process was quicker
             run.state = "elsewhere"
         else:
             run.state, run.error = "failed", why_it_ended(code, self.printed(run))

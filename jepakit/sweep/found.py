@@ -58,7 +58,7 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
     if not (folder / "events.jsonl").exists():
         refuse_taken(folder)
         return Found("new", folder)
-    return Found("unfinished" if summary or not _is_alive(folder / "events.jsonl") else "elsewhere", folder)
+    return Found("unfinished" if summary or not is_alive(folder) else "elsewhere", folder)
 
 
 def _agree(run: Planned, stored: Any, where: Path) -> None:
@@ -96,8 +96,11 @@ def _differences(planned: Any, stored: Any, path: str) -> Iterator[str]:
         yield f"`{path}` is {json.dumps(stored)} there and {json.dumps(planned)} here"
 
 
-def _is_alive(events: Path) -> bool:
-    """Whether the process that writes there may still run; of one on another host nothing is known."""
+def is_alive(folder: Path) -> bool:
+    """Whether the process whose run is in a folder may still run; of one on another host nothing is known."""
+    events = folder / "events.jsonl"
+    if not events.exists():
+        return False
     start = _start_event(events)
     if start is None:
         return time.time() - events.stat().st_mtime < SECONDS_TO_START

@@ -193,6 +193,14 @@ def test_a_mistake_in_over_is_shown_in_it(tmp_path: Path, over: str) -> None:
         expand_recipe(written(tmp_path, None), over=["encoder.heads=1", over])
 
 
+def test_what_the_file_lacks_is_missing_there_and_not_in_over(tmp_path: Path) -> None:
+    file = tmp_path / "swept.yaml"
+    file.write_text("encoder: {kind: vit}\n")
+    with pytest.raises(RecipeError) as error:
+        expand_recipe(file, over=["encoder.dim=8"])
+    assert str(error.value).startswith(f"{file}:1:1: `env` is missing")
+
+
 def test_seeds_that_leave_the_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="the last seed would be 4294967296"):
         expand_recipe(written(tmp_path, None, seed=2**32 - 2), seeds=3)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from jepakit.recipe import dump
+from jepakit.report.runs import CURVES
 from jepakit.sweep import engine
-from jepakit.sweep.plan import Plan, load_sweep
+from jepakit.sweep.plan import Plan, Planned, load_sweep
 
 RECIPE = """\
 name: swept
@@ -47,6 +52,9 @@ shutil.copyfile(recipe, os.path.join(out, "recipe.yaml"))
 leave("events.jsonl", event="start", pid=os.getpid(), host=platform.node(), time="2999-01-01T00:00:00+00:00")
 leave("metrics.jsonl", phase="train", env_steps=32, return_last_100=10.0, wall_s=1.0, **{"embedding/variance": 0.25})
 time.sleep(0.3)
+if ending == "late":  # as if the folder were of the process that started this one
+    leave("events.jsonl", event="start", pid=os.getppid(), host=platform.node(), time="2999-01-01T00:00:00+00:00")
+    sys.exit(2)
 if ending == "fail":
     open(os.path.join(out, "traceback.txt"), "w").write("Traceback:\\n  somewhere\\nValueError: far too wide\\n")
     end("failed", 1)
@@ -93,6 +101,30 @@ def endings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(engine, "rehearse_runs", lambda runs: len(list(runs)))
     monkeypatch.setattr(engine, "POLL_SECONDS", 0.02)
     return by_label
+
+
+@pytest.fixture
+def write_record(tmp_path: Path) -> Callable[..., Path]:
+    """A record of a planned run in the folder ``records``, with other values in its recipe if wanted."""
+
+    def write(run: Planned, **recipe: Any) -> Path:
+        figures = {"return_last_100": 9.0, "return_auc": 8.0, "embedding_variance": 0.5}
+        content = {
+            "id": run.id,
+            "name": "swept",
+            "seed": run.seed,
+            "recipe": yaml.safe_load(dump(run.recipe)) | recipe,
+            "summary": {"status": "finished", "env_steps": 64, "collapsed": False} | figures,
+            "curves": {name: [1.0] for name in CURVES},
+            "evaluation": None,
+            "provenance": {},
+        }
+        path = tmp_path / "records" / f"{run.id}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content))
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -135,6 +135,23 @@ def test_a_run_that_another_process_is_at_is_left_alone(tmp_path: Path, make_pla
     assert [path.name for path in elsewhere.path.iterdir()] == ["events.jsonl"]
 
 
+def test_a_run_that_another_process_takes_meanwhile_has_not_failed(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+    plan = make_plan()
+    endings |= {"dim=16": "late"}
+    (outcome,) = run_plan(plan, tmp_path / "out", 1, quiet=True)
+    assert (outcome.state, outcome.error) == ("elsewhere", "")
+
+
+def test_what_is_recorded_is_not_run(
+    tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, write_record: Callable[..., Path]
+) -> None:
+    plan = make_plan("encoder.dim=16,32")
+    record = write_record(plan.runs[0])
+    there, new = run_plan(plan, tmp_path / "out", 2, [record.parent], quiet=True)
+    assert (there.state, there.path, there.fresh, there.summary["return_last_100"]) == ("recorded", record, False, 9.0)
+    assert (new.state, len(diary())) == ("finished", 2)
+
+
 def test_an_edit_while_the_sweep_goes_on_changes_nothing(
     tmp_path: Path, recipe: Path, make_plan: MakePlan, endings: dict[str, str]
 ) -> None:

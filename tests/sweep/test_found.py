@@ -21,6 +21,8 @@ from jepakit.recipe import dump
 from jepakit.sweep.found import find_run
 from jepakit.sweep.plan import Plan, Planned
 
+WriteRecord = Callable[..., Path]
+
 
 @pytest.fixture
 def run(make_plan: Callable[..., Plan]) -> Planned:
@@ -42,33 +44,6 @@ def finished(folder: Path, recipe: str, status: str = "finished") -> Path:
     return folder
 
 
-def record(folder: Path, run: Planned, **recipe: Any) -> Path:
-    content = {
-        "id": run.id,
-        "name": "swept",
-        "seed": run.seed,
-        "recipe": yaml.safe_load(dump(run.recipe)) | recipe,
-        "summary": {
-            "status": "finished",
-            "env_steps": 64,
-            "return_last_100": 9.0,
-            "return_auc": 8.0,
-            "embedding_variance": 0.5,
-            "collapsed": False,
-        },
-        "curves": {
-            name: [1.0]
-            for name in ("env_steps", "return_last_100", "embedding/variance", "embedding/mean_square", "embedding/rank", "loss/jepa")
-        },
-        "evaluation": None,
-        "provenance": {},
-    }
-    folder.mkdir()
-    path = folder / f"{run.id}.json"
-    path.write_text(json.dumps(content))
-    return path
-
-
 def test_nothing_is_new(tmp_path: Path, run: Planned) -> None:
     assert find_run(run, tmp_path / "none").state == "new"
     (tmp_path / "empty").mkdir()
@@ -82,8 +57,8 @@ def test_the_summary_tells_whether_a_run_has_ended(tmp_path: Path, run: Planned,
     assert (found.summary or {}).get("return_last_100") == (7.0 if state == "finished" else None)
 
 
-def test_a_record_counts_as_finished(tmp_path: Path, run: Planned) -> None:
-    path = record(tmp_path / "records", run)
+def test_a_record_counts_as_finished(tmp_path: Path, run: Planned, write_record: WriteRecord) -> None:
+    path = write_record(run)
     found = find_run(run, tmp_path / "none", [tmp_path / "records"])
     assert (found.state, found.path) == ("recorded", path)
     assert found.summary is not None
@@ -91,11 +66,11 @@ def test_a_record_counts_as_finished(tmp_path: Path, run: Planned) -> None:
     assert find_run(run, finished(tmp_path / "run", dump(run.recipe)), [tmp_path / "records"]).state == "finished"
 
 
-def test_a_stored_run_of_other_values_is_refused(tmp_path: Path, run: Planned) -> None:
+def test_a_stored_run_of_other_values_is_refused(tmp_path: Path, run: Planned, write_record: WriteRecord) -> None:
     other = dump(run.recipe).replace("dim: 16", "dim: 32")
     with pytest.raises(UserError, match=r"`encoder.dim` is 32 there and 16 here"):
         find_run(run, finished(tmp_path / "run", other))
-    record(tmp_path / "records", run, total_steps=65)
+    write_record(run, total_steps=65)
     with pytest.raises(UserError, match=r"`total_steps` is 65 there and 64 here"):
         find_run(run, tmp_path / "none", [tmp_path / "records"])
 

@@ -1,0 +1,29 @@
+"""The runs of a sweep as this machine would run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jepakit.recipe import recipe_id
+from jepakit.sweep import plan as module
+from jepakit.sweep.plan import Plan, load_sweep
+
+
+def test_ids_are_those_of_settled_recipes(recipe: Path) -> None:
+    (run,) = load_sweep(recipe, overrides=["precision=auto", "device=auto"], seeds=[3]).runs
+    assert (run.label, run.seed, run.recipe.seed, run.threads) == ("swept", 3, 3, 1)
+    assert run.recipe.precision in ("fp32", "bf16")
+    assert run.recipe.device != "auto"
+    assert run.id == recipe_id(run.recipe)
+
+
+def test_runs_share_one_accelerator_one_at_a_time(make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "usable_cores", lambda: 4)
+    plan = make_plan("encoder.dim=16,32")
+    assert plan.jobs() == 4
+    on_gpu = replace(plan.runs[1], recipe=plan.runs[1].recipe.model_copy(update={"device": "cuda"}))
+    assert replace(plan, runs=(plan.runs[0], on_gpu)).jobs() == 1
