@@ -42,7 +42,10 @@ def end(status, code):
     leave("summary.json", status=status, env_steps=64, return_last_100=20.0, embedding_variance=0.5, collapsed=False)
     tell("end")
     sys.exit(code)
-signal.signal(signal.SIGINT, signal.SIG_IGN if ending == "stubborn" else lambda *_: end("interrupted", 130))
+def interrupt(*_):
+    time.sleep(0.5 if ending == "slow" else 0)
+    end("interrupted", 130)
+signal.signal(signal.SIGINT, signal.SIG_IGN if ending == "stubborn" else interrupt)
 tell("start")
 if ending == "refuse":
     print("your mistake\\n    write something else")
@@ -60,7 +63,7 @@ if ending == "fail":
     end("failed", 1)
 if ending == "die":
     os.kill(os.getpid(), signal.SIGKILL)
-while ending in ("wait", "stubborn"):
+while ending in ("wait", "slow", "stubborn"):
     time.sleep(0.02)
 end("finished", 0)
 """

@@ -94,18 +94,18 @@ def test_a_failed_run_stops_no_other_says_why_and_is_started_again(
 def test_ctrl_c_lets_running_runs_save_and_starts_no_new_one(
     tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary
 ) -> None:
-    plan, out = make_plan("encoder.dim=16,32,48"), tmp_path / "out"
-    endings |= {"dim=32": "wait"}
-    signal_when(lambda: len(list(out.glob("swept/*/metrics.jsonl"))) == 2, signal.SIGINT)
-    outcomes = run_plan(plan, out, 1, quiet=True)
-    assert states(outcomes) == ["finished", "interrupted", "waiting"]
+    plan, out = make_plan("encoder.dim=16,32,48,64"), tmp_path / "out"
+    endings |= {"dim=32": "wait", "dim=48": "slow"}
+    signal_when(lambda: len(list(out.glob("swept/*/metrics.jsonl"))) == 3, signal.SIGINT)
+    outcomes = run_plan(plan, out, 2, quiet=True)
+    assert states(outcomes) == ["finished", "interrupted", "interrupted", "waiting"]
     assert json.loads((outcomes[1].path / "summary.json").read_text())["status"] == "interrupted"
     finished = (outcomes[0].path / "summary.json").stat().st_mtime_ns
 
     endings.clear()
     outcomes = run_plan(plan, out, 1, quiet=True)
-    assert states(outcomes) == ["finished"] * 3
-    assert [outcome.fresh for outcome in outcomes] == [False, True, True]
+    assert states(outcomes) == ["finished"] * 4
+    assert [outcome.fresh for outcome in outcomes] == [False, True, True, True]
     assert (outcomes[0].path / "summary.json").stat().st_mtime_ns == finished
     assert len((outcomes[1].path / "metrics.jsonl").read_text().splitlines()) == 1, "what was half done is begun afresh"
 

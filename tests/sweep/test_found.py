@@ -83,13 +83,13 @@ def test_names_cadences_and_fields_that_one_jepakit_lacks_do_not_matter(tmp_path
 
 def test_a_folder_of_a_living_process_is_its_own(tmp_path: Path, run: Planned) -> None:
     assert find_run(run, events(tmp_path / "mine")).state == "elsewhere"
-    assert find_run(run, events(tmp_path / "far", host="elsewhere.example", pid=1)).state == "elsewhere"
 
 
-def test_a_folder_of_a_dead_process_is_unfinished(tmp_path: Path, run: Planned) -> None:
+def test_a_folder_of_a_dead_process_is_unfinished_unless_it_is_on_another_host(tmp_path: Path, run: Planned) -> None:
     gone = subprocess.Popen([sys.executable, "-S", "-c", ""])
     gone.wait()
     assert find_run(run, events(tmp_path / "dead", pid=gone.pid)).state == "unfinished"
+    assert find_run(run, events(tmp_path / "far", pid=gone.pid, host="elsewhere.example")).state == "elsewhere"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
