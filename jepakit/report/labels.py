@@ -126,7 +126,7 @@ def _completed(recipes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for recipe in recipes:
         for path, value in _nodes(recipe):
             if isinstance(value, dict):
-                fields[path, value.get("kind")].add(frozenset(value))
+                fields[path, str(value.get("kind"))].add(frozenset(value))
     if all(len(found) == 1 for found in fields.values()):
         return recipes  # as nearly always: the schema takes a while, for every component is imported for it
     schema = recipe_schema()

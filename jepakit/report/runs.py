@@ -153,7 +153,7 @@ def read_folder(path: Path) -> Run:
 def _run(content: dict[str, Any], path: Path) -> Run:
     try:
         _Content.model_validate(content)
-        json.dumps(content, allow_nan=False)
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
         curves = {name: np.array(content["curves"][name], dtype=np.float64) for name in CURVES}
         if len({len(curve) for curve in curves.values()}) > 1:
             raise UserError(f"{path} is no run to read: its curves differ in length")

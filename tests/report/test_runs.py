@@ -137,6 +137,7 @@ def test_a_broken_record_is_named(make_folder: MakeFolder, tmp_path: Path) -> No
     breaks = {
         "is broken": text[:-100],
         "`id`": json.dumps(content | {"id": "../../etc"}),
+        "surrogates not allowed": json.dumps(content | {"name": "\ud800"}),
         "`seed`": json.dumps(content | {"seed": "1"}),
         "not JSON compliant": json.dumps(content | {"provenance": {"cores": float("nan")}}),
         "`recipe.total_steps`": json.dumps(content | {"recipe": {"name": "x", "seed": 0}}),
