@@ -46,10 +46,11 @@ def test_a_figure_is_written_twice_the_same(make_run: MakeRun, tmp_path: Path) -
 
 
 def test_labels_title_and_footnote_stand_there_as_they_are(make_run: MakeRun, tmp_path: Path) -> None:
-    configurations = [configuration(make_run, "_base"), configuration(make_run, "cost=$5, $6", runs=1)]
+    configurations = [configuration(make_run, "_base"), configuration(make_run, "cost=$five, $six", runs=1)]
     _, svg = plot_curves(configurations, tmp_path / "figure", title="Return ($)", footnote="QUICK: not a result")
     drawn = [text.strip() for text in texts(svg)]
-    assert {"_base (2 runs)", "cost=$5, $6 (1 run)", "Return ($)", "QUICK: not a result"} <= set(drawn)
+    assert {"_base (2 runs)", "cost=$five, $six (1 run)", "Return ($)", "QUICK: not a result"} <= set(drawn)
+    assert "Oblique" not in svg.read_text()  # as a formula's letters are
 
 
 @pytest.mark.parametrize(

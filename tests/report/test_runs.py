@@ -50,6 +50,7 @@ def test_a_record_is_small_repeatable_and_of_no_machine(make_folder: MakeFolder,
     assert write_record(read_record(tmp_path / "a" / "0123456789.json"), tmp_path / "a").read_bytes() == first
     assert run.provenance["command"][:5] == ["jepakit", "run", "r.yaml", "--set", "plugins=[my.py]"]
     assert run.provenance["command"][5:] == ["--out=one", "runs/seed0"]
+    assert list(json.loads(first)) == sorted(json.loads(first))
     assert b"4711" not in first
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["0123456789.json"]
 
