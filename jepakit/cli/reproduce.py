@@ -15,6 +15,7 @@ QUICK_STEPS = 3_000
 def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Runs, figure, table and verdicts go here.", show_default=False)],
     quick: Annotated[bool, typer.Option("--quick", help="The same work in minutes: two seeds, 3,000 env steps. Judges nothing.")] = False,
+    recovery: Annotated[bool, typer.Option(help="J alone for 300,000 env steps, too: nearly half of the time.")] = True,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, help="Runs at a time. Default: one on each core.", show_default=False)
     ] = None,
@@ -38,8 +39,8 @@ def command(
         load_sweep(f"paper/{name}", [f"total_steps={steps}"] if quick else (), seeds=2 if quick else None)
         for name, steps in (("figure3", QUICK_STEPS), ("recovery", 2 * QUICK_STEPS))
     )
-    recovery = tuple(replace(run, label=f"{run.label}, longer") for run in longer.runs)
-    plan = Plan("runs", recovery + figure.runs)  # the longest first: no core waits for them in the end
+    recovering = tuple(replace(run, label=f"{run.label}, longer") for run in longer.runs) if recovery else ()
+    plan = Plan("runs", recovering + figure.runs)  # the longest first: no core waits for them in the end
     outcomes = run_plan(plan, out, jobs or plan.jobs(), recorded or (), quiet)
     ended = [outcome for outcome in outcomes if outcome.state in ("finished", "recorded")]
     if len(ended) < len(outcomes):
@@ -49,7 +50,7 @@ def command(
         typer.echo(f"{len(ended)} of {len(outcomes)} runs are there; to go on: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
         raise typer.Exit(1 if any(outcome.state == "failed" for outcome in outcomes) else 130)
 
-    longer_ids = {run.id for run in recovery}
+    longer_ids = {run.id for run in recovering}
     runs = load_runs([outcome.path for outcome in ended])
     found = Reproduction.of([run for run in runs if run.id not in longer_ids], [run for run in runs if run.id in longer_ids], quick=quick)
     known = shipped_recipes()["paper/figure3"].with_name("figure3.json")
