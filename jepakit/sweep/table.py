@@ -165,11 +165,11 @@ def named(run: Watched) -> str:
     return f"`{run.planned.label}` seed {run.planned.seed}"
 
 
-def cells(run: Watched) -> tuple[str, ...]:
-    """A run in the table; text is never read as markup."""
+def cells(run: Watched) -> tuple[Text | str, ...]:
+    """A run in the table."""
     speed, left = run.steps_per_second, run.seconds_left
     return (
-        run.planned.label.replace("[", r"\["),
+        Text(run.planned.label),  # not to be read as markup
         str(run.planned.seed),
         run.state,
         f"{run.steps / run.total_steps:.0%}",

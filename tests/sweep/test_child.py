@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +36,11 @@ def test_a_run_saves_and_ends_when_its_parent_is_killed(recipe: Path, tmp_path: 
 
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(recipe), str(run), str(tmp_path / "log")])
     wait_for("metrics.jsonl")
+    pid = json.loads(wait_for("provenance.json"))["pid"]
     parent.kill()
     parent.wait()
-    assert json.loads(wait_for("summary.json"))["status"] == "interrupted"
+    try:
+        assert json.loads(wait_for("summary.json"))["status"] == "interrupted"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

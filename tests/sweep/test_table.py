@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,8 @@ def test_a_label_is_shown_as_it_is_and_cut_where_there_is_no_room(make_plan: Cal
     runs = watched(make_plan("env.size=[20, 30],[40, 60]"), tmp_path)
     assert "env.size=[20, 30]" in shown(runs, height=24)
     assert len(shown(runs, height=24, width=50).splitlines()) == 4
+    runs[0].planned = replace(runs[0].planned, label="[red] J[/red]")
+    assert "[red] J[/red]" in shown(runs, height=24)
 
 
 def test_without_a_terminal_there_is_a_line_a_start_and_end_and_now_and_then_one_on_all(
