@@ -34,6 +34,8 @@ class ViT(nn.Module):
         depth: Number of transformer blocks.
         heads: Attention heads; must divide ``dim``.
         patch: Side of a square patch in pixels; must divide the frame's height and width.
+        tubelet: Frames that one patch spans (Arnab et al. 2021, ViViT); must divide K. 1 as in the paper; K makes motion a linear feature
+            of one token, and K times fewer tokens.
         mlp_ratio: Hidden width of a block's MLP, as a multiple of ``dim``.
         scaling: How uint8 pixels x become floats. ``inverted``: 1 - x/255, so that a white background is zero; ``unit``: x/255;
             ``centered``: x/255 - 0.5. With a constant non-zero background the embedding can be dead from the start.
@@ -54,6 +56,7 @@ class ViT(nn.Module):
         depth: PositiveInt = 2,
         heads: PositiveInt = 4,
         patch: PositiveInt = 20,
+        tubelet: PositiveInt = 1,
         mlp_ratio: PositiveFloat = 4.0,
         scaling: Literal["inverted", "unit", "centered"] = "inverted",
         init: Literal["uniform", "trunc_normal"] = "uniform",
@@ -67,14 +70,17 @@ class ViT(nn.Module):
                     f"patch {patch} does not divide the frame's {side} of {pixels} pixels; "
                     f"the nearest that divides {frames.height}x{frames.width} is {_nearest_patch(frames, patch)}"
                 )
+        if frames.frames % tubelet:
+            raise ValueError(f"tubelet {tubelet} does not divide the {frames.frames} frames")
         if dim % heads:
             raise ValueError(f"heads {heads} does not divide dim {dim}")
         self.patch = patch
+        self.tubelet = tubelet
         self.scaling = scaling
         rows, columns = frames.height // patch, frames.width // patch
-        self.embed = nn.Linear(frames.channels * patch * patch, dim)
+        self.embed = nn.Linear(tubelet * frames.channels * patch * patch, dim)
         self.class_token = nn.Parameter(torch.zeros(dim))
-        self.position_t = nn.Parameter(torch.zeros(frames.frames, 1, 1, dim))
+        self.position_t = nn.Parameter(torch.zeros(frames.frames // tubelet, 1, 1, dim))
         self.position_i = nn.Parameter(torch.zeros(1, rows, 1, dim))
         self.position_j = nn.Parameter(torch.zeros(1, 1, columns, dim))
         for parameter in (self.class_token, self.position_t, self.position_i, self.position_j):
@@ -95,10 +101,11 @@ class ViT(nn.Module):
         return s_x.reshape(*leading, s_x.shape[-1])
 
     def tokens(self, pixels: Tensor) -> Tensor:
-        """Class token and embedded patches with their positions: uint8 [B, K, C, H, W] -> [B, 1 + K·rows·columns, D]."""
+        """Class token and embedded patches with their positions: uint8 [B, K, C, H, W] -> [B, 1 + K/tubelet·rows·columns, D]."""
         p = self.patch
-        patches = pixels.unfold(-2, p, p).unfold(-2, p, p)  # [B, K, C, rows, columns, p, p]
-        patches = scale(patches.movedim(2, 4).flatten(4), self.scaling)  # [B, K, rows, columns, C·p·p]
+        tubelets = pixels.unflatten(1, (-1, self.tubelet)).flatten(2, 3)  # [B, K/tubelet, tubelet·C, H, W]
+        patches = tubelets.unfold(-2, p, p).unfold(-2, p, p)  # [B, K/tubelet, tubelet·C, rows, columns, p, p]
+        patches = scale(patches.movedim(2, 4).flatten(4), self.scaling)  # [B, K/tubelet, rows, columns, tubelet·C·p·p]
         embedded = self.embed(patches) + (self.position_t + self.position_i + self.position_j)
         class_token = self.class_token.expand(len(pixels), 1, -1)
         return torch.cat((class_token, embedded.flatten(1, 3)), dim=1)

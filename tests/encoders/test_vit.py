@@ -30,10 +30,11 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: 
     """The textbook transformer on one stack [K, C, H, W]: patch by patch, every row of every block, then the first row or the others."""
     p, tokens = vit.patch, [vit.class_token]
     number = {"inverted": lambda x: 1 - x / 255, "unit": lambda x: x / 255, "centered": lambda x: x / 255 - 0.5}[scaling]
-    for t in range(stack.shape[0]):
+    for t in range(stack.shape[0] // vit.tubelet):
         for i in range(stack.shape[2] // p):
             for j in range(stack.shape[3] // p):
-                square = number(stack[t, :, i * p : (i + 1) * p, j * p : (j + 1) * p].float())
+                frames = stack[t * vit.tubelet : (t + 1) * vit.tubelet]
+                square = number(frames[:, :, i * p : (i + 1) * p, j * p : (j + 1) * p].float())
                 position = vit.position_t[t, 0, 0] + vit.position_i[0, i, 0] + vit.position_j[0, 0, j]
                 tokens.append(vit.embed(square.reshape(-1)) + position)
     rows = torch.stack(tokens)  # [L, D]
@@ -61,11 +62,13 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: 
             "readout": st.sampled_from(["class_token", "patches"]),
         }
     ),
+    whole=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_values_and_gradients_are_those_of_a_plain_transformer(frames: FrameShape, fields: dict[str, Any], seed: int) -> None:
+def test_values_and_gradients_are_those_of_a_plain_transformer(frames: FrameShape, fields: dict[str, Any], whole: bool, seed: int) -> None:
     torch.manual_seed(seed)
-    vit, pixels = make(frames, **fields), random_pixels(2, frames=frames)
+    tubelet = frames.frames if whole else 2 - frames.frames % 2  # all frames, two of an even number, or one
+    vit, pixels = make(frames, tubelet=tubelet, **fields), random_pixels(2, frames=frames)
 
     fast = vit(pixels)
     slow = torch.stack([plain_vit(vit, stack, fields["scaling"], fields["final_norm"], fields["readout"]) for stack in pixels])
@@ -151,6 +154,11 @@ def test_initial_weights() -> None:
     assert all(linear.bias.abs().max() == 0 for linear in linears)
     assert all(0.015 < linear.weight.std() < 0.025 for linear in linears)
     assert ViT(FRAMES, dim=64, depth=2, heads=2, patch=4).embed.weight.std() > 0.1  # PyTorch's own: 1/√(3 · 16)
+
+
+def test_a_tubelet_must_divide_the_frames() -> None:
+    with pytest.raises(ValueError, match="tubelet 2 does not divide the 3 frames"):
+        make(tubelet=2)
 
 
 def test_heads_must_divide_dim() -> None:
