@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jepakit.cli.options import RecipeArg, SetOption
+from jepakit.cli.options import RecipeArg, RecordedOption, SetOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,23 +34,17 @@ def command(
         str, typer.Option("--jobs", "-j", metavar="J|auto", help="Runs at a time. auto: one on each core, of one thread each.")
     ] = "auto",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Runs go to DIR/<name>/<id>.")] = Path("runs"),
-    recorded: Annotated[
-        list[Path] | None,
-        typer.Option("--recorded", metavar="DIR", help="A folder of records: what it has is not run. May be repeated."),
-    ] = None,
+    recorded: RecordedOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs, and run none.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures and the result alone.")] = False,
 ) -> None:
     """Run a recipe's sweep: every configuration with every seed. What has finished before is not run again."""
     from jepakit.cli.output import emit
-    from jepakit.errors import UserError
     from jepakit.sweep.engine import run_plan
     from jepakit.sweep.plan import load_sweep
     from jepakit.training.hardware import usable_cores
 
     records = recorded or []
-    if missing := [str(folder) for folder in records if not folder.is_dir()]:
-        raise UserError(f"--recorded: there is no folder {', '.join(missing)}")
     given_jobs = None if jobs == "auto" else _positive(jobs, "--jobs")
     plan = load_sweep(recipe, overrides or (), over or (), _seeds(seeds), threads=None if given_jobs else 1)
     at_a_time = given_jobs or plan.jobs()

@@ -7,6 +7,15 @@ from typing import Annotated
 
 import typer
 
+from jepakit.errors import UserError
+
+
+def _folders(paths: list[Path] | None) -> list[Path] | None:
+    if missing := [str(path) for path in paths or () if not path.is_dir()]:
+        raise UserError(f"--recorded: there is no folder {', '.join(missing)}")
+    return paths
+
+
 RecipeArg = Annotated[
     str,
     typer.Argument(metavar="RECIPE", help="A recipe's path, or the name of one that ships with jepakit.", show_default=False),
@@ -30,4 +39,14 @@ PluginsRecipeOption = Annotated[
 RunsArg = Annotated[
     list[Path],
     typer.Argument(metavar="RUNS…", help="Runs' folders, records of runs, or folders that hold either.", show_default=False),
+]
+RecordedOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--recorded",
+        metavar="DIR",
+        callback=_folders,
+        help="A folder of records: what it has is not run. May be repeated.",
+        show_default=False,
+    ),
 ]

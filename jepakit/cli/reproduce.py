@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from jepakit.cli.options import RecordedOption
+
 QUICK_STEPS = 3_000
 
 
@@ -19,10 +21,7 @@ def command(
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, help="Runs at a time. Default: one on each core.", show_default=False)
     ] = None,
-    recorded: Annotated[
-        list[Path] | None,
-        typer.Option("--recorded", metavar="DIR", help="A folder of records: what it has is not run. May be repeated."),
-    ] = None,
+    recorded: RecordedOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures and the result alone.")] = False,
 ) -> None:
     """Run the paper's Figure 3 (J alone for longer, too), draw it, and judge every claim of its section 3."""

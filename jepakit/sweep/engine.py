@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import tempfile
@@ -54,6 +55,8 @@ def run_plan(plan: Plan, root: Path, jobs: int, recorded: Sequence[Path] = (), q
     runs = [Watched.of(planned, find_run(planned, root / plan.name / planned.id, recorded)) for planned in plan.runs]
     waiting = [run for run in runs if run.state == "waiting"]
     rehearse_runs(run.planned for run in waiting)
+    if waiting:
+        _make(root / plan.name)
     with tempfile.TemporaryDirectory(prefix="jepakit-") as scratch, board_for(plan.name, runs, quiet=quiet) as board:
         for run in waiting:  # now, so that an edit while the sweep goes on changes nothing
             folder = RunFolder(Path(scratch) / run.planned.id)
@@ -61,6 +64,15 @@ def run_plan(plan: Plan, root: Path, jobs: int, recorded: Sequence[Path] = (), q
             folder.write_recipe(run.planned.recipe)
         _Engine(_by_seed(waiting), jobs, Path(scratch), board, recorded).run()
     return [Outcome(run.planned, run.state, run.path, run.summary, run.fresh, run.error, run.log) for run in runs]
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write to {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"can't write to {folder}: permission denied")
 
 
 def _by_seed(runs: Sequence[Watched]) -> list[Watched]:

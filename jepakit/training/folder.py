@@ -116,7 +116,7 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     """The ``summary.json`` of the run at ``path``, or None while there is none."""
     try:
         return dict(json.loads((path / "summary.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -146,6 +146,15 @@ def test_a_mistake_is_told_before_anything_is_run(cli: Cli, sweep: Path, args: l
     assert not Path("runs").exists()
 
 
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_run(cli: Cli, sweep: Path) -> None:
+    Path("file").touch()
+    for verb in (["ablate", str(sweep)], ["reproduce", "--quick"]):
+        code, out, err = cli(*verb, "--out", "file")
+        assert (code, out) == (2, "")
+        assert err.startswith("can't write to file/")
+        assert "running" not in err
+
+
 def test_run_refuses_a_sweep(cli: Cli, sweep: Path) -> None:
     code, _, err = cli("run", str(sweep), "--set", "sweep.seeds=3")
     assert code == 2
