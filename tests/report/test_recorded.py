@@ -30,7 +30,7 @@ def test_no_record_names_a_machine() -> None:
     for record in RECORDS:
         provenance = json.loads(record.read_text())["provenance"]
         assert provenance["git"] is None or not provenance["git"]["dirty"], record
-        assert "/" not in "".join(provenance["command"]), record
+        assert not any(argument.startswith(("/", "~")) for argument in provenance["command"]), record
 
 
 def test_what_reproduce_compares_with_is_what_is_recorded() -> None:
