@@ -141,6 +141,6 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
         "embedding_rank": latest.get("embedding/rank"),
         "collapsed": loop.watch.collapsed,
         "collapsed_at": loop.watch.collapsed_at,
-        "steps_per_second": round(history.env_steps / wall_s, 1),
+        "steps_per_second": round(history.env_steps / max(wall_s, 1e-3), 1),
         "wall_s": wall_s,
     }
