@@ -41,11 +41,12 @@ class ViT(nn.Module):
             ``centered``: x/255 - 0.5. With a constant non-zero background the embedding can be dead from the start.
         init: Initial weights of the linear layers: ``uniform``, PyTorch's own ±1/√fan_in; ``trunc_normal``, the vision transformers'
             usual standard deviation of 0.02 with biases of zero.
-        readout: What s_x is: the ``class_token`` (D = ``dim``), or all ``patches`` one after the other (D = ``dim`` · K · rows · columns).
+        readout: What s_x is: the ``class_token`` (D = ``dim``), or all ``patches`` one after the other
+            (D = ``dim`` · K / ``tubelet`` · rows · columns).
         final_norm: Whether a LayerNorm ends the encoder. It fixes the scale of s_x, and with it that of L_JEPA.
 
     Raises:
-        ValueError: ``patch`` does not divide the frame, or ``heads`` does not divide ``dim``.
+        ValueError: ``patch`` does not divide the frame, ``tubelet`` the number of frames, or ``heads`` ``dim``.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from jepakit.errors import UserError
-from jepakit.recipe.schema import BesidesResults, Recipe, holds_blocks
+from jepakit.recipe.schema import Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
 from jepakit.signature import ComponentFields
 
@@ -34,7 +34,7 @@ def _deciding(value: Any) -> Any:
     """
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        names = [name for name, field in fields.items() if not any(isinstance(mark, BesidesResults) for mark in field.metadata)]
+        names = fields.keys() - besides_results(type(value))
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
         chosen = {name for name in names if name not in blocks and (name == "kind" or getattr(value, name) != fields[name].default)}
         return value.model_dump(mode="json", include=chosen) | {name: _deciding(block) for name, block in blocks.items()}

@@ -179,6 +179,11 @@ class Recipe(Block):
         return self
 
 
+def besides_results(block: type[BaseModel]) -> frozenset[str]:
+    """The fields of a block that are marked as `BesidesResults`."""
+    return frozenset(name for name, field in block.model_fields.items() if any(isinstance(mark, BesidesResults) for mark in field.metadata))
+
+
 def holds_blocks(value: Any) -> bool:
     """Whether a field's value is a block or component, or a list of them."""
     return isinstance(value, BaseModel) or (isinstance(value, tuple) and any(isinstance(entry, BaseModel) for entry in value))

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jepakit.diagnostics.collapse import PAPER_VARIANCE
 from jepakit.report.runs import Run
 from jepakit.report.statistics import Array, Estimate, Interval, difference, estimate, improvement, interquartile_mean
 
 Verdict = Literal["held", "not held", "undecided"]
 
 BASELINE, J_GRAD, J_ALONE, J_REG = "Ĵ∇R̂", "J∇R̂", "J∇̂R̂", "J∇̂R"  #: Figure 3's configurations
-COLLAPSED = 1e-7  #: variance of s_x below which the paper speaks of collapse
 SOLVED = 475.0  #: the mean return at which Gymnasium counts CartPole-v1 as solved
 RISEN = 10.0  #: points of return above the untrained policy's that are no noise: a constant action already differs from it by some 10
 
@@ -106,11 +106,6 @@ def _estimate(
     return estimate(*([figure(run) for run in runs[configuration]] for configuration in configurations), statistic=statistic)
 
 
-def _last(run: Run, metric: str) -> float:
-    """A metric's mean over the last tenth of the run: one minibatch's figure is noisy."""
-    return float(np.nanmean(_part(run, metric, 0.9, 1.0)))
-
-
 def _part(run: Run, metric: str, start: float, end: float) -> Array:
     """A metric between two shares of the run; of a run too short to have a record there, the nearest."""
     steps = run.curves["env_steps"] / run.curves["env_steps"][-1]
@@ -141,19 +136,19 @@ def _median_variance(run: Run) -> float:
     return float(np.median(run.curves["embedding/variance"]))
 
 
-def _log_variance(run: Run) -> float:
-    """Of the geometric mean over the last tenth, so that one batch does not decide; 1e-30 stands for zero."""
-    return float(np.log10(np.maximum(_part(run, "embedding/variance", 0.9, 1.0), 1e-30)).mean())
+def _log_variance(run: Run, start: float = 0.9, end: float = 1.0) -> float:
+    """Of the geometric mean over a tenth of the run, so that one batch does not decide; 1e-30 stands for zero."""
+    return float(np.log10(np.maximum(_part(run, "embedding/variance", start, end), 1e-30)).mean())
 
 
 def _fall(run: Run) -> float:
     """Decades by which the variance changed since the second tenth of the run."""
-    early = np.log10(np.maximum(_part(run, "embedding/variance", 0.1, 0.2), 1e-30)).mean()
-    return _log_variance(run) - float(early)
+    return _log_variance(run) - _log_variance(run, 0.1, 0.2)
 
 
 def _log_jepa(run: Run) -> float:
-    return log10(_last(run, "loss/jepa"))
+    """Of the mean over the last tenth of the run: one batch's figure is noisy."""
+    return log10(np.nanmean(_part(run, "loss/jepa", 0.9, 1.0)))
 
 
 VARIANCE = "median over the run of the variance of s_x"
@@ -162,7 +157,7 @@ RISE = "final return less the untrained policy's"
 CLAIMS = (
     Claim(BASELINE, "learns some advantageous behaviour …", RISE, _of(BASELINE, _rise), low=RISEN),
     Claim(BASELINE, "… albeit in a limited fashion", "final return", _of(BASELINE, _final), high=SOLVED),
-    Claim(BASELINE, "embedding variance between 0 and 1", VARIANCE, _of(BASELINE, _median_variance), low=COLLAPSED, high=1.0),
+    Claim(BASELINE, "embedding variance between 0 and 1", VARIANCE, _of(BASELINE, _median_variance), low=PAPER_VARIANCE, high=1.0),
     Claim(J_GRAD, "the best results", "least P(final return above another configuration's)", _best, low=0.5),
     Claim(
         J_GRAD,
@@ -172,12 +167,12 @@ CLAIMS = (
         low=0.0,
     ),
     Claim(J_GRAD, "… and does not plateau", "final return less that at three quarters of the run", _of(J_GRAD, _last_quarter), low=0.0),
-    Claim(J_GRAD, "reasonable embedding variances", VARIANCE, _of(J_GRAD, _median_variance), low=COLLAPSED, high=1.0),
-    Claim(J_ALONE, "collapses: variance below 1e-7", END, _of(J_ALONE, _log_variance), high=log10(COLLAPSED)),
+    Claim(J_GRAD, "reasonable embedding variances", VARIANCE, _of(J_GRAD, _median_variance), low=PAPER_VARIANCE, high=1.0),
+    Claim(J_ALONE, "collapses: variance below 1e-7", END, _of(J_ALONE, _log_variance), high=log10(PAPER_VARIANCE)),
     Claim(J_ALONE, "an ever-decreasing variance", "decades from the run's second tenth to its last", _of(J_ALONE, _fall), high=0.0),
     Claim(J_ALONE, "a low JEPA loss", "log10 of L_JEPA at the end, less that of J∇R̂", _difference(J_ALONE, J_GRAD, _log_jepa), high=0.0),
     Claim(J_ALONE, "the return never increases", RISE, _of(J_ALONE, _rise), high=RISEN),
-    Claim(J_REG, "the regularizer prevents collapse", END, _of(J_REG, _log_variance), low=log10(COLLAPSED)),
+    Claim(J_REG, "the regularizer prevents collapse", END, _of(J_REG, _log_variance), low=log10(PAPER_VARIANCE)),
     Claim(J_REG, "the actor can learn", RISE, _of(J_REG, _rise), low=RISEN),
     Claim(J_REG, "… much slower than with gradients", "mean return over the run, J∇R̂ less J∇̂R", _difference(J_GRAD, J_REG, _area), low=0.0),
 )
@@ -195,8 +190,8 @@ def _recovery(longer: Sequence[Run], steps: float) -> Judged:
     """Of the runs whose variance was below 1e-7 when Figure 3 ends, how many end above it. "In some cases" is held by one."""
     if not longer:
         return Judged(RECOVERY, None, "undecided", "no longer runs")
-    collapsed = [run for run in longer if np.interp(steps, run.curves["env_steps"], run.curves["embedding/variance"]) < COLLAPSED]
-    recovered = [run for run in collapsed if 10 ** _log_variance(run) >= COLLAPSED]
+    collapsed = [run for run in longer if np.interp(steps, run.curves["env_steps"], run.curves["embedding/variance"]) < PAPER_VARIANCE]
+    recovered = [run for run in collapsed if 10 ** _log_variance(run) >= PAPER_VARIANCE]
     note = f"{len(longer)} longer runs, {len(collapsed)} of them collapsed at {steps:,.0f} env steps, {len(recovered)} recovered"
     if not collapsed:
         return Judged(RECOVERY, None, "undecided", f"{note}: there was nothing to recover from")

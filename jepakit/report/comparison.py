@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
+import numpy as np
+
 from jepakit.report.labels import Configuration
 from jepakit.report.runs import Run
 from jepakit.report.statistics import (
@@ -18,6 +20,7 @@ from jepakit.report.statistics import (
     estimate,
     final_return,
     held_out_return,
+    improvement,
     probability_of_improvement,
     reached,
 )
@@ -64,9 +67,9 @@ def compare_pairs(configurations: Sequence[Configuration]) -> list[Pair]:
     for first, second in combinations(configurations, 2):
         x, y = (_values(configuration.runs, final_return) for configuration in (first, second))
         if x is not None and y is not None:
-            better, worse = (first, second) if probability_of_improvement(x, y).value >= 0.5 else (second, first)
-            scores = (x, y) if better is first else (y, x)
-            pairs.append(Pair(better.label, worse.label, probability_of_improvement(*scores)))
+            if improvement(np.array(x)[:, None], np.array(y)[:, None]) < 0.5:
+                first, second, x, y = second, first, y, x
+            pairs.append(Pair(first.label, second.label, probability_of_improvement(x, y)))
     return pairs
 
 

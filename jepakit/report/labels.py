@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jepakit.recipe.schema import BesidesResults, Recipe, recipe_schema
+from jepakit.recipe.schema import Recipe, besides_results, recipe_schema
 from jepakit.recipe.words import Schema, Vocabulary
 from jepakit.report.runs import Run
 
 Path = tuple[str, ...]
 
 #: Fields in which runs of one configuration may differ.
-APART = {"seed"} | {name for name, field in Recipe.model_fields.items() if any(isinstance(mark, BesidesResults) for mark in field.metadata)}
+APART = {"seed"} | besides_results(Recipe)
 ABSENT = object()  #: where a component that is not at hand has gained a field since some of the runs
 
 

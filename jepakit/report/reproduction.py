@@ -11,7 +11,7 @@ from typing import Any
 from jepakit.errors import UserError
 from jepakit.files import write_atomically
 from jepakit.report.claims import BASELINE, J_ALONE, J_GRAD, J_REG, Judged, judge, symbol
-from jepakit.report.comparison import Row, compare_pairs, notes, summarise
+from jepakit.report.comparison import Pair, Row, compare_pairs, notes, summarise
 from jepakit.report.figures import plot_curves
 from jepakit.report.labels import Configuration
 from jepakit.report.runs import Run
@@ -30,6 +30,7 @@ class Reproduction:
     quick: bool  #: cut short: nothing of it says anything about the paper
     configurations: list[Configuration]
     rows: list[Row]
+    pairs: list[Pair]
     judged: list[Judged]
 
     @classmethod
@@ -45,7 +46,7 @@ class Reproduction:
         for run in sorted(runs, key=lambda run: run.seed):
             by_symbol.setdefault(symbol(run.recipe), []).append(run)
         configurations = [Configuration(f"{name} {words}", tuple(by_symbol[name])) for name, words in WORDS.items() if name in by_symbol]
-        return cls(quick, configurations, summarise(configurations), judge(by_symbol, longer))
+        return cls(quick, configurations, summarise(configurations), compare_pairs(configurations), judge(by_symbol, longer))
 
     @property
     def title(self) -> str:
@@ -54,7 +55,7 @@ class Reproduction:
 
     def tables(self) -> list[Table]:
         """Configurations, pairs, and claims."""
-        return [row_table(self.rows), pair_table(compare_pairs(self.configurations)), claim_table(self.judged, self.quick)]
+        return [row_table(self.rows), pair_table(self.pairs), claim_table(self.judged, self.quick)]
 
     def notes(self) -> list[str]:
         """What a reader has to know."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from jepakit.errors import UserError
 from jepakit.recipe import Recipe, dump
 from jepakit.recipe.errors import Source
-from jepakit.recipe.schema import BesidesResults
+from jepakit.recipe.schema import besides_results
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.report.record import find_record, read_record
 from jepakit.sweep.plan import Planned
@@ -23,7 +23,7 @@ from jepakit.training.folder import read_summary, refuse_taken
 from jepakit.training.run import ENDED_AS_MEANT
 
 State = Literal["new", "finished", "recorded", "unfinished", "elsewhere"]
-BESIDES = frozenset(name for name, field in Recipe.model_fields.items() if any(isinstance(mark, BesidesResults) for mark in field.metadata))
+BESIDES = besides_results(Recipe)
 SECONDS_TO_START = 60.0  #: for which a folder without a process id is taken to be of a run that starts
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jepakit.sweep.watched import Watched
+from jepakit.training.progress import Silent
 
 PLAIN_SECONDS = 60.0  #: between two plain lines
 REDRAW_SECONDS = 0.5
@@ -49,25 +50,13 @@ def board_for(title: str, runs: Sequence[Watched], *, quiet: bool) -> Board:
     return LiveBoard(title, runs) if sys.stderr.isatty() else PlainBoard(title, runs)
 
 
-class QuietBoard:
+class QuietBoard(Silent):
     """Failures alone."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-    def note(self, text: str) -> None:
-        """Says nothing."""
 
     def tell(self, run: Watched) -> None:
         """A line where it has failed."""
         if run.state == "failed":
-            print(f"warning: {named(run)} failed: {run.error}", file=self.stream, flush=True)
+            self.warn(f"{named(run)} failed: {run.error}")
 
     def update(self) -> None:
         """Says nothing."""

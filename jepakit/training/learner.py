@@ -32,6 +32,10 @@ class JEPA:
     horizon: int  #: H, env steps predicted ahead
     y: Literal["stack", "newest"]  #: whether s_y encodes the next stack or its newest frame alone
 
+    def seen(self, stacks: Tensor) -> Tensor:
+        """What the target encodes of the next ``stacks`` [B, H, K, C, H, W], in the same shape, which is the encoder's own."""
+        return stacks if self.y == "stack" else stacks[:, :, -1:].expand_as(stacks)
+
 
 @dataclass(frozen=True)
 class WeightedRegularizer:
@@ -153,7 +157,7 @@ class Learner:
         terms = dict(rl_terms)
         if self.jepa:
             with self.hardware.autocast():
-                s_y = self.jepa.target(self._y(pixels[:, 1:])).float()  # [B, H, D]
+                s_y = self.jepa.target(self.jepa.seen(pixels[:, 1:])).float()  # [B, H, D]
             s_y_hat = unroll(self.jepa.predictor, s_x, window[ACTION][:, :-1])  # [B, H, D]
             expect_shape("predictor", s_y_hat, s_y.shape)
             mask = window[MASK][:, 1:]  # [B, H]
@@ -165,10 +169,6 @@ class Learner:
             expect_shape("regularizer", loss, ())
             terms[f"regularizer/{kind}"] = Term(weighted.weight, loss)
         return terms, {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
-
-    def _y(self, stacks: Tensor) -> Tensor:
-        """What the target encodes of the next ``stacks`` [B, H, K, C, H, W], in the same shape, which is the encoder's own."""
-        return stacks if self.jepa and self.jepa.y == "stack" else stacks[:, :, -1:].expand_as(stacks)
 
     def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:
         """Variance and mean square of ``s_x`` [B, D]; where bf16's rounding would show, of the same ``pixels`` encoded in fp32."""

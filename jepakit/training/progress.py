@@ -38,8 +38,8 @@ def progress_for(title: str, total_steps: int, *, quiet: bool) -> Progress:
     return Live(title, total_steps) if sys.stderr.isatty() else Plain(title, total_steps)
 
 
-class Quiet:
-    """Warnings alone."""
+class Silent:
+    """Says nothing but warnings, on stderr: what the displays of a run and of a sweep have in common."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -50,15 +50,19 @@ class Quiet:
     def __exit__(self, *exc: object) -> None:
         return None
 
-    def batch(self, record: Mapping[str, Any]) -> None:
-        """Says nothing."""
-
     def note(self, text: str) -> None:
         """Says nothing."""
 
     def warn(self, text: str) -> None:
         """One line."""
         print(f"warning: {text}", file=self.stream, flush=True)
+
+
+class Quiet(Silent):
+    """Warnings alone."""
+
+    def batch(self, record: Mapping[str, Any]) -> None:
+        """Says nothing."""
 
 
 class Plain(Quiet):
