@@ -1,0 +1,68 @@
+"""LeJEPA's regularizer: embeddings in random directions, tested for being standard normal."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jepakit.registry import register
+
+
+@register("regularizer", "sigreg")
+class SIGReg(nn.Module):
+    """L_reg = mean over random directions a of B ∫ |φ_a(t) - exp(-t²/2)|² exp(-t²/2) dt: s_x is to be N(0, I). At least 0.
+
+    φ_a(t) = 1/B Σ_b exp(i t a·s_x[b]) is the characteristic function of the embeddings along a, exp(-t²/2) that of N(0, 1): the
+    Epps-Pulley statistic. For embeddings that are N(0, I) its expectation is √(2π) · (1 - 1/√3) = 1.06, whatever B and D; for collapsed
+    ones it is 0.41 · B or more, so that its weight means more in larger minibatches. LeJEPA's λ lies between 0.01 and 0.1, beside 1 - λ
+    for the prediction. Unlike a variance term it fixes the mean, too.
+
+    The directions are drawn anew at each update (in training mode), from a generator seeded by the number of updates so far: they are the
+    same on every device, on every rank and after a resume. Computed in fp32, also under autocast.
+
+    Source: Balestriero and LeCun 2025, LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics, section 4 and its
+    algorithm for SIGReg, which has the weight exp(-t²/2) and does not standardise s_x first.
+
+    Args:
+        directions: Random unit directions at each update; the paper has 256.
+        knots: Points of the trapezoid rule over [-t_max, t_max]; the paper has 17. The integrand is even: half are computed.
+        t_max: Where the integral is cut off; the paper has 5.
+    """
+
+    updates: Tensor
+    t: Tensor
+    weights: Tensor
+
+    def __init__(self, *, directions: PositiveInt = 256, knots: Annotated[int, Field(ge=3)] = 17, t_max: PositiveFloat = 5.0) -> None:
+        super().__init__()
+        self.directions = directions
+        t = torch.linspace(-t_max, t_max, knots)[knots // 2 :]
+        step = 2 * t_max / (knots - 1)
+        weights = torch.full_like(t, 2 * step)  # each knot stands for -t, too ...
+        weights[-1] = step
+        if knots % 2:  # ... but for t = 0
+            weights[0] = step
+        self.register_buffer("t", t, persistent=False)
+        self.register_buffer("weights", weights * torch.exp(-t.square() / 2), persistent=False)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, s_x: Tensor) -> Tensor:
+        """``s_x`` [B, D] -> scalar."""
+        with torch.autocast(s_x.device.type, enabled=False):
+            along = s_x.float() @ self.draw(s_x.shape[-1]).to(s_x.device)  # [B, directions]
+            phase = along[..., None] * self.t  # [B, directions, knots ≥ 0]
+            real, imaginary = phase.cos().mean(dim=0), phase.sin().mean(dim=0)
+            distance = (real - torch.exp(-self.t.square() / 2)).square() + imaginary.square()
+            loss = len(s_x) * (distance @ self.weights).mean()
+        if self.training:
+            self.updates += 1
+        return loss
+
+    def draw(self, width: int) -> Tensor:
+        """This update's directions [D, directions], of unit length, on the CPU."""
+        generator = torch.Generator().manual_seed(int(self.updates))
+        return F.normalize(torch.randn(width, self.directions, generator=generator, device="cpu"), dim=0)
