@@ -5,34 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from tensordict import TensorDictBase
-from tensordict.nn import (
-    ProbabilisticTensorDictModule,
-    ProbabilisticTensorDictSequential,
-    TensorDictModule,
-    TensorDictModuleBase,
-    TensorDictSequential,
-)
+from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
-from torch.distributions import Categorical
-from torchrl.modules import MLP
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from jepakit.protocols import ACTION, PIXELS, S_X, Embed, Term
+from jepakit.algorithms.actor_critic import Probability, add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
 if TYPE_CHECKING:
     from torchrl.data import TensorSpec
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-
 
 @register("algorithm", "ppo")
 class PPO(nn.Module):
-    """PPO with a clipped ratio and GAE: actor and critic heads on s_x, discrete actions.
+    """PPO with a clipped ratio and GAE: actor and critic heads on s_x, discrete or bounded continuous actions.
 
     The values stored at collection serve GAE; only stacks whose successor is not in the rollout (truncated episodes and its last step)
     are encoded again. GAE bootstraps at truncation and not at termination.
@@ -54,6 +44,8 @@ class PPO(nn.Module):
         reward_scale: Multiplies rewards before GAE. Value targets near 1 keep L_critic's gradients the size of the others'.
         normalize_advantage: Whether advantages are standardised within each minibatch.
         hidden: Widths of the hidden layers of actor and critic, which share none.
+        initial_std: Standard deviation of continuous actions at the start, on the scale of [-1, 1] and before tanh squashes them; learned,
+            the same for all s_x. Discrete actions have none.
     """
 
     def __init__(
@@ -74,11 +66,9 @@ class PPO(nn.Module):
         reward_scale: PositiveFloat = 1.0,
         normalize_advantage: bool = True,
         hidden: tuple[PositiveInt, ...] = (64,),
+        initial_std: PositiveFloat = 0.5,
     ) -> None:
         super().__init__()
-        num_actions = getattr(action_spec.space, "n", None)
-        if num_actions is None:
-            raise ValueError(f"ppo needs discrete actions; this env's are continuous ({action_spec.shape[-1]} numbers)")
         self.gradients_to_encoder = gradients_to_encoder
         self.rollout_steps = rollout_steps
         self.epochs = epochs
@@ -89,19 +79,9 @@ class PPO(nn.Module):
         self.entropy_weight = entropy_weight
         self.reward_scale = reward_scale
 
-        actor = _head(embedding_width, hidden, num_actions, gain=0.01)
-        self.actor = ProbabilisticTensorDictSequential(
-            TensorDictModule(actor, in_keys=[S_X], out_keys=["logits"]),
-            ProbabilisticTensorDictModule(
-                in_keys=["logits"],
-                out_keys=[ACTION],
-                distribution_class=Categorical,
-                return_log_prob=True,
-                log_prob_key="sample_log_prob",
-                default_interaction_type="random",
-            ),
-        )
-        self.critic = TensorDictModule(_head(embedding_width, hidden, 1, gain=1.0), in_keys=[S_X], out_keys=["state_value"])
+        self.actor = make_actor(embedding_width, action_spec, hidden, initial_std)
+        self.critic = make_critic(embedding_width, hidden)
+        self.squash = make_squash(action_spec)
         self.loss = ClipPPOLoss(  # coefficients of 1: the weights are Eq. 3's, applied by the learner
             self.actor,
             self.critic,
@@ -111,29 +91,15 @@ class PPO(nn.Module):
             loss_critic_type="l2",
             normalize_advantage=normalize_advantage,
         )
-        self.loss.set_keys(sample_log_prob="sample_log_prob")
         self.gae = GAE(gamma=gamma, lmbda=lmbda, value_network=None)
 
     def policy_head(self) -> TensorDictModuleBase:
         """Reads ``s_x``; writes ``action``, ``sample_log_prob`` and ``state_value``."""
-        return TensorDictSequential(self.actor, self.critic)
+        return policy_head(self.actor, self.squash, self.critic)
 
-    @torch.no_grad()
     def prepare(self, rollout: TensorDictBase, embed: Embed) -> TensorDictBase:
         """Add ``advantage`` and ``value_target`` to ``rollout`` [N, T]."""
-        value, ended = rollout["state_value"], rollout["next", "done"]
-        next_value = torch.cat((value[:, 1:], torch.zeros_like(value[:, :1])), dim=1)
-        elsewhere = ended.clone()
-        elsewhere[:, -1] = True  # the successor is not the rollout's next row ...
-        elsewhere &= ~rollout["next", "terminated"]  # ... and its value is asked for
-        rows = elsewhere.squeeze(-1)
-        if rows.any():
-            next_value[rows] = self.critic.module(embed(rollout["next", PIXELS][rows]))
-        targets = rollout.select("state_value", ("next", "done"), ("next", "terminated"))
-        targets["next", "state_value"] = next_value
-        targets["next", "reward"] = rollout["next", "reward"] * self.reward_scale
-        self.gae(targets)
-        return rollout.update(targets.select("advantage", "value_target"))
+        return add_advantages(rollout, embed, self.critic, self.gae, self.reward_scale)
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
         """L_actor, L_critic and the entropy bonus of ``minibatch`` [B]; approximate KL and clip fraction to log."""
@@ -149,13 +115,3 @@ class PPO(nn.Module):
         """Set ε for this round of updates."""
         if self.clip_schedule == "linear":
             self.loss.clip_epsilon.fill_(self.clip * (1 - progress))
-
-
-def _head(width: int, hidden: tuple[int, ...], out: int, gain: float) -> MLP:
-    """A tanh MLP, orthogonally initialised (Andrychowicz et al. 2021 found a small last actor layer to matter)."""
-    mlp = MLP(in_features=width, out_features=out, num_cells=list(hidden), activation_class=nn.Tanh)
-    linears = [layer for layer in mlp if isinstance(layer, nn.Linear)]
-    for layer in linears:
-        nn.init.orthogonal_(layer.weight, gain=gain if layer is linears[-1] else 2**0.5)
-        nn.init.zeros_(layer.bias)
-    return mlp

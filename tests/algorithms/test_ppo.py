@@ -5,7 +5,7 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torch.nn import functional as F
-from torchrl.data import Bounded, Categorical
+from torchrl.data import Categorical
 
 from jepakit.algorithms.ppo import PPO
 from jepakit.protocols import ACTION, PIXELS, S_X
@@ -124,15 +124,15 @@ def test_only_stacks_whose_successor_is_elsewhere_are_encoded_again(make_learner
 def test_the_ratio_is_1_on_the_first_minibatch(make_learner: Any, collect: Any, precision: str, tolerance: float) -> None:
     learner = make_learner(precision=precision, clip=tolerance, minibatch_size=16)  # whatever leaves 1 +- clip is counted
     learner.experience.extend(collect(learner))
-    window = next(learner.experience.windows())
-    assert window["sample_log_prob"].std() > 0.1  # the policy is far from uniform
+    minibatch = next(learner.experience.minibatches())
+    assert minibatch.steps["sample_log_prob"].std() > 0.1  # the policy is far from uniform
 
-    _, figures = learner.losses(window)
+    _, figures = learner.losses(minibatch)
 
     assert figures["ppo/clip_fraction"] == 0
     assert abs(figures["ppo/kl"]) < tolerance
-    learner.update(window)
-    assert learner.losses(window)[1]["ppo/kl"] != figures["ppo/kl"]
+    learner.update(minibatch)
+    assert learner.losses(minibatch)[1]["ppo/kl"] != figures["ppo/kl"]
 
 
 def test_the_policy_samples_from_its_own_probabilities() -> None:
@@ -164,8 +164,3 @@ def test_the_first_policy_is_nearly_uniform() -> None:
     torch.manual_seed(0)
     acted = PPO(WIDTH, Categorical(ACTIONS)).policy_head()(TensorDict({S_X: torch.randn(100, WIDTH)}, batch_size=[100]))
     torch.testing.assert_close(acted["logits"].softmax(dim=-1), torch.full((100, ACTIONS), 1 / ACTIONS), atol=0.02, rtol=0)
-
-
-def test_continuous_actions_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"ppo needs discrete actions; .* continuous \(2 numbers\)"):
-        PPO(WIDTH, Bounded(-1, 1, (2,)))
