@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -90,3 +91,32 @@ def test_the_ends_of_decay(decay: float) -> None:
     target.update(encoder)
     for average, exact in zip(target.parameters(), (encoder if decay == 0 else start).parameters(), strict=True):
         assert torch.equal(average, exact)
+
+
+@pytest.mark.parametrize("base", [0.0, 0.6, 0.99])
+def test_the_cosine_schedule_is_byols(base: float) -> None:
+    encoder = Encoder()
+    target = EMA(encoder, decay=base, schedule="cosine")
+    with torch.no_grad():
+        target.encoder.linear.bias.zero_()
+        encoder.linear.bias.fill_(1.0)
+    bias, rounds = 0.0, 8
+    for k in range(rounds + 1):
+        target.anneal(k / rounds)
+        target.update(encoder)
+        tau = 1 - (1 - base) * (math.cos(math.pi * k / rounds) + 1) / 2
+        bias = tau * bias + (1 - tau)
+        torch.testing.assert_close(target.encoder.linear.bias, torch.full((4,), bias))
+        if k == 0:
+            torch.testing.assert_close(bias, 1 - base)  # the schedule starts at the decay ...
+    assert tau == 1  # ... and ends at a standstill
+
+
+def test_a_constant_decay_has_no_schedule() -> None:
+    encoder = Encoder()
+    annealed, plain = EMA(encoder), EMA(encoder)
+    walk(encoder)
+    annealed.anneal(0.5)
+    for target in (annealed, plain):
+        target.update(encoder)
+    assert all(torch.equal(a, b) for a, b in zip(annealed.parameters(), plain.parameters(), strict=True))
