@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jepakit.predictors.actions import Actions
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -29,13 +30,11 @@ class MLPPredictor(nn.Module):
 
     def __init__(self, embedding_width: int, action_spec: TensorSpec, *, hidden: PositiveInt = 256) -> None:
         super().__init__()
-        self.num_actions = getattr(action_spec.space, "n", None)  # None: continuous
+        self.actions = Actions(action_spec)
         self.first = nn.Linear(embedding_width, hidden)
-        self.action = nn.Linear(self.num_actions or action_spec.shape[-1], hidden, bias=False)
+        self.action = nn.Linear(self.actions.width, hidden, bias=False)
         self.second = nn.Linear(hidden, embedding_width)
 
     def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
         """``s_x`` [B, D], ``action`` [B] (int64) or [B, A] (float) -> ŝ_y [B, D]."""
-        if self.num_actions:
-            action = F.one_hot(action, self.num_actions)
-        return self.second(F.relu(self.first(s_x) + self.action(action.to(s_x.dtype))))
+        return self.second(F.relu(self.first(s_x) + self.action(self.actions.vectors(action, s_x.dtype))))
