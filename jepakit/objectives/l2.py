@@ -11,9 +11,11 @@ from jepakit.registry import register
 class L2(nn.Module):
     """L_JEPA = ‖ŝ_y - s_y‖²: a sum over the embedding's dimensions (d_emb times ``mse_loss``).
 
+    Scale: that of the embeddings' squares, times D. Two independent embeddings of unit variance are 2 D apart.
+
     Source: Kenneweg et al., JEPA for RL, Eq. 1.
     """
 
     def forward(self, s_y_hat: Tensor, s_y: Tensor) -> Tensor:
-        """ŝ_y and s_y [B, H, D] -> [B, H]."""
+        """ŝ_y and s_y [M, D] -> [M]; or [M, N, D] -> [M, N]."""
         return (s_y_hat - s_y).square().sum(dim=-1)

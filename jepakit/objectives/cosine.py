@@ -1,0 +1,31 @@
+"""The angle between prediction and target, whatever their lengths."""
+
+from __future__ import annotations
+
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jepakit.registry import register
+
+
+@register("objective", "cosine")
+class Cosine(nn.Module):
+    """L_JEPA = 2 - 2 cos(ŝ_y, s_y): the squared distance of the two, each divided by its length.
+
+    Scale: from 0 (the same direction) to 4, whatever D and the embeddings' scale; 2 at right angles. SPR has -cos, half of it.
+
+    Source: Grill et al. 2020, Bootstrap Your Own Latent, Eq. 2; Schwarzer et al. 2021, Data-Efficient RL with Self-Predictive
+    Representations, section 2 (the prediction loss).
+
+    Args:
+        eps: Least length that is divided by. An embedding shorter than that has a loss near 2 and a gradient of up to 2 / ``eps``.
+    """
+
+    def __init__(self, *, eps: PositiveFloat = 1e-8) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, s_y_hat: Tensor, s_y: Tensor) -> Tensor:
+        """ŝ_y and s_y [M, D] -> [M]; or [M, N, D] -> [M, N]."""
+        return 2 - 2 * F.cosine_similarity(s_y_hat, s_y, dim=-1, eps=self.eps)

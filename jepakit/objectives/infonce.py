@@ -1,0 +1,52 @@
+"""Tell a prediction's own target from those of the other rows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jepakit.registry import register
+
+
+@register("objective", "infonce")
+class InfoNCE(nn.Module):
+    """L_JEPA = -log(exp(q_m · k_m / τ) / Σ_n exp(q_m · k_n / τ)) over the minibatch's M rows: q = ŝ_y and k = W s_y, W trained.
+
+    Every other row is a negative, also one of the same episode, or of the very same stack (which two rows can share when the horizon is
+    longer than 1). Of N tokens, each has the other rows' tokens at its own place as negatives.
+
+    Scale: ln M for predictions that tell nothing, 0 at best: it grows with the minibatch. With ``similarity: cosine`` a perfect
+    prediction still costs ln(1 + (M - 1) · exp(-1/τ)) beside targets at right angles: choose τ well below 1 (SimCLR has 0.1).
+
+    Source: Laskin et al. 2020, CURL (bilinear, no temperature); van den Oord et al. 2018, Contrastive Predictive Coding, Eqs. 3 and 4;
+    Chen et al. 2020, SimCLR, Eq. 1 (cosine). CURL subtracts each row's largest logit, as the softmax here does of itself. W starts as a
+    linear layer's ±1/√D; CURL's code draws from [0, 1), which for D = 64 makes logits of tens before anything is learnt.
+
+    Args:
+        similarity: ``bilinear``, q · W k with a trained W [D, D] as in CURL, or ``cosine`` of the two, without parameters.
+        temperature: τ, what similarities are divided by.
+    """
+
+    def __init__(
+        self,
+        embedding_width: int,
+        *,
+        similarity: Literal["bilinear", "cosine"] = "bilinear",
+        temperature: PositiveFloat = 1.0,
+    ) -> None:
+        super().__init__()
+        self.bilinear = nn.Linear(embedding_width, embedding_width, bias=False) if similarity == "bilinear" else None
+        self.temperature = temperature
+
+    def forward(self, s_y_hat: Tensor, s_y: Tensor) -> Tensor:
+        """ŝ_y and s_y [M, D] -> [M]; or [M, N, D] -> [M, N]."""
+        if self.bilinear:
+            query, key = s_y_hat, self.bilinear(s_y)
+        else:
+            query, key = F.normalize(s_y_hat, dim=-1), F.normalize(s_y, dim=-1)
+        logits = torch.einsum("m...d,k...d->mk...", query, key) / self.temperature  # [M, M], or [M, M, N]
+        return -logits.log_softmax(dim=1).diagonal().movedim(-1, 0)
