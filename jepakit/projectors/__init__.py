@@ -1,0 +1,1 @@
+"""Projectors: heads between embeddings and the objective; one kind a file."""
