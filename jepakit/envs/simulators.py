@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from jepakit.errors import UserError
 
 
-def make_simulator(id: str, max_episode_steps: int | None, make_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+def make_simulator(
+    id: str, max_episode_steps: int | None, make_kwargs: Mapping[str, Any], *, drawing: bool = True
+) -> gymnasium.Env[Any, Any]:
     """Makes a simulator and has it draw once, since what drawing needs is often first missed there.
 
     Args:
         id: Gymnasium's id.
         max_episode_steps: Truncates longer episodes; None keeps the id's own limit.
         make_kwargs: Further arguments of ``gymnasium.make``.
+        drawing: Whether it will be asked for images; what only drawing needs is not missed otherwise.
 
     Returns:
         The simulator, already reset once: give it a seed at its next reset.
@@ -32,13 +35,12 @@ def make_simulator(id: str, max_episode_steps: int | None, make_kwargs: Mapping[
     Raises:
         UserError: The id is unknown, something is not installed, an argument is refused, or it draws no RGB image.
     """
+    render_mode = {"render_mode": "rgb_array"} if drawing else {}
     try:
         # The checker wraps every call to look at the first one only; `prove_pixels` checks what matters here.
-        simulator = gymnasium.make(
-            id, max_episode_steps=max_episode_steps, disable_env_checker=True, render_mode="rgb_array", **make_kwargs
-        )
+        simulator = gymnasium.make(id, max_episode_steps=max_episode_steps, disable_env_checker=True, **render_mode, **make_kwargs)
         simulator.reset(seed=0)
-        image = draw(simulator)
+        image = draw(simulator) if drawing else None
     except gymnasium.error.UnregisteredEnv as error:
         raise UserError(f"id {id}: {error}{_near_matches(id)}") from error
     except ModuleNotFoundError as error:
@@ -48,7 +50,8 @@ def make_simulator(id: str, max_episode_steps: int | None, make_kwargs: Mapping[
         raise UserError(f"id {id}: cannot render rgb_array, so it has no pixels to learn from") from error
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:
         raise UserError(f"id {id}: {error}") from error
-    _pack_canvas(simulator, image)
+    if image is not None:
+        _pack_canvas(simulator, image)
     return simulator
 
 
