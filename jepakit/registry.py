@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from jepakit.docstrings import Docstring, read_docstring
 from jepakit.errors import UserError, listing, suggestion
@@ -30,8 +30,16 @@ CONTEXT = {
 }
 
 
-class RegularizerFields(ComponentFields):
-    """The fields of every regularizer."""
+class EncoderFields(ComponentFields):
+    """The fields of every encoder."""
+
+    simnorm: PositiveInt | None = Field(
+        None, description="Size of groups of s_x that each pass a softmax (SimNorm; Hansen et al. 2024, TD-MPC2: 8); null: none."
+    )
+
+
+class TermFields(ComponentFields):
+    """The fields of every regularizer and every auxiliary term."""
 
     weight: NonNegativeFloat = Field(1.0, description="Factor of this term in the total loss (Eq. 3).")
 
@@ -51,18 +59,27 @@ SLOTS = {
     slot.name: slot
     for slot in (
         Slot("env", "jepakit.envs", "a batched TorchRL EnvBase that yields uint8 `pixels`", ("seed",)),
-        Slot("encoder", "jepakit.encoders", "pixels -> embedding s_x", ("frames",)),
+        Slot("encoder", "jepakit.encoders", "pixels -> embedding s_x", ("frames",), EncoderFields),
         Slot("target", "jepakit.targets", "the encoder whose embeddings s_y are predicted", ("encoder",)),
         Slot("predictor", "jepakit.predictors", "s_x and action -> predicted ŝ_y", ("frames", "action_spec", "embedding_width")),
         Slot("objective", "jepakit.objectives", "the distance between ŝ_y and s_y", ("frames", "embedding_width")),
+        Slot("projector", "jepakit.projectors", "a head between embeddings and the objective", ("embedding_width",)),
         Slot(
             "regularizer",
             "jepakit.regularizers",
             "a loss that keeps embeddings from collapsing",
             ("frames", "embedding_width"),
-            RegularizerFields,
+            TermFields,
         ),
-        Slot("algorithm", "jepakit.algorithms", "acts and learns on s_x", ("frames", "action_spec", "embedding_width")),
+        Slot(
+            "auxiliary",
+            "jepakit.auxiliaries",
+            "a further loss that embeddings learn from",
+            ("frames", "action_spec", "embedding_width"),
+            TermFields,
+        ),
+        Slot("augmentation", "jepakit.augmentations", "changes stacks before an update encodes them", ("frames",)),
+        Slot("algorithm", "jepakit.algorithms", "acts and learns on s_x", ("frames", "action_spec", "embedding_width", "encoder")),
     )
 }
 
@@ -98,6 +115,12 @@ class Component:
     def file(self) -> str:
         """The source file that registered it."""
         return self.place.rpartition(":")[0]
+
+    @property
+    def missing(self) -> str | None:
+        """The command that installs what the component lacks (its class's ``requires``: module -> command); None: nothing."""
+        requires: dict[str, str] = getattr(self.cls, "requires", {})
+        return next((command for module, command in requires.items() if importlib.util.find_spec(module) is None), None)
 
     def is_again(self, other: Component) -> bool:
         """Whether this is ``other``, registered anew: its module was reloaded, its file imported twice, its notebook cell run again."""
@@ -184,10 +207,16 @@ def components(slot: str | None = None) -> list[Component]:
 
 
 def build(slot: str, config: ComponentFields, **context: Any) -> Any:
-    """Make a component from its fields and from that part of ``context`` which its constructor asks for."""
+    """Make a component from its fields and from that part of ``context`` which its constructor asks for.
+
+    Raises:
+        UserError: The component needs a module that is not installed.
+    """
     found: Component = config.component
     if found.slot != slot:
         raise TypeError(f"a {found.slot} cannot stand in the slot `{slot}`")
+    if found.missing:
+        raise UserError(f"kind `{found.kind}` needs what is not installed: {found.missing}")
     fields = {name: getattr(config, name) for name in type(config).model_fields if name not in SLOTS[slot].fields.model_fields}
     return found.cls(**{name: context[name] for name in found.context}, **fields)
 

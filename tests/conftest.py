@@ -1,6 +1,6 @@
 """What the tests of components and training share: one thread, an env that writes its history into its frames, small learners."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -18,11 +18,12 @@ from jepakit.encoders.vit import ViT
 from jepakit.envs.gym import GymEnv
 from jepakit.objectives.l2 import L2
 from jepakit.predictors.mlp import MLPPredictor
-from jepakit.protocols import FrameShape
+from jepakit.protocols import Augmentation, FrameShape
 from jepakit.targets.ema import EMA
 from jepakit.training.hardware import Hardware
-from jepakit.training.learner import JEPA, Learner, WeightedRegularizer
+from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
+from jepakit.training.terms import JEPA, WeightedTerm
 
 FRAMES = FrameShape(frames=3, channels=1, height=8, width=12)
 ACTIONS = 3
@@ -81,7 +82,8 @@ def make_learner() -> MakeLearner:
         *,
         encoder: nn.Module | None = None,
         jepa: Mapping[str, Any] | None = {},
-        regularizers: Mapping[str, WeightedRegularizer] = {},
+        terms: Mapping[str, WeightedTerm] = {},
+        augmentations: Sequence[Augmentation] = (),
         precision: str = "fp32",
         seed: int = 0,
         lr: float = 1e-3,
@@ -103,7 +105,8 @@ def make_learner() -> MakeLearner:
             encoder=encoder,
             embedding_width=WIDTH,
             jepa=JEPA(**defaults | dict(jepa)) if jepa is not None else None,
-            regularizers=regularizers,
+            terms=terms,
+            augmentations=augmentations,
             algorithm=algorithm,
             hardware=Hardware("cpu", precision, threads=1),
             lr=lr,

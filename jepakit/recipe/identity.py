@@ -37,7 +37,8 @@ def _deciding(value: Any) -> Any:
         names = fields.keys() - besides_results(type(value))
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
         chosen = {name for name in names if name not in blocks and (name == "kind" or getattr(value, name) != fields[name].default)}
-        return value.model_dump(mode="json", include=chosen) | {name: _deciding(block) for name, block in blocks.items()}
+        decided = {name: _deciding(block) for name, block in blocks.items()}
+        return value.model_dump(mode="json", include=chosen) | {name: decides for name, decides in decided.items() if decides}
     return [_deciding(entry) for entry in value]
 
 

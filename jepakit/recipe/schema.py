@@ -7,14 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from jepakit.plugins import Plugin
 from jepakit.recipe.errors import Place, Problem, RecipeError
 from jepakit.recipe.slots import InSlot, default_kind
 from jepakit.recipe.tree import KeyPath, Node
-from jepakit.registry import RegularizerFields
+from jepakit.registry import EncoderFields, TermFields
 from jepakit.signature import ComponentFields
 
 
@@ -46,6 +56,23 @@ class Jepa(Block):
     target: Annotated[ComponentFields, InSlot("target")] = default_kind("ema")
     predictor: Annotated[ComponentFields, InSlot("predictor")] = default_kind("mlp")
     objective: Annotated[ComponentFields, InSlot("objective")] = default_kind("l2")
+    projector: Annotated[ComponentFields, InSlot("projector")] | None = None
+    """A head that ŝ_y and s_y pass before the objective; the target's own copy follows as its encoder does. Null: none, as in the paper."""
+
+
+class Replay(Block):
+    """What algorithms that learn from replay keep; the others have none."""
+
+    capacity: PositiveInt = 100_000
+    """Env steps that are kept, over all envs; the oldest go first."""
+    sampler: Literal["uniform", "prioritized"] = "uniform"
+    """Which of them are drawn: each as often, or those with a large TD error more often (Schaul et al. 2016)."""
+    alpha: Annotated[float, Field(ge=0)] = 0.6
+    """Exponent of the priorities; 0 draws uniformly."""
+    beta: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """Exponent of the importance weights at the start; it goes to 1 over `total_steps`."""
+    memory_map: bool = False
+    """Whether frames lie in files of the run's folder rather than in memory."""
 
 
 class Optimizer(Block):
@@ -110,12 +137,17 @@ class Recipe(Block):
     total_steps: PositiveInt = 100_000
     """Env steps to train for, over all envs."""
     env: Annotated[ComponentFields, InSlot("env")]
-    encoder: Annotated[ComponentFields, InSlot("encoder")] = default_kind("vit")
+    encoder: Annotated[EncoderFields, InSlot("encoder")] = default_kind("vit")
     jepa: Jepa | None = Field(default={}, validate_default=True)
     """The self-supervised task; null removes target, predictor and L_JEPA."""
-    regularizers: tuple[Annotated[RegularizerFields, InSlot("regularizer")], ...] = ()
+    regularizers: tuple[Annotated[TermFields, InSlot("regularizer")], ...] = ()
     """Losses that keep embeddings from collapsing, each kind at most once."""
+    auxiliary: tuple[Annotated[TermFields, InSlot("auxiliary")], ...] = ()
+    """Further losses that embeddings learn from, each kind at most once."""
+    augmentations: tuple[Annotated[ComponentFields, InSlot("augmentation")], ...] = ()
+    """Random changes of the stacks that an update encodes, one after the other; x and y draw their own. Acting sees what the env shows."""
     algorithm: Annotated[ComponentFields, InSlot("algorithm")] = default_kind("ppo")
+    replay: Replay = Replay()
     optimizer: Optimizer = Optimizer()
     on_collapse: Literal["warn", "stop"] = "warn"
     """What happens once the embeddings have collapsed."""
@@ -136,16 +168,16 @@ class Recipe(Block):
 
     _written: Written = PrivateAttr(default=Written())
 
-    @field_validator("regularizers")
+    @field_validator("regularizers", "auxiliary")
     @classmethod
-    def _each_kind_once(cls, value: tuple[RegularizerFields, ...]) -> tuple[RegularizerFields, ...]:
+    def _each_kind_once(cls, value: tuple[TermFields, ...], info: ValidationInfo) -> tuple[TermFields, ...]:
         kinds = [config.kind for config in value]
-        twice = PydanticCustomError("twice", "a regularizer of this kind stands in the list already")
+        twice = PydanticCustomError("twice", "one of this kind stands in the list already")
         errors: list[InitErrorDetails] = [
             {"type": twice, "loc": (index, "kind"), "input": kind} for index, kind in enumerate(kinds) if kind in kinds[:index]
         ]
         if errors:
-            raise ValidationError.from_exception_data("regularizers", errors)
+            raise ValidationError.from_exception_data(str(info.field_name), errors)
         return value
 
     @property

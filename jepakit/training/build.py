@@ -6,7 +6,7 @@ import contextlib
 import random
 import traceback
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -14,22 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tensordict import TensorDict, TensorDictBase
 from torch import nn
 from torchrl.envs import EnvBase
 
 import jepakit
 from jepakit import registry
 from jepakit.diagnostics.embedding import only_looking
+from jepakit.encoders.simnorm import SimNorm
 from jepakit.errors import UserError
-from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape, OffPolicyAlgorithm
 from jepakit.recipe.errors import RecipeError
 from jepakit.training.hardware import Hardware
-from jepakit.training.learner import JEPA, Learner, WeightedRegularizer, expect_shape, unroll
-from jepakit.training.policy import Policy
+from jepakit.training.learner import Learner
+from jepakit.training.terms import JEPA, WeightedTerm, followed
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
+    from jepakit.recipe.schema import Jepa
+    from jepakit.registry import TermFields
+    from jepakit.training.replay import Replay
 
 #: Folders whose lines a user has not written.
 NOT_THE_USERS = (str(Path(torch.__file__).parents[1]), str(Path(jepakit.__file__).parent), str(Path(contextlib.__file__).parent))
@@ -47,49 +50,55 @@ def build_env(recipe: Recipe) -> EnvBase:
         return env
 
 
-def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
+def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folder: Path | None = None) -> Learner:
     """Every trained part, initialised from the recipe's seed.
 
     Each part draws its initial weights from a seed of its own, made of the recipe's seed and the part's name, so that taking one part
     out of a recipe leaves the others' initial weights as they were.
+
+    Args:
+        recipe: What to build.
+        env: The recipe's env: its frames and actions.
+        hardware: Where to.
+        replay_folder: Where a memory-mapped replay puts its files.
 
     Raises:
         RecipeError: A component can't be built as the recipe says; placed at that component.
     """
     context: dict[str, Any] = {"frames": env.frame_shape, "action_spec": env.single_action_spec}
 
-    def part(slot: str, path: str, config: Any, name: str = "") -> Any:
+    def part(slot: str, path: str, config: Any, name: str = "", **other: Any) -> Any:
         with blaming(recipe, path), torch.device(hardware.device):
             seed_everything(zlib.crc32(f"{recipe.seed} {name or path}".encode()))
-            component = registry.build(slot, config, **context)
+            component = registry.build(slot, config, **context | other)
             return component.to(hardware.device) if isinstance(component, nn.Module) else component
+
+    def terms(slot: str, path: str, configs: Sequence[TermFields]) -> dict[str, WeightedTerm]:
+        made = {}
+        for i, config in enumerate(configs):
+            loss = part(slot, f"{path}.{i}", config, name=f"{path}.{config.kind}")
+            with blaming(recipe, f"{path}.{i}"):
+                made[f"{slot}/{config.kind}"] = WeightedTerm(loss, config.weight)
+        return made
 
     encoder = part("encoder", "encoder", recipe.encoder)
     with blaming(recipe, "encoder"), hardware.autocast():
-        width = measure_width(encoder, env.frame_shape, hardware.device)
+        width = measure_width(encoder, env.frame_shape, hardware.device, env.observation_spec[PIXELS].dtype)
+        if recipe.encoder.simnorm:
+            encoder = nn.Sequential(encoder, SimNorm(width, recipe.encoder.simnorm))
     context |= {"encoder": encoder, "embedding_width": width}
-    jepa = None
-    if recipe.jepa:
-        jepa = JEPA(
-            target=part("target", "jepa.target", recipe.jepa.target),
-            predictor=part("predictor", "jepa.predictor", recipe.jepa.predictor),
-            objective=part("objective", "jepa.objective", recipe.jepa.objective),
-            weight=recipe.jepa.weight,
-            horizon=recipe.jepa.horizon,
-            y=recipe.jepa.y,
-        )
-    regularizers = {
-        config.kind: WeightedRegularizer(
-            part("regularizer", f"regularizers.{i}", config, name=f"regularizers.{config.kind}"), config.weight
-        )
-        for i, config in enumerate(recipe.regularizers)
-    }
+    jepa = _build_jepa(recipe.jepa, part, encoder, width) if recipe.jepa else None
+    augmentations = [part("augmentation", f"augmentations.{i}", config) for i, config in enumerate(recipe.augmentations)]
+    losses = terms("regularizer", "regularizers", recipe.regularizers) | terms("auxiliary", "auxiliary", recipe.auxiliary)
+    algorithm = part("algorithm", "algorithm", recipe.algorithm)
     learner = Learner(
         encoder=encoder,
         embedding_width=width,
         jepa=jepa,
-        regularizers=regularizers,
-        algorithm=part("algorithm", "algorithm", recipe.algorithm),
+        terms=losses,
+        augmentations=augmentations,
+        algorithm=algorithm,
+        replay=_build_replay(recipe, algorithm, env, hardware, replay_folder) if isinstance(algorithm, OffPolicyAlgorithm) else None,
         hardware=hardware,
         **recipe.optimizer.model_dump(),
     )
@@ -97,19 +106,52 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     return learner
 
 
+def _build_jepa(config: Jepa, part: Callable[..., Any], encoder: nn.Module, width: int) -> JEPA:
+    projector = part("projector", "jepa.projector", config.projector) if config.projector else None
+    if projector:
+        width = projector(torch.zeros(1, width, device=next(encoder.parameters()).device)).shape[-1]
+    return JEPA(
+        target=part("target", "jepa.target", config.target, encoder=followed(encoder, projector)),
+        predictor=part("predictor", "jepa.predictor", config.predictor),
+        objective=part("objective", "jepa.objective", config.objective, embedding_width=width),
+        projector=projector,
+        weight=config.weight,
+        horizon=config.horizon,
+        y=config.y,
+    )
+
+
+def _build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, hardware: Hardware, folder: Path | None) -> Replay:
+    from jepakit.training.replay import Replay
+
+    with blaming(recipe, "replay"):
+        return Replay(
+            algorithm,
+            horizon=recipe.jepa.horizon if recipe.jepa else 1,
+            frames=env.frame_shape,
+            num_envs=env.batch_size[0],
+            settings=recipe.replay,
+            device=hardware.device,
+            folder=folder if recipe.replay.memory_map else None,
+        )
+
+
 def _check_env(env: Any) -> None:
     fits = isinstance(env, EnvBase) and isinstance(env, Env)
     if not fits:
         raise ValueError(f"{type(env).__name__} is no TorchRL EnvBase with frame_shape, single_action_spec and seconds")
     pixels, expected = env.observation_spec[PIXELS], (*env.batch_size, *env.frame_shape)
-    if pixels.dtype != torch.uint8 or pixels.shape != expected:
-        raise ValueError(f"`{PIXELS}` must be uint8 {list(expected)} (N, K, C, H, W); its spec says {pixels.dtype} {list(pixels.shape)}")
+    if pixels.dtype not in (torch.uint8, torch.float32) or pixels.shape != expected:
+        raise ValueError(
+            f"`{PIXELS}` must be uint8 (float32 for state vectors) {list(expected)} (N, K, C, H, W); "
+            f"its spec says {pixels.dtype} {list(pixels.shape)}"
+        )
     missing = [key for key in (EPISODE_RETURN, EPISODE_LENGTH) if key not in env.observation_spec]
     if missing:
         raise ValueError(f"its observations lack {' and '.join(missing)}")
 
 
-def measure_width(encoder: nn.Module, frames: FrameShape, device: str) -> int:
+def measure_width(encoder: nn.Module, frames: FrameShape, device: str, dtype: torch.dtype = torch.uint8) -> int:
     """D, by one fake forward (which also gives lazy modules their shapes).
 
     Raises:
@@ -118,80 +160,18 @@ def measure_width(encoder: nn.Module, frames: FrameShape, device: str) -> int:
     if not isinstance(encoder, nn.Module):
         raise ValueError(f"an encoder is a torch.nn.Module with forward(pixels); {type(encoder).__name__} is none")
     noise = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (2, 1, *frames), dtype=torch.uint8, generator=noise, device="cpu").to(device)
+    pixels = torch.randint(0, 256, (2, 1, *frames), generator=noise, device="cpu").to(device, dtype)
     with only_looking(encoder):
         s_x = encoder(pixels)
     if not (isinstance(s_x, torch.Tensor) and s_x.is_floating_point() and s_x.ndim == 3 and s_x.shape[:2] == (2, 1)):
         found = f"{s_x.dtype} {list(s_x.shape)}" if isinstance(s_x, torch.Tensor) else type(s_x).__name__
         raise ValueError(
-            f"for pixels uint8 {list(pixels.shape)} (any leading dimensions, then K, C, H, W) "
+            f"for pixels {str(dtype).removeprefix('torch.')} {list(pixels.shape)} (any leading dimensions, then K, C, H, W) "
             f"the encoder must return float [2, 1, D]; it returned {found}"
         )
     if not s_x.isfinite().all():
         raise ValueError("for random pixels the encoder returned numbers that are not finite")
     return s_x.shape[-1]
-
-
-def notices(recipe: Recipe, env: EnvBase) -> list[str]:
-    """What is legal, and may not be meant."""
-    found = []
-    jepa = recipe.jepa and recipe.jepa.weight > 0
-    regularized = any(config.weight > 0 for config in recipe.regularizers)
-    if not (jepa or regularized or getattr(recipe.algorithm, "gradients_to_encoder", True)):
-        found.append("no trained term reaches the encoder: it keeps its random weights")
-    batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0]
-    whole = -(-recipe.total_steps // batch) * batch
-    if whole != recipe.total_steps:
-        found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {whole:,}")
-    return found
-
-
-def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
-    """Push one fake batch through parts of its own, policy to optimizer step, so that a run does not fail at step 1.
-
-    Returns:
-        Those parts, to be looked at and thrown away.
-
-    Raises:
-        RecipeError: Some part does not fit; placed at the component whose code raised, where that can be told.
-    """
-    learner = build_learner(recipe, env, hardware)
-    policy = Policy(learner)
-    places = {id(learner.encoder): "encoder", id(learner.algorithm): "algorithm"}
-    if learner.jepa:
-        places |= {id(getattr(learner.jepa, part)): f"jepa.{part}" for part in ("target", "predictor", "objective")}
-    places |= {id(weighted.regularizer): f"regularizers.{i}" for i, weighted in enumerate(learner.regularizers.values())}
-    with blaming(recipe, "algorithm", places):
-        steps, wanted = learner.algorithm.rollout_steps, learner.algorithm.minibatch_size
-        if recipe.jepa and recipe.jepa.horizon > steps:
-            raise recipe.error("jepa.horizon", f"a horizon of {recipe.jepa.horizon} reaches beyond the {steps} steps of a rollout")
-        rows = env.batch_size[0] * steps
-        if rows < wanted:
-            raise ValueError(f"minibatch_size {wanted} is more than a collected batch holds: {rows} env steps")
-        acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
-        batch = TensorDict.stack(acted, dim=1)  # [N, 2]
-        for pixels in (batch[PIXELS], batch["next", PIXELS]):
-            pixels.random_(0, 256)
-        _try_each_part(recipe, learner, batch.flatten())
-        learner.learn(batch, progress=0.0)
-    return learner
-
-
-def _try_each_part(recipe: Recipe, learner: Learner, steps: TensorDictBase) -> None:
-    """Each part of L_JEPA and each regularizer by itself on ``steps`` [B], so that a mistake is placed at the part that made it."""
-    s_x = learner.embed(steps[PIXELS])  # [B, D]
-    if learner.jepa:
-        with blaming(recipe, "jepa.target"):
-            s_y = learner.jepa.target(steps[PIXELS][:, None])
-            expect_shape("target", s_y, (len(s_x), 1, learner.embedding_width))
-        with blaming(recipe, "jepa.predictor"):
-            s_y_hat = unroll(learner.jepa.predictor, s_x, steps[ACTION][:, None])
-            expect_shape("predictor", s_y_hat, s_y.shape)
-        with blaming(recipe, "jepa.objective"):
-            expect_shape("objective", learner.jepa.objective(s_y_hat, s_y.float()), s_y.shape[:2])
-    for i, weighted in enumerate(learner.regularizers.values()):
-        with blaming(recipe, f"regularizers.{i}"):
-            expect_shape("regularizer", weighted.regularizer(s_x), ())
 
 
 @contextmanager

@@ -3,53 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
 
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from jepakit.diagnostics.embedding import Spread, spread
-from jepakit.protocols import ACTION, MASK, PIXELS, S_X, Experience, Objective, OnPolicyAlgorithm, Predictor, Regularizer, Target, Term
+from jepakit.protocols import (
+    ACTION,
+    MASK,
+    PIXELS,
+    REWARD,
+    S_X,
+    Algorithm,
+    Annealed,
+    Augmentation,
+    Experience,
+    Minibatch,
+    OffPolicyAlgorithm,
+    OnPolicyAlgorithm,
+    Term,
+)
 from jepakit.training.experience import Rollout
 from jepakit.training.hardware import Hardware
+from jepakit.training.terms import JEPA, WeightedTerm, expect_shape, followed
 
 Metrics = dict[str, float]
 
 BF16_TRUSTED = 1e-3  #: variance / mean square, above which bf16's rounding (some 1e-5) does not matter
 
 
-@dataclass(frozen=True)
-class JEPA:
-    """The parts of L_JEPA."""
-
-    target: Target
-    predictor: Predictor
-    objective: Objective
-    weight: float  #: of L_JEPA in Eq. 3
-    horizon: int  #: H, env steps predicted ahead
-    y: Literal["stack", "newest"]  #: whether s_y encodes the next stack or its newest frame alone
-
-    def seen(self, stacks: Tensor) -> Tensor:
-        """What the target encodes of the next ``stacks`` [B, H, K, C, H, W], in the same shape, which is the encoder's own."""
-        return stacks if self.y == "stack" else stacks[:, :, -1:].expand_as(stacks)
-
-
-@dataclass(frozen=True)
-class WeightedRegularizer:
-    """A regularizer and its weight in Eq. 3."""
-
-    regularizer: Regularizer
-    weight: float
-
-
 class Learner:
     """Owns all that is trained, and takes the optimizer's steps on Eq. 3.
 
-    L = w_J · L_JEPA + L_actor + L_critic + Σ w_R · L_reg (and the algorithm's entropy bonus). The online encoder runs once a minibatch
-    for all of them. ∇ off means that the RL terms see s_x detached.
+    L = w_J · L_JEPA + L_RL + Σ w_R · L_reg + Σ w_A · L_aux, where L_RL is the algorithm's: for PPO L_actor + L_critic and an entropy
+    bonus. The online encoder runs once a minibatch for all of them. ∇ off means that the RL terms see s_x detached.
 
     Source: Kenneweg et al., JEPA for RL, Eq. 3 and section 2 (Gradient Propagation).
 
@@ -57,8 +47,10 @@ class Learner:
         encoder: V(θ, x).
         embedding_width: D, the width of its s_x.
         jepa: Target, predictor and objective, or None for no L_JEPA.
-        regularizers: By kind.
+        terms: Regularizers and auxiliary terms, by the name that their metric has.
+        augmentations: What happens to stacks before they are encoded.
         algorithm: The RL side.
+        replay: Where an off-policy algorithm's minibatches come from; the others' come from the rollout just collected.
         hardware: Device and precision of the encoders; heads, predictor and losses are in fp32 always.
         lr: Adam's learning rate at the start.
         lr_schedule: How it goes on over the run's env steps: to 0 in a line or a half cosine, or not at all.
@@ -72,8 +64,10 @@ class Learner:
         encoder: nn.Module,
         embedding_width: int,
         jepa: JEPA | None,
-        regularizers: Mapping[str, WeightedRegularizer],
-        algorithm: OnPolicyAlgorithm,
+        terms: Mapping[str, WeightedTerm],
+        augmentations: Sequence[Augmentation] = (),
+        algorithm: Algorithm,
+        replay: Experience | None = None,
         hardware: Hardware,
         lr: float,
         lr_schedule: Literal["linear", "constant", "cosine"],
@@ -83,19 +77,23 @@ class Learner:
         self.encoder = encoder
         self.embedding_width = embedding_width
         self.jepa = jepa
-        self.regularizers = regularizers
+        self.terms = terms
+        self.inputs = {name for term in terms.values() for name in term.inputs}  #: what any of them asks for
+        self.augmentations = augmentations
         self.algorithm = algorithm
+        self.off_policy = algorithm if isinstance(algorithm, OffPolicyAlgorithm) else None
         self.hardware = hardware
         self.lr = lr
         self.lr_schedule = lr_schedule
         self.max_grad_norm = max_grad_norm or math.inf
         self.updates = 0  #: optimizer steps taken
-        self.experience: Experience = Rollout(algorithm, jepa.horizon if jepa else 1, self.embed)
+        horizon = jepa.horizon if jepa else 1
+        self.experience: Experience = replay or Rollout(cast(OnPolicyAlgorithm, algorithm), horizon, self.embed, hardware.device)
 
         trained: dict[str, object] = {"encoder": encoder}
         if jepa:
-            trained |= {"predictor": jepa.predictor, "objective": jepa.objective}
-        trained |= {f"regularizer_{kind}": weighted.regularizer for kind, weighted in regularizers.items()}
+            trained |= {"predictor": jepa.predictor, "objective": jepa.objective, "projector": jepa.projector}
+        trained |= {name.replace("/", "_"): term.loss for name, term in terms.items()}
         trained |= {"algorithm": algorithm}
         self.trained = _modules(trained)
         self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: all that a checkpoint must hold
@@ -112,15 +110,15 @@ class Learner:
 
         Returns:
             Means over the round's updates, by metric name, but for ``embedding/variance`` and ``embedding/mean_square`` (at the last
-            update) and ``embedding/variance_min`` (the least of the round).
+            update) and ``embedding/variance_min`` (the least of the round). A round without updates has these three alone, of the batch.
 
         Raises:
             FloatingPointError: A term of the loss, or the gradient, is not finite; no step was taken with it.
             ValueError: A component's output has not the shape that its slot promises.
         """
         self._anneal(progress)
-        self.experience.extend(batch.to(self.hardware.device))
-        rows = [self.update(window) for window in self.experience.windows()]
+        self.experience.extend(batch)
+        rows = [self.update(minibatch) for minibatch in self.experience.minibatches()] or [self._before_learning(batch)]
         metrics = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         summary = {name: values.mean().item() for name, values in metrics.items()}
         for name in ("embedding/variance", "embedding/mean_square"):
@@ -128,9 +126,9 @@ class Learner:
         summary["embedding/variance_min"] = metrics["embedding/variance"].min().item()
         return summary
 
-    def update(self, window: TensorDictBase) -> dict[str, Tensor]:
-        """One optimizer step on the windows [B, H+1]; returns the step's metrics as scalars still on the device."""
-        terms, metrics = self.losses(window)
+    def update(self, minibatch: Minibatch) -> dict[str, Tensor]:
+        """One optimizer step; returns its metrics as scalars still on the device."""
+        terms, metrics = self.losses(minibatch)
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
         losses = {f"loss/{name}": term.loss for name, term in terms.items()}
         _refuse_non_finite(total, losses)
@@ -140,35 +138,60 @@ class Learner:
         _refuse_non_finite(metrics["grad_norm"], {"grad_norm": metrics["grad_norm"]})
         self.optimizer.step()
         if self.jepa:
-            self.jepa.target.update(self.encoder)
+            self.jepa.target.update(followed(self.encoder, self.jepa.projector))
+        if self.off_policy:
+            self.off_policy.updated(self.encoder)
+        self.experience.learned(minibatch)
         self.updates += 1
         metrics |= losses | {"loss/total": total}
         return {name: value.detach() for name, value in metrics.items()}
 
-    def losses(self, window: TensorDictBase) -> tuple[dict[str, Term], dict[str, Tensor]]:
-        """The terms of Eq. 3 for the windows [B, H+1], and further figures to log."""
-        pixels = window[PIXELS]  # [B, H+1, K, C, H, W]
-        with self.hardware.autocast():
-            s_x = self.encoder(pixels[:, 0]).float()  # [B, D]
+    def losses(self, minibatch: Minibatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """The terms of Eq. 3 for ``minibatch``, and further figures to log; what the algorithm's losses note stays in its ``steps``."""
+        window, steps = minibatch
+        pixels = self._augmented(window[PIXELS])  # [B, H+1, K, C, H, W]
+        s_x = self._encoded(pixels[:, 0])  # [B, D]
         variance, mean_square = self._spread(s_x, pixels[:, 0])
 
-        minibatch = window[:, 0].set(S_X, s_x if self.algorithm.gradients_to_encoder else s_x.detach())
-        rl_terms, metrics = self.algorithm.losses(minibatch)
+        steps[S_X] = s_x if self.algorithm.gradients_to_encoder else s_x.detach()
+        if self.off_policy:
+            with torch.no_grad(), self.hardware.autocast():
+                steps["next", S_X] = self.off_policy.bootstrap_encoder(self._augmented(steps["next", PIXELS])).float()
+        rl_terms, metrics = self.algorithm.losses(steps)
         terms = dict(rl_terms)
+
+        inputs = {"s_x": s_x, "pixels": pixels[:, 0], "action": window[ACTION][:, 0], "reward": window[REWARD][:, 0]}
         if self.jepa:
             with self.hardware.autocast():
                 s_y = self.jepa.target(self.jepa.seen(pixels[:, 1:])).float()  # [B, H, D]
-            s_y_hat = unroll(self.jepa.predictor, s_x, window[ACTION][:, :-1])  # [B, H, D]
-            expect_shape("predictor", s_y_hat, s_y.shape)
-            mask = window[MASK][:, 1:]  # [B, H]
-            distances = self.jepa.objective(s_y_hat, s_y)
-            expect_shape("objective", distances, mask.shape)
-            terms["jepa"] = Term(self.jepa.weight, distances[mask].mean())
-        for kind, weighted in self.regularizers.items():
-            loss = weighted.regularizer(s_x)
-            expect_shape("regularizer", loss, ())
-            terms[f"regularizer/{kind}"] = Term(weighted.weight, loss)
+            s_y_hat = self.jepa.predict(s_x, window[ACTION][:, :-1])  # [B, H, D]
+            expect_shape("target", s_y, s_y_hat.shape)
+            inside = window[MASK][:, 1:]  # [B, H]: M of them lie in the start's own episode
+            inputs |= {"s_y_hat": s_y_hat[inside], "s_y": s_y[inside]}  # [M, D]
+            distances = self.jepa.objective(inputs["s_y_hat"], inputs["s_y"])
+            expect_shape("objective", distances, inputs["s_y"].shape[:-1])
+            terms["jepa"] = Term(self.jepa.weight, distances.mean())
+        if "s_x_next" in self.inputs:
+            inputs["s_x_next"] = self._encoded(pixels[:, 1])
+        for name, term in self.terms.items():
+            loss = term.loss(**{wanted: inputs[wanted] for wanted in term.inputs})
+            expect_shape(name, loss, ())
+            terms[name] = Term(term.weight, loss)
         return terms, {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
+
+    def _encoded(self, pixels: Tensor) -> Tensor:
+        with self.hardware.autocast():
+            return self.encoder(pixels).float()
+
+    def _augmented(self, pixels: Tensor) -> Tensor:
+        """``pixels`` [*, K, C, H, W] as the updates see them: each stack changed by a draw of its own."""
+        for augmentation in self.augmentations:
+            pixels = augmentation(pixels.flatten(0, -5)).reshape(pixels.shape)
+        return pixels
+
+    def _before_learning(self, batch: TensorDictBase) -> dict[str, Tensor]:
+        found = spread(self.embed(batch[PIXELS].flatten(0, 1).to(self.hardware.device)))
+        return {f"embedding/{name}": value for name, value in found._asdict().items()}
 
     def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:
         """Variance and mean square of ``s_x`` [B, D]; where bf16's rounding would show, of the same ``pixels`` encoded in fp32."""
@@ -183,17 +206,9 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * factor
         self.algorithm.anneal(progress)
-
-
-def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:
-    """ŝ_y[1..H] from ``s_x`` [B, D] and ``actions`` [B, H, ...], feeding each prediction back in: [B, H, D]."""
-    if hasattr(predictor, "unroll"):
-        return predictor.unroll(s_x, actions)
-    predictions = []
-    for action in actions.unbind(dim=1):
-        s_x = predictor(s_x, action)
-        predictions.append(s_x)
-    return torch.stack(predictions, dim=1)
+        for part in (self.jepa and self.jepa.target, self.experience):
+            if isinstance(part, Annealed):
+                part.anneal(progress)
 
 
 def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:
@@ -206,15 +221,3 @@ def _refuse_non_finite(total: Tensor, parts: Mapping[str, Tensor]) -> None:
     if not total.isfinite():
         bad = [name for name, value in parts.items() if not value.isfinite()]
         raise FloatingPointError(f"not finite: {', '.join(bad) or 'the sum of all terms'}")
-
-
-def expect_shape(what: str, output: object, shape: tuple[int, ...]) -> None:
-    """What a component returned is a tensor of ``shape``: broadcasting would train on, silently and wrongly.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if not isinstance(output, Tensor):
-        raise ValueError(f"the {what} returned {type(output).__name__} where a tensor {list(shape)} was expected")
-    if output.shape != shape:
-        raise ValueError(f"the {what} returned {list(output.shape)} where {list(shape)} was expected")

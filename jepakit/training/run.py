@@ -15,12 +15,13 @@ from typing import Any
 from jepakit.errors import UserError
 from jepakit.files import write_atomically
 from jepakit.recipe import Recipe, load_recipe, recipe_id
-from jepakit.training.build import build_env, build_learner, notices, rehearse
+from jepakit.training.build import build_env, build_learner
 from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken
 from jepakit.training.hardware import settle
 from jepakit.training.interrupt import graceful_stop
 from jepakit.training.loop import Loop
 from jepakit.training.progress import progress_for
+from jepakit.training.rehearsal import notices, rehearse
 
 RUNS = Path("runs")
 ENDED_AS_MEANT = ("finished", "stopped")  #: the recipe's own ends: running it again would end there too

@@ -39,7 +39,7 @@ def test_a_recipe_that_extends_another_needs_no_env_and_no_kind() -> None:
 def test_every_field_of_a_recipe_is_described() -> None:
     schema = recipe_schema()
     assert set(schema["properties"]) == {"extends", *Recipe.model_fields}
-    blocks = {"jepa", "optimizer"}  # described by their own docstrings
+    blocks = {"jepa", "optimizer", "replay"}  # described by their own docstrings
     assert all("description" in field for name, field in schema["properties"].items() if name not in blocks)
 
 

@@ -109,7 +109,7 @@ def test_the_target_starts_as_the_encoder_and_the_recipe_reaches_every_part(buil
     weights = initial(learner)
     assert all(torch.equal(weights[name], weights[f"target.{name}"]) for name in weights if name.startswith("encoder."))
     assert (learner.jepa.weight, learner.jepa.horizon, learner.jepa.target.decay) == (0.5, 2, 0.9)
-    assert {kind: weighted.weight for kind, weighted in learner.regularizers.items()} == {"variance": 3.0, "learned": 1.0}
+    assert {name: term.weight for name, term in learner.terms.items()} == {"regularizer/variance": 3.0, "regularizer/learned": 1.0}
     assert learner.optimizer.param_groups[0]["lr"] == 2e-4
     assert learner.algorithm.gae.gamma == pytest.approx(0.8)
 

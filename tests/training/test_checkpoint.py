@@ -12,7 +12,8 @@ from jepakit.predictors.mlp import MLPPredictor
 from jepakit.regularizers.variance import Variance
 from jepakit.training import checkpoint
 from jepakit.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from jepakit.training.learner import Learner, WeightedRegularizer
+from jepakit.training.learner import Learner
+from jepakit.training.terms import WeightedTerm
 
 
 class BatchNormEncoder(nn.Module):
@@ -45,10 +46,8 @@ def test_the_next_updates_are_bit_identical_after_a_round_trip(
 ) -> None:
     def make(seed: int) -> Learner:
         torch.manual_seed(seed)
-        regularizers = {"variance": WeightedRegularizer(Variance(), 1.0)}
-        return make_learner(
-            encoder=BatchNormEncoder() if with_batch_norm else None, regularizers=regularizers, seed=seed, max_grad_norm=1.0
-        )
+        terms = {"regularizer/variance": WeightedTerm(Variance(), 1.0)}
+        return make_learner(encoder=BatchNormEncoder() if with_batch_norm else None, terms=terms, seed=seed, max_grad_norm=1.0)
 
     trained, fresh = make(seed=0), make(seed=1)
     batch = collect(trained)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from jepakit.protocols import ACTION, MASK, PIXELS, Embed
+from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, Embed
 from jepakit.training.experience import Rollout, window
 
 
@@ -22,7 +22,11 @@ def numbered_rollout(done: Tensor) -> TensorDictBase:
             PIXELS: here[:, :, None, None, None].to(torch.uint8),
             ACTION: 100 * env + step,
             "advantage": (100.0 * env + step)[..., None],
-            "next": {PIXELS: after[:, :, None, None, None].to(torch.uint8), "done": done[..., None]},
+            "next": {
+                PIXELS: after[:, :, None, None, None].to(torch.uint8),
+                "done": done[..., None],
+                "reward": (10.0 * env + step)[..., None],
+            },
         },
         batch_size=[num_envs, steps],
     )
@@ -54,13 +58,13 @@ def test_windows_are_those_of_a_slow_loop(done: Tensor, horizon: int) -> None:
     windows = window(rollout, starts, horizon)
 
     assert windows.shape == (done.numel(), horizon + 1)
-    assert set(windows.keys()) == {PIXELS, ACTION, MASK, "advantage"}
+    assert set(windows.keys()) == {PIXELS, ACTION, REWARD, MASK}
     for b, flat in enumerate(starts.tolist()):
         env, start = divmod(flat, done.shape[1])
         addresses, mask = slow_window(done, env, start, horizon)
         assert windows[MASK][b].tolist() == mask
         assert mask[:2] == [True, True]
-        assert windows["advantage"][b, 0] == 100 * env + start
+        assert windows[REWARD][b, 0] == 10 * env + start
         for h in range(horizon + 1):
             if mask[h]:
                 assert tuple(windows[PIXELS][b, h].flatten().tolist()) == addresses[h]
@@ -90,7 +94,7 @@ def test_every_step_starts_one_window_an_epoch(num_envs: int, steps: int, epochs
     experience = Rollout(OnPolicy(epochs, minibatch_size), horizon=1, embed=lambda pixels: pixels)
     experience.extend(numbered_rollout(torch.zeros(num_envs, steps, dtype=torch.bool)))
 
-    minibatches = [minibatch[ACTION][:, 0] for minibatch in experience.windows()]
+    minibatches = [minibatch.window[ACTION][:, 0] for minibatch in experience.minibatches()]
 
     total, fitting = num_envs * steps, max(1, num_envs * steps // minibatch_size)
     assert len(minibatches) == epochs * fitting
@@ -108,7 +112,7 @@ def test_each_epoch_is_shuffled_anew_and_by_the_seed() -> None:
         torch.manual_seed(3)
         experience = Rollout(OnPolicy(epochs=2, minibatch_size=40), horizon=1, embed=lambda pixels: pixels)
         experience.extend(numbered_rollout(torch.zeros(2, 20, dtype=torch.bool)))
-        return [minibatch[ACTION][:, 0].tolist() for minibatch in experience.windows()]
+        return [minibatch.window[ACTION][:, 0].tolist() for minibatch in experience.minibatches()]
 
     first, second = order()
     assert first != second != sorted(second)
@@ -119,7 +123,7 @@ def test_a_new_batch_takes_the_place_of_the_one_before() -> None:
     experience = Rollout(OnPolicy(epochs=1, minibatch_size=2), horizon=1, embed=lambda pixels: pixels)
     for steps in (8, 4):
         experience.extend(numbered_rollout(torch.zeros(1, steps, dtype=torch.bool)))
-    assert sum(len(minibatch) for minibatch in experience.windows()) == 4
+    assert sum(len(minibatch.window) for minibatch in experience.minibatches()) == 4
 
 
 @pytest.mark.parametrize("horizon", [1, 3])

@@ -4,23 +4,24 @@ from typing import Any
 
 import pytest
 import torch
-from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torchrl.data import Categorical
 
 from jepakit.predictors.mlp import MLPPredictor
-from jepakit.protocols import ACTION, MASK, PIXELS
+from jepakit.protocols import ACTION, MASK, PIXELS, Minibatch
 from jepakit.regularizers.variance import Variance
 from jepakit.training.experience import window
-from jepakit.training.learner import Learner, WeightedRegularizer, unroll
+from jepakit.training.learner import Learner
+from jepakit.training.terms import WeightedTerm, unroll
 
-REGULARIZED = {"variance": WeightedRegularizer(Variance(), weight=1.0)}
+REGULARIZED = {"regularizer/variance": WeightedTerm(Variance(), weight=1.0)}
 
 
-def a_window(learner: Learner, collect: Any, horizon: int = 1) -> TensorDictBase:
-    """Every window of one collected batch."""
+def a_minibatch(learner: Learner, collect: Any, horizon: int = 1) -> Minibatch:
+    """Every step of one collected batch."""
     rollout = learner.algorithm.prepare(collect(learner), learner.embed)
-    return window(rollout, torch.arange(rollout.numel()), horizon)
+    steps = rollout.exclude(PIXELS, "next").flatten()
+    return Minibatch(window(rollout, torch.arange(rollout.numel()), horizon), steps)
 
 
 def gradients(learner: Learner, loss: Tensor) -> dict[str, Tensor]:
@@ -51,13 +52,13 @@ TRAINS = {
 
 @pytest.mark.parametrize("gradients_to_encoder", [True, False])
 def test_which_parts_each_term_trains(make_learner: Any, collect: Any, gradients_to_encoder: bool) -> None:
-    learner = make_learner(regularizers=REGULARIZED, gradients_to_encoder=gradients_to_encoder)
+    learner = make_learner(terms=REGULARIZED, gradients_to_encoder=gradients_to_encoder)
     with torch.no_grad():
         learner.encoder.norm.weight.mul_(0.1)  # a mean variance below 1, so that the regularizer pulls
     parts = {"encoder", "predictor", "algorithm.actor", "algorithm.critic"}
     assert all(any(name.startswith(part) for part in parts) for name, _ in learner.trained.named_parameters())
 
-    terms, _ = learner.losses(a_window(learner, collect))
+    terms, _ = learner.losses(a_minibatch(learner, collect))
 
     trained = {
         term: {part for part in parts for name in gradients(learner, loss) if name.startswith(part)} for term, (_, loss) in terms.items()
@@ -82,14 +83,14 @@ def test_loss_jepa_is_equation_1(make_learner: Any, collect: Any, horizon: int) 
     with torch.no_grad():
         for parameter in learner.jepa.target.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)  # as after some updates
-    windows = a_window(learner, collect, horizon)
+    minibatch = a_minibatch(learner, collect, horizon)
     if horizon > 1:
-        assert not windows[MASK].all()
+        assert not minibatch.window[MASK].all()
 
-    terms, _ = learner.losses(windows)
+    terms, _ = learner.losses(minibatch)
 
     distances = []
-    for row in windows:
+    for row in minibatch.window:
         prediction = learner.encoder(row[PIXELS][0])
         for h in range(1, horizon + 1):
             prediction = learner.jepa.predictor(prediction[None], row[ACTION][h - 1][None])[0]
@@ -106,29 +107,29 @@ def test_loss_jepa_is_equation_1(make_learner: Any, collect: Any, horizon: int) 
 
 def test_y_may_be_the_newest_frame_alone(make_learner: Any, collect: Any) -> None:
     learner = make_learner(jepa={"y": "newest"})
-    windows = a_window(learner, collect)
+    minibatch = a_minibatch(learner, collect)
 
-    terms, _ = learner.losses(windows)
+    terms, _ = learner.losses(minibatch)
 
-    newest = windows[PIXELS][:, 1, -1]  # f[t+1]
+    newest = minibatch.window[PIXELS][:, 1, -1]  # f[t+1]
     s_y = learner.jepa.target(torch.stack((newest, newest, newest), dim=1))
-    s_y_hat = learner.jepa.predictor(learner.encoder(windows[PIXELS][:, 0]), windows[ACTION][:, 0])
+    s_y_hat = learner.jepa.predictor(learner.encoder(minibatch.window[PIXELS][:, 0]), minibatch.window[ACTION][:, 0])
     torch.testing.assert_close(terms["jepa"].loss, (s_y_hat - s_y).square().sum(dim=1).mean())
 
 
 def test_the_total_is_equation_3_with_every_weight(make_learner: Any, collect: Any) -> None:
     learner = make_learner(
-        jepa={"weight": 0.7}, regularizers={"variance": WeightedRegularizer(Variance(), weight=2.5)}, critic_weight=0.3, entropy_weight=0.05
+        jepa={"weight": 0.7}, terms={"regularizer/variance": WeightedTerm(Variance(), weight=2.5)}, critic_weight=0.3, entropy_weight=0.05
     )
-    windows = a_window(learner, collect)
-    terms, _ = learner.losses(windows)
+    minibatch = a_minibatch(learner, collect)
+    terms, _ = learner.losses(minibatch)
     weights = {"jepa": 0.7, "regularizer/variance": 2.5, "actor": 1.0, "critic": 0.3, "entropy": 0.05}
     assert weights.keys() == terms.keys()
     expected = sum(weight * terms[name].loss for name, weight in weights.items())
     reference = gradients(learner, expected)
 
     learner.optimizer.step = lambda: None  # look at the gradients of the step, and take none
-    metrics = learner.update(windows)
+    metrics = learner.update(minibatch)
 
     for name in weights:
         torch.testing.assert_close(metrics[f"loss/{name}"], terms[name].loss.detach())  # logged without its weight
@@ -146,11 +147,11 @@ def test_without_jepa_and_regularizers_the_rl_terms_remain(make_learner: Any, co
 
 def test_the_target_follows_the_encoder_after_each_step(make_learner: Any, collect: Any) -> None:
     learner = make_learner(lr=0.05)
-    windows = a_window(learner, collect)
+    minibatch = a_minibatch(learner, collect)
     expected = {name: tensor.double() for name, tensor in learner.encoder.named_parameters()}  # starts as a copy
     for _ in range(3):
         before = copy.deepcopy(learner.encoder)
-        learner.update(windows)
+        learner.update(minibatch)
         for name, after_the_step in learner.encoder.named_parameters():
             assert not torch.equal(after_the_step, before.get_parameter(name))
             expected[name] = 0.99 * expected[name] + 0.01 * after_the_step.double()
@@ -160,23 +161,23 @@ def test_the_target_follows_the_encoder_after_each_step(make_learner: Any, colle
 
 @pytest.mark.parametrize("gradients_to_encoder", [True, False])
 def test_the_encoder_runs_once_an_update(make_learner: Any, collect: Any, gradients_to_encoder: bool) -> None:
-    learner = make_learner(regularizers=REGULARIZED, gradients_to_encoder=gradients_to_encoder)
-    windows = a_window(learner, collect)
+    learner = make_learner(terms=REGULARIZED, gradients_to_encoder=gradients_to_encoder)
+    minibatch = a_minibatch(learner, collect)
     calls: list[int] = []
     learner.encoder.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
-    learner.update(windows)
-    assert calls == [len(windows)]
+    learner.update(minibatch)
+    assert calls == [len(minibatch.window)]
 
 
 def test_gradients_are_clipped_together(make_learner: Any, collect: Any) -> None:
     learner = make_learner(max_grad_norm=0.01)
-    windows = a_window(learner, collect)
-    terms, _ = learner.losses(windows)
+    minibatch = a_minibatch(learner, collect)
+    terms, _ = learner.losses(minibatch)
     reference = gradients(learner, sum(term.weight * term.loss for term in terms.values()))
     norm = math.sqrt(sum(gradient.double().square().sum().item() for gradient in reference.values()))
     assert norm > 0.1
 
-    metrics = learner.update(windows)
+    metrics = learner.update(minibatch)
 
     assert metrics["grad_norm"].item() == pytest.approx(norm, rel=1e-3)
     for name, parameter in learner.trained.named_parameters():
@@ -234,9 +235,9 @@ def test_metrics_are_means_but_for_the_embedding(make_learner: Any, collect: Any
 
 def test_variance_is_of_the_online_embedding(make_learner: Any, collect: Any) -> None:
     learner = make_learner()
-    windows = a_window(learner, collect)
-    s_x = learner.embed(windows[PIXELS][:, 0])
-    metrics = learner.update(windows)
+    minibatch = a_minibatch(learner, collect)
+    s_x = learner.embed(minibatch.window[PIXELS][:, 0])
+    metrics = learner.update(minibatch)
     torch.testing.assert_close(metrics["embedding/variance"], s_x.var(dim=0).mean())
     torch.testing.assert_close(metrics["embedding/mean_square"], s_x.square().mean())
 
@@ -261,7 +262,7 @@ class ExplodesAt(nn.Module):
 
 @pytest.mark.parametrize("call", [1, 3])
 def test_a_loss_that_is_not_finite_is_named(make_learner: Any, collect: Any, call: int) -> None:
-    learner = make_learner(regularizers={"explosive": WeightedRegularizer(ExplodesAt(call), weight=1.0)}, minibatch_size=10)
+    learner = make_learner(terms={"regularizer/explosive": WeightedTerm(ExplodesAt(call), weight=1.0)}, minibatch_size=10)
     with pytest.raises(FloatingPointError, match=r"^not finite: loss/regularizer/explosive$"):
         learner.learn(collect(learner), progress=0.0)
     assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
@@ -275,7 +276,7 @@ class RootOfVariance(nn.Module):
 
 
 def test_a_gradient_that_is_not_finite_is_refused_before_the_step(make_learner: Any, collect: Any) -> None:
-    learner = make_learner(regularizers={"root": WeightedRegularizer(RootOfVariance(), weight=1.0)})
+    learner = make_learner(terms={"regularizer/root": WeightedTerm(RootOfVariance(), weight=1.0)})
     with pytest.raises(FloatingPointError, match=r"^not finite: grad_norm$"):
         learner.learn(collect(learner), progress=0.0)
     assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
@@ -285,14 +286,14 @@ def test_a_gradient_that_is_not_finite_is_refused_before_the_step(make_learner: 
     ("part", "returns", "complaint"),
     [
         ("predictor", lambda s_x, action: s_x[:, :1], r"the predictor returned \[\d+, 1, 1\] where \[\d+, 1, 8\] was expected"),
-        ("objective", lambda s_y_hat, s_y: (s_y_hat - s_y) ** 2, r"the objective returned \[\d+, 1, 8\] where \[\d+, 1\] was expected"),
-        ("objective", lambda s_y_hat, s_y: ((s_y_hat - s_y) ** 2).sum(), r"the objective returned \[\] where \[\d+, 1\] was expected"),
-        ("regularizer", lambda s_x: s_x.var(dim=1), r"the regularizer returned \[\d+\] where \[\] was expected"),
+        ("objective", lambda s_y_hat, s_y: (s_y_hat - s_y) ** 2, r"the objective returned \[\d+, 8\] where \[\d+\] was expected"),
+        ("objective", lambda s_y_hat, s_y: ((s_y_hat - s_y) ** 2).sum(), r"the objective returned \[\] where \[\d+\] was expected"),
+        ("regularizer", lambda s_x: s_x.var(dim=1), r"the regularizer/odd returned \[\d+\] where \[\] was expected"),
     ],
 )
 def test_a_shape_that_would_broadcast_is_refused(make_learner: Any, collect: Any, part: str, returns: Any, complaint: str) -> None:
     if part == "regularizer":
-        learner = make_learner(regularizers={"odd": WeightedRegularizer(returns, weight=1.0)})
+        learner = make_learner(terms={"regularizer/odd": WeightedTerm(returns, weight=1.0)})
     else:
         learner = make_learner(jepa={part: returns})
     with pytest.raises(ValueError, match=complaint):
@@ -304,12 +305,12 @@ def test_under_bf16_a_small_variance_is_that_of_the_fp32_embedding(make_learner:
     learner = make_learner(precision="bf16")
     with torch.no_grad():
         learner.encoder.embed.weight.mul_(1e-5)
-    windows = a_window(learner, collect)
+    minibatch = a_minibatch(learner, collect)
     with torch.no_grad():
-        exact = learner.encoder(windows[PIXELS][:, 0]).var(dim=0).mean()
-    _, metrics = learner.losses(windows)
+        exact = learner.encoder(minibatch.window[PIXELS][:, 0]).var(dim=0).mean()
+    _, metrics = learner.losses(minibatch)
     torch.testing.assert_close(metrics["embedding/variance"], exact, rtol=1e-3, atol=0)
-    noisy = learner.embed(windows[PIXELS][:, 0]).var(dim=0).mean()
+    noisy = learner.embed(minibatch.window[PIXELS][:, 0]).var(dim=0).mean()
     assert not torch.isclose(noisy, exact, rtol=0.1, atol=0)
 
 
@@ -356,11 +357,11 @@ def test_a_predictor_may_unroll_by_itself(make_learner: Any, collect: Any) -> No
 
 
 def test_heads_and_losses_are_in_fp32_whatever_the_encoders_compute_in(make_learner: Any, collect: Any) -> None:
-    learner = make_learner(precision="bf16", regularizers=REGULARIZED)
+    learner = make_learner(precision="bf16", terms=REGULARIZED)
     seen: dict[str, torch.dtype] = {}
     learner.encoder.embed.register_forward_hook(lambda _, __, output: seen.update(encoder=output.dtype))
     learner.jepa.predictor.first.register_forward_hook(lambda _, __, output: seen.update(predictor=output.dtype))
-    terms, metrics = learner.losses(a_window(learner, collect))
+    terms, metrics = learner.losses(a_minibatch(learner, collect))
     assert seen == {"encoder": torch.bfloat16, "predictor": torch.float32}
     assert {term.loss.dtype for term in terms.values()} == {torch.float32}
     assert metrics["embedding/variance"].dtype == torch.float32

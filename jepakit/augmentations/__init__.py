@@ -1,0 +1,1 @@
+"""Augmentations of stacks before they are encoded for an update; one kind a file."""

@@ -1,0 +1,116 @@
+"""A rehearsal: one fake batch through throw-away parts, so that what does not fit is a mistake in the recipe, not a failure at step 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tensordict import TensorDict, TensorDictBase
+from torchrl.envs import EnvBase
+
+from jepakit.protocols import ACTION, PIXELS, Algorithm
+from jepakit.training.build import blaming, build_learner
+from jepakit.training.hardware import Hardware
+from jepakit.training.learner import Learner
+from jepakit.training.policy import Policy
+from jepakit.training.terms import WeightedTerm, expect_shape, unroll
+
+if TYPE_CHECKING:
+    from jepakit.recipe import Recipe
+
+REHEARSED_CAPACITY = 64  #: env steps of each env that a rehearsed replay holds
+
+
+def notices(recipe: Recipe, env: EnvBase) -> list[str]:
+    """What is legal, and may not be meant."""
+    found = []
+    jepa = recipe.jepa and recipe.jepa.weight > 0
+    held = any(config.weight > 0 for config in recipe.regularizers)
+    reached = held or any(config.weight > 0 for config in recipe.auxiliary) or getattr(recipe.algorithm, "gradients_to_encoder", True)
+    if not (jepa or reached):
+        found.append("no trained term reaches the encoder: it keeps its random weights")
+    if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and not held:
+        found.append("with gradients through both encoders a constant embedding is the least L_JEPA: a regularizer prevents that")
+    batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0]
+    whole = -(-recipe.total_steps // batch) * batch
+    if whole != recipe.total_steps:
+        found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {whole:,}")
+    return found
+
+
+def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
+    """Push one fake batch through parts of its own, policy to optimizer step, so that a run does not fail at step 1.
+
+    Returns:
+        Those parts, to be looked at and thrown away.
+
+    Raises:
+        RecipeError: Some part does not fit; placed at the component whose code raised, where that can be told.
+    """
+    small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
+    learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware)
+    policy = Policy(learner)
+    if not learner.off_policy:
+        _check_rollout(recipe, env.batch_size[0], learner.algorithm)
+    with blaming(recipe, "algorithm", _places(learner)):
+        acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
+        batch = TensorDict.stack(acted, dim=1)  # [N, 2]
+        for pixels in (batch[PIXELS], batch["next", PIXELS]):
+            pixels.random_(0, 256)
+        _try_each_part(recipe, learner, batch.flatten())
+        learner.learn(batch, progress=0.0)
+        if not learner.updates:  # replay, before its algorithm would learn
+            learner.update(learner.experience.sample())
+    return learner
+
+
+def _places(learner: Learner) -> dict[int, str]:
+    """Where in the recipe each component stands, by its ``id``."""
+    places = {id(module): "encoder" for module in learner.encoder.modules()} | {id(learner.algorithm): "algorithm"}
+    if learner.jepa:
+        places |= {id(getattr(learner.jepa, part)): f"jepa.{part}" for part in ("target", "predictor", "objective", "projector")}
+    places |= {id(augmentation): f"augmentations.{i}" for i, augmentation in enumerate(learner.augmentations)}
+    return places | {id(term.loss): path for path, term in _terms(learner)}
+
+
+def _terms(learner: Learner) -> Iterator[tuple[str, WeightedTerm]]:
+    """Regularizers and auxiliary terms by their place in the recipe."""
+    for slot, path in (("regularizer", "regularizers"), ("auxiliary", "auxiliary")):
+        terms = [term for name, term in learner.terms.items() if name.startswith(f"{slot}/")]
+        yield from ((f"{path}.{i}", term) for i, term in enumerate(terms))
+
+
+def _check_rollout(recipe: Recipe, num_envs: int, algorithm: Algorithm) -> None:
+    steps, wanted = algorithm.rollout_steps, algorithm.minibatch_size
+    if recipe.jepa and recipe.jepa.horizon > steps:
+        raise recipe.error("jepa.horizon", f"a horizon of {recipe.jepa.horizon} reaches beyond the {steps} steps of a rollout")
+    if num_envs * steps < wanted:
+        text = f"minibatch_size {wanted} is more than a collected batch holds: {num_envs * steps} env steps"
+        raise recipe.error("algorithm.minibatch_size", text)
+
+
+def _try_each_part(recipe: Recipe, learner: Learner, steps: TensorDictBase) -> None:
+    """Each part of L_JEPA and each term by itself on ``steps`` [B], so that a mistake is placed at the part that made it."""
+    pixels = steps[PIXELS]
+    for i, augmentation in enumerate(learner.augmentations):
+        with blaming(recipe, f"augmentations.{i}"):
+            pixels = augmentation(pixels)
+            expect_shape("augmentation", pixels, steps[PIXELS].shape)
+    s_x = learner.embed(pixels)  # [B, D]
+    inputs = {"s_x": s_x, "s_x_next": s_x, "pixels": pixels, "action": steps[ACTION], "reward": steps["next", "reward"]}
+    if jepa := learner.jepa:
+        with blaming(recipe, "jepa.predictor"):
+            expect_shape("predictor", unroll(jepa.predictor, s_x, steps[ACTION][:, None]), (len(s_x), 1, learner.embedding_width))
+        s_y_hat = jepa.projected(unroll(jepa.predictor, s_x, steps[ACTION][:, None]))
+        with blaming(recipe, "jepa.target"):
+            s_y = jepa.target(pixels[:, None])
+            expect_shape("target", s_y, s_y_hat.shape)
+        inputs |= {"s_y_hat": s_y_hat[:, 0], "s_y": s_y[:, 0].float()}
+        with blaming(recipe, "jepa.objective"):
+            expect_shape("objective", jepa.objective(inputs["s_y_hat"], inputs["s_y"]), s_x.shape[:1])
+    for path, term in _terms(learner):
+        with blaming(recipe, path):
+            missing = [name for name in term.inputs if name not in inputs]
+            if missing:
+                raise ValueError(f"kind needs `{missing[0]}`, a part of L_JEPA, and this recipe has `jepa: null`")
+            expect_shape("term", term.loss(**{name: inputs[name] for name in term.inputs}), ())

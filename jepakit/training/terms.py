@@ -1,0 +1,88 @@
+"""What Eq. 3 is made of beside the algorithm's losses: L_JEPA, regularizers and auxiliary terms."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from jepakit.protocols import INPUTS, LossTerm, Objective, Predictor, Projector, Target
+
+
+@dataclass(frozen=True)
+class JEPA:
+    """The parts of L_JEPA."""
+
+    target: Target
+    predictor: Predictor
+    objective: Objective
+    weight: float  #: of L_JEPA in Eq. 3
+    horizon: int  #: H, env steps predicted ahead
+    y: Literal["stack", "newest"]  #: whether s_y encodes the next stack or its newest frame alone
+    projector: Projector | None = None  #: between ŝ_y and the objective; the target holds its own
+
+    def seen(self, stacks: Tensor) -> Tensor:
+        """What the target encodes of the next ``stacks`` [B, H, K, C, H, W], in the same shape, which is the encoder's own."""
+        return stacks if self.y == "stack" else stacks[:, :, -1:].expand_as(stacks)
+
+    def predict(self, s_x: Tensor, actions: Tensor) -> Tensor:
+        """ŝ_y[1..H] from ``s_x`` [B, D] and ``actions`` [B, H, ...]: [B, H, D], or [B, H, P] behind a projector."""
+        s_y_hat = unroll(self.predictor, s_x, actions)
+        expect_shape("predictor", s_y_hat, (len(s_x), self.horizon, s_x.shape[-1]))
+        return self.projected(s_y_hat)
+
+    def projected(self, s_y_hat: Tensor) -> Tensor:
+        """[*, D] -> [*, P]; as it is where there is no projector."""
+        return self.projector(s_y_hat) if self.projector else s_y_hat
+
+
+@dataclass(frozen=True)
+class WeightedTerm:
+    """A regularizer or an auxiliary term, its weight in Eq. 3, and the names of `INPUTS` that its ``forward`` asks for.
+
+    Raises:
+        ValueError: It asks for something else.
+    """
+
+    loss: LossTerm
+    weight: float
+    inputs: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        call = self.loss.forward if isinstance(self.loss, nn.Module) else self.loss
+        inputs = tuple(inspect.signature(call).parameters)
+        unknown = [name for name in inputs if name not in INPUTS]
+        if unknown:
+            raise ValueError(f"its forward asks for `{unknown[0]}`; a minibatch offers {', '.join(INPUTS)}")
+        object.__setattr__(self, "inputs", inputs)
+
+
+def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:
+    """ŝ_y[1..H] from ``s_x`` [B, D] and ``actions`` [B, H, ...], feeding each prediction back in: [B, H, D]."""
+    if hasattr(predictor, "unroll"):
+        return predictor.unroll(s_x, actions)
+    predictions = []
+    for action in actions.unbind(dim=1):
+        s_x = predictor(s_x, action)
+        predictions.append(s_x)
+    return torch.stack(predictions, dim=1)
+
+
+def followed(encoder: nn.Module, projector: Projector | None) -> nn.Module:
+    """What a target follows, and was copied from: the encoder, with the projector behind it where there is one."""
+    return nn.Sequential(encoder, projector) if isinstance(projector, nn.Module) else encoder
+
+
+def expect_shape(what: str, output: object, shape: tuple[int, ...]) -> None:
+    """What a component returned is a tensor of ``shape``: broadcasting would train on, silently and wrongly.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(output, Tensor):
+        raise ValueError(f"the {what} returned {type(output).__name__} where a tensor {list(shape)} was expected")
+    if output.shape != shape:
+        raise ValueError(f"the {what} returned {list(output.shape)} where {list(shape)} was expected")
