@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -37,7 +38,8 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: 
                 square = number(frames[:, :, i * p : (i + 1) * p, j * p : (j + 1) * p].float())
                 position = vit.position_t[t, 0, 0] + vit.position_i[0, i, 0] + vit.position_j[0, 0, j]
                 tokens.append(vit.embed(square.reshape(-1)) + position)
-    rows = torch.stack(tokens)  # [L, D]
+    patches = len(tokens) - 1
+    rows = torch.stack(tokens + (list(vit.registers) if vit.registers is not None else []))  # [L, D]
     for block in vit.blocks:
         normed = block.norm_attention(rows)
         query, (key, value) = block.query(normed), block.key_value(normed).chunk(2, dim=1)
@@ -45,7 +47,8 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: 
         rows = rows + block.project(torch.cat([F.scaled_dot_product_attention(*(x[None] for x in head))[0] for head in each], dim=1))
         rows = rows + block.mlp(block.norm_mlp(rows))
     rows = vit.norm(rows) if final_norm else rows
-    return rows[0] if readout == "class_token" else torch.cat(list(rows[1:]))
+    read = rows[1 : 1 + patches]
+    return {"class_token": rows[0], "patches": torch.cat(list(read)), "mean": sum(read) / patches}[readout]
 
 
 @settings(max_examples=25, deadline=None)
@@ -59,7 +62,9 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: 
             "mlp_ratio": st.sampled_from([1.0, 2.5]),
             "scaling": st.sampled_from(["inverted", "unit", "centered"]),
             "final_norm": st.booleans(),
-            "readout": st.sampled_from(["class_token", "patches"]),
+            "readout": st.sampled_from(["class_token", "patches", "mean"]),
+            "positions": st.sampled_from(["learned", "sincos"]),
+            "registers": st.integers(0, 2),
         }
     ),
     whole=st.booleans(),
@@ -83,14 +88,15 @@ def test_values_and_gradients_are_those_of_a_plain_transformer(frames: FrameShap
         torch.testing.assert_close(mine, reference, rtol=1e-3, atol=1e-4 * scale + 1e-6, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("leading", [(), (2,), (2, 3)])
-def test_any_leading_dimensions(leading: tuple[int, ...]) -> None:
-    vit, pixels = make(), random_pixels(*leading)
+@pytest.mark.parametrize("leading", [(), (2,), (2, 3), (0,), (2, 0)])
+@pytest.mark.parametrize("readout", ["class_token", "mean"])
+def test_any_leading_dimensions(leading: tuple[int, ...], readout: str) -> None:
+    vit, pixels = make(readout=readout), random_pixels(*leading)
 
     s_x = vit(pixels)
 
-    one_by_one = torch.stack([vit(stack) for stack in pixels.reshape(-1, *FRAMES)])
-    torch.testing.assert_close(s_x, one_by_one.reshape(*leading, 8))
+    one_by_one = [vit(stack) for stack in pixels.reshape(-1, *FRAMES)]
+    torch.testing.assert_close(s_x, torch.stack(one_by_one).reshape(*leading, 8) if one_by_one else torch.empty(*leading, 8))
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,56 @@ def test_initial_weights() -> None:
     assert all(linear.bias.abs().max() == 0 for linear in linears)
     assert all(0.015 < linear.weight.std() < 0.025 for linear in linears)
     assert ViT(FRAMES, dim=64, depth=2, heads=2, patch=4).embed.weight.std() > 0.1  # PyTorch's own: 1/√(3 · 16)
+
+
+def test_sincos_positions() -> None:
+    dim, places = 20, {"position_t": 3, "position_i": 2, "position_j": 3}  # 20 = 3 axes x 3 frequencies x (sin, cos), and 2 to spare
+    vit = ViT(FRAMES, dim=dim, heads=2, patch=4, positions="sincos")
+    for axis, (name, size) in enumerate(places.items()):
+        for place in range(size):
+            expected = [0.0] * dim
+            for k in range(3):
+                expected[6 * axis + k] = math.sin(place / 10_000 ** (k / 3))
+                expected[6 * axis + 3 + k] = math.cos(place / 10_000 ** (k / 3))
+            torch.testing.assert_close(getattr(vit, name).reshape(size, dim)[place], torch.tensor(expected))
+    assert not places.keys() & dict(vit.named_parameters()).keys()
+    assert places.keys() <= vit.state_dict().keys()
+
+    sums = (vit.position_t + vit.position_i + vit.position_j).reshape(-1, dim)
+    assert torch.cdist(sums, sums).fill_diagonal_(1).min() > 0.1  # every patch has a position of its own
+
+
+def test_dim_must_hold_sincos_positions() -> None:
+    ViT(FRAMES, dim=6, heads=2, patch=4, positions="sincos")
+    with pytest.raises(ValueError, match="dim 4 is too small for sincos positions"):
+        ViT(FRAMES, dim=4, heads=2, patch=4, positions="sincos")
+
+
+def test_registers_matter_and_leave_the_other_initial_weights_alone() -> None:
+    torch.manual_seed(0)
+    without = ViT(FRAMES, dim=8, heads=2, patch=4).state_dict()
+    torch.manual_seed(0)
+    vit = ViT(FRAMES, dim=8, heads=2, patch=4, registers=2)
+    drawn = dict(vit.state_dict())
+    registers = drawn.pop("registers")
+
+    assert registers.shape == (2, 8)
+    assert drawn.keys() == without.keys()
+    assert all(torch.equal(drawn[name], without[name]) for name in without)
+
+
+def test_the_defaults_draw_what_recorded_runs_drew() -> None:
+    """Names, shapes and random draws in the order of the first release: recorded runs and checkpoints depend on it."""
+    torch.manual_seed(0)
+    vit = ViT(FRAMES, dim=8, depth=1, heads=2, patch=4)
+    torch.manual_seed(0)
+    nn.Linear(16, 8)
+    expected = {"class_token": (8,), "position_t": (3, 1, 1, 8), "position_i": (1, 2, 1, 8), "position_j": (1, 1, 3, 8)}
+    for name, shape in expected.items():
+        assert torch.equal(getattr(vit, name), nn.init.trunc_normal_(torch.zeros(shape), std=0.02)), name
+    assert torch.equal(vit.blocks[0].query.weight, nn.Linear(8, 8).weight)
+    assert list(dict(vit.named_parameters()))[:6] == [*expected, "embed.weight", "embed.bias"]
+    assert not dict(vit.named_buffers())
 
 
 def test_a_tubelet_must_divide_the_frames() -> None:
