@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {"size": (20, 30), "num_envs": 2}
 
 def collect(env: GymEnv, steps: int, policy: Callable[[TensorDictBase], TensorDictBase] | None = None) -> TensorDictBase:
     """What TorchRL's collector makes of ``steps`` batched steps with random actions: [N, T]."""
+    torch.manual_seed(0)
     frames = env.numel() * steps
     collector = Collector(env, policy, frames_per_batch=frames, total_frames=frames)
     (batch,) = collector
