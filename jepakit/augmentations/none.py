@@ -1,0 +1,16 @@
+"""No augmentation."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from jepakit.registry import register
+
+
+@register("augmentation", "none")
+class NoAugmentation(nn.Module):
+    """Leaves stacks as they are, and draws nothing."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """``pixels`` [B, K, C, H, W] -> the same."""
+        return pixels
