@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -14,9 +15,14 @@ from torchrl.data import LazyTensorStorage, RandomSampler, Storage
 
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape, Minibatch, OffPolicyAlgorithm
 
+if TYPE_CHECKING:
+    from jepakit.recipe.schema import Replay as Settings
+
 ALLOWANCE = 16  #: a frame for one episode's end in so many steps
 STEP_BYTES = 30  #: of one step besides its frame, with a discrete action
 PRIORITY_EPS = 1e-6  #: added to |TD error|, so that no step is out of reach
+
+logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces each storage on stdout
 
 
 class Replay:
@@ -39,13 +45,10 @@ class Replay:
         horizon: H, steps that a window reaches ahead.
         frames: The shape of one observation's ``pixels``.
         num_envs: N.
-        capacity: Env steps kept, over all envs.
-        sampler: Which of them are drawn: each as often, or as `Prioritized` does.
-        alpha: α of `Prioritized`.
-        beta: Its β at the start; see `anneal`.
+        settings: Capacity, and how steps are drawn.
         device: Where minibatches are wanted.
-        dtype: Of the frames.
-        storage_dir: Where the frames' file lies; None keeps them in memory.
+        folder: Where the frames' file lies; None keeps them in memory.
+        dtype: Of the env's ``pixels``.
 
     Raises:
         ValueError: ``capacity`` has no room for one step of each env.
@@ -57,30 +60,28 @@ class Replay:
         horizon: int,
         frames: FrameShape,
         num_envs: int,
-        *,
-        capacity: int = 100_000,
-        sampler: Literal["uniform", "prioritized"] = "uniform",
-        alpha: float = 0.6,
-        beta: float = 0.4,
-        device: torch.device | str = "cpu",
+        settings: Settings,
+        device: str = "cpu",
+        folder: Path | None = None,
         dtype: torch.dtype = torch.uint8,
-        storage_dir: Path | None = None,
     ) -> None:
-        if capacity < num_envs:
-            raise ValueError(f"capacity {capacity} has no room for one step of each of {num_envs} envs")
+        if settings.capacity < num_envs:
+            raise ValueError(f"capacity {settings.capacity} has no room for one step of each of {num_envs} envs")
         self.algorithm = algorithm
         self.horizon = horizon
         self.frame_shape = frames
         self.num_envs = num_envs
-        self.beta = beta
-        self.device = torch.device(device)
+        self.settings = settings
+        self.device = device
+        self.folder = folder
         self.dtype = dtype
-        self.storage_dir = storage_dir
 
-        self.rows = capacity // num_envs  #: steps an env, at most
+        self.rows = settings.capacity // num_envs  #: steps an env, at most
         self.slots = self.rows + -(-self.rows // ALLOWANCE) + frames.frames + 1  #: S, frames an env
         self.storage = LazyTensorStorage(self.rows * num_envs)  #: the ring of steps; row (step mod rows) · N + env
-        self.sampler = Prioritized(self.rows * num_envs, alpha, beta) if sampler == "prioritized" else RandomSampler()
+        self.sampler: RandomSampler | Prioritized = RandomSampler()
+        if settings.sampler == "prioritized":
+            self.sampler = Prioritized(self.rows * num_envs, settings.alpha, settings.beta)
 
         self.steps = 0  #: taken so far by each env
         self.updates = 0  #: minibatches handed out so far
@@ -92,10 +93,10 @@ class Replay:
     def frames(self) -> Tensor:
         """The ring of frames [S · N, C, H, W], slot (position mod S) · N + env; a file where asked. Takes its memory as it fills."""
         shape = (self.slots * self.num_envs, *self.frame_shape[1:])
-        if self.storage_dir is None:
+        if self.folder is None:
             return torch.empty(shape, dtype=self.dtype)
-        self.storage_dir.mkdir(parents=True, exist_ok=True)
-        file, size = self.storage_dir / "frames.bin", torch.Size(shape).numel()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file, size = self.folder / "frames.bin", torch.Size(shape).numel()
         return torch.from_file(str(file), shared=True, size=size, dtype=self.dtype).view(shape)
 
     @property
@@ -129,10 +130,10 @@ class Replay:
 
         self.end, self.first, self.live = position[:, -1] + 2, first[:, -1], ~done[:, -1]
         env = torch.arange(num_envs)[:, None].expand_as(position)
-        self._write(env, position, here[:, :, -1])
-        self._write(env[last], position[last] + 1, after[:, :, -1][last])
+        self.write_frames(env, position, here[:, :, -1])
+        self.write_frames(env[last], position[last] + 1, after[:, :, -1][last])
         for back in range(1, self.frame_shape.frames):
-            self._write(env[older], position[older] - back, here[:, :, -1 - back][older])
+            self.write_frames(env[older], position[older] - back, here[:, :, -1 - back][older])
 
         rows = TensorDict(
             {
@@ -157,7 +158,7 @@ class Replay:
         learnt_from = max(0, self.steps * self.num_envs - self.algorithm.learning_starts)
         for _ in range(self.updates, round(self.algorithm.updates_per_step * learnt_from)):
             self.updates += 1
-            yield self.sample(self.algorithm.minibatch_size)
+            yield self.sample()
 
     def learned(self, minibatch: Minibatch) -> None:
         """Take new priorities from ``steps["td_error"]``, [B] or [B, 1], of prioritised replay."""
@@ -168,11 +169,11 @@ class Replay:
     def anneal(self, progress: float) -> None:
         """β goes to 1 in a line as ``progress`` does."""
         if isinstance(self.sampler, Prioritized):
-            self.sampler.beta = self.beta + (1 - self.beta) * progress
+            self.sampler.beta = self.settings.beta + (1 - self.settings.beta) * progress
 
-    def sample(self, size: int) -> Minibatch:
-        """Draw ``size`` steps, with replacement, each the start of a window and of an n-step return."""
-        index, weight = self._draw(size)
+    def sample(self) -> Minibatch:
+        """Draw steps, with replacement, each the start of a window and of an n-step return."""
+        index, weight = self._draw(self.algorithm.minibatch_size)
         minibatch = self.at(index)
         if weight is not None:
             minibatch.steps["priority_weight"] = weight / weight.max()
@@ -182,7 +183,7 @@ class Replay:
         """The windows [B, H+1] and n-step returns [B] that begin at the rows ``index`` [B] of the ring of steps.
 
         What stands where in a window, `jepakit.training.experience.window` says. Neither goes on behind the episode of its start, or behind
-        what is collected.
+        what is collected: there the last stack is repeated, and the mask is false.
         """
         horizon, n_step = self.horizon, self.algorithm.n_step
         env, step = index % self.num_envs, self._step(index)
@@ -259,10 +260,14 @@ class Replay:
     def _slot(self, position: Tensor, env: Tensor) -> Tensor:
         return position % self.slots * self.num_envs + env
 
-    def _write(self, env: Tensor, position: Tensor, frames: Tensor) -> None:
+    def write_frames(self, env: Tensor, position: Tensor, frames: Tensor) -> None:
         """Store ``frames`` [*, C, H, W] of ``env`` at ``position`` (both [*]), but for those that this batch itself writes over."""
         stay = position >= self.end[env] - self.slots
         self.frames.index_copy_(0, self._slot(position[stay], env[stay]), frames[stay])
+
+    def read_frames(self, env: Tensor, position: Tensor) -> Tensor:
+        """The frames [*, C, H, W] of ``env`` at ``position`` (both [*]); those of the ring's last S positions are there."""
+        return self.frames.index_select(0, self._slot(position, env))
 
     def _stacks(self, env: Tensor, start: TensorDictBase, later: Tensor) -> Tensor:
         """The stacks [B, M, K, C, H, W] of ``later`` [B, M] steps after the rows ``start`` [B], in the same episodes."""

@@ -14,6 +14,7 @@ from torchrl.collectors import Collector
 
 from jepakit.envs.gym import GymEnv
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, Experience, FrameShape, Minibatch
+from jepakit.recipe.schema import Replay as Settings
 from jepakit.training.replay import Replay
 
 
@@ -110,7 +111,7 @@ def check(minibatch: Minibatch, world: World, horizon: int, n_step: int, gamma: 
             mask.append(reached)
             if reached:
                 here = past[start].stack if h == 0 else past[start + h - 1].after
-                assert torch.equal(window[PIXELS][b, h], here)
+            assert torch.equal(window[PIXELS][b, h], here)  # where there is none, the last one again
             if reached and start + h < len(past) and not (h and past[start + h - 1].done):
                 assert window[ACTION][b, h] == address + h
                 assert window[REWARD][b, h].item() == pytest.approx(past[start + h].reward)
@@ -153,31 +154,32 @@ worlds = st.builds(
     horizon=st.integers(1, 4),
     n_step=st.integers(1, 5),
     capacity=st.integers(3, 40),
-    batches=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    batches=st.lists(st.one_of(st.integers(1, 3), st.integers(1, 30)), min_size=1, max_size=10),
     sampler=st.sampled_from(["uniform", "prioritized"]),
 )
 def test_all_that_is_drawn_is_as_it_was_seen_when_acting(
     world: World, horizon: int, n_step: int, capacity: int, batches: list[int], sampler: Any
 ) -> None:
     """Over several turns of the rings, batches longer than the rings, episodes longer than the rings, and many in one batch."""
-    replay = Replay(OffPolicy(n_step), horizon, world.shape, world.num_envs, capacity=capacity, sampler=sampler, dtype=world.dtype)
+    settings = Settings(capacity=capacity, sampler=sampler)
+    replay = Replay(OffPolicy(n_step, minibatch_size=9), horizon, world.shape, world.num_envs, settings, dtype=world.dtype)
     for steps in batches:
         replay.extend(world.collect(steps))
         minibatch, actions = every(replay)
         assert actions == world.kept(replay)
-        drawn = replay.sample(8)
+        drawn = replay.sample()
         assert set(drawn.steps[ACTION].tolist()) <= actions
         check(drawn, world, horizon, n_step, gamma=0.9)
     check(minibatch, world, horizon, n_step, gamma=0.9)
     assert drawn.window[PIXELS].dtype == world.dtype
-    assert drawn.window[REWARD].shape == (8, horizon + 1, 1)
+    assert drawn.window[REWARD].shape == (9, horizon + 1, 1)
 
 
 def test_stacks_are_those_of_a_collector_in_an_env() -> None:
     """Through TorchRL's collector, in an env that draws its episode, its step and 10 + the action that led there."""
     env = GymEnv(0, id="Diary-v0", num_envs=3, frames=3, size=None, max_episode_steps=4)
     collector = Collector(env, frames_per_batch=3 * 7, total_frames=3 * 7 * 12, auto_register_policy_transforms=False)
-    replay = Replay(OffPolicy(n_step=3), 2, env.frame_shape, 3, capacity=60)
+    replay = Replay(OffPolicy(n_step=3), 2, env.frame_shape, 3, Settings(capacity=60))
     for batch in collector:
         replay.extend(batch)
     collector.shutdown()
@@ -202,12 +204,20 @@ def test_the_capacity_is_that_of_all_envs_and_short_episodes_leave_less() -> Non
     shape = FrameShape(3, 1, 1, 1)
     for end, least, most in ((0.0, 100, 100), (0.02, 100, 100), (1.0, 50, 60)):
         world = World(shape, num_envs=2, end=end, seed=0)
-        replay = Replay(OffPolicy(), 1, shape, 2, capacity=101)
+        replay = Replay(OffPolicy(), 1, shape, 2, Settings(capacity=101))
         for _ in range(10):
             replay.extend(world.collect(20))
         assert least <= len(every(replay)[1]) <= most
+    for capacity in (1, 16, 40):
+        world = World(shape, num_envs=1, end=0.0, seed=0)
+        replay = Replay(OffPolicy(), 1, shape, 1, Settings(capacity=capacity))
+        for step in range(100):
+            world.end = float(step % 16 == 5)
+            replay.extend(world.collect(1))
+            if step % 7 == 1:
+                assert len(every(replay)[1]) == min(capacity, step + 1)
     with pytest.raises(ValueError, match=r"^capacity 3 "):
-        Replay(OffPolicy(), 1, shape, 4, capacity=3)
+        Replay(OffPolicy(), 1, shape, 4, Settings(capacity=3))
 
 
 def drawn_often(replay: Replay, draws: int) -> tuple[np.ndarray, list[int]]:
@@ -215,7 +225,8 @@ def drawn_often(replay: Replay, draws: int) -> tuple[np.ndarray, list[int]]:
     kept = sorted(every(replay)[1])
     place = {action: number for number, action in enumerate(kept)}
     counts = np.zeros(len(kept))
-    for action in replay.sample(draws).steps[ACTION].tolist():
+    replay.algorithm.minibatch_size = draws
+    for action in replay.sample().steps[ACTION].tolist():
         counts[place[action]] += 1
     return counts, kept
 
@@ -226,7 +237,7 @@ def test_each_step_that_may_be_drawn_is_drawn_as_often(steps: int, end: float) -
     torch.manual_seed(0)
     shape = FrameShape(3, 1, 1, 1)
     world = World(shape, num_envs=2, end=end, seed=1)
-    replay = Replay(OffPolicy(), 1, shape, 2, capacity=60)
+    replay = Replay(OffPolicy(), 1, shape, 2, Settings(capacity=60))
     replay.extend(world.collect(steps))
     counts, kept = drawn_often(replay, 20_000)
     assert len(kept) == (2 * steps if steps == 10 else 60 if end == 0 else len(kept))
@@ -240,7 +251,7 @@ def test_prioritised_draws_go_by_the_error_and_weights_undo_them(end: float) -> 
     torch.manual_seed(0)
     alpha, beta, shape = 0.7, 0.4, FrameShape(3, 1, 1, 1)
     world = World(shape, num_envs=2, end=end, seed=2)
-    replay = Replay(OffPolicy(), 1, shape, 2, capacity=40, sampler="prioritized", alpha=alpha, beta=beta)
+    replay = Replay(OffPolicy(), 1, shape, 2, Settings(capacity=40, sampler="prioritized", alpha=alpha, beta=beta))
     replay.extend(world.collect(35))
     minibatch, kept = every(replay)
     errors = torch.linspace(-2, 3, len(kept))  # one of them all but zero
@@ -256,7 +267,8 @@ def test_prioritised_draws_go_by_the_error_and_weights_undo_them(end: float) -> 
     for progress, exponent in ((None, 0.4), (0.5, 0.7), (1.0, 1.0)):
         if progress is not None:
             replay.anneal(progress)
-        drawn = replay.sample(64).steps
+        replay.algorithm.minibatch_size = 64
+        drawn = replay.sample().steps
         chances = np.array([chance[sorted(kept).index(action)] for action in drawn[ACTION].tolist()])
         weights = (len(kept) * chances) ** -exponent
         assert drawn["priority_weight"].shape == (64,)
@@ -267,7 +279,7 @@ def test_new_steps_have_the_largest_priority_so_far() -> None:
     torch.manual_seed(0)
     shape = FrameShape(2, 1, 1, 1)
     world = World(shape, num_envs=1, end=0.1, seed=0)
-    replay = Replay(OffPolicy(), 1, shape, 1, capacity=400, sampler="prioritized", alpha=1.0)
+    replay = Replay(OffPolicy(), 1, shape, 1, Settings(capacity=400, sampler="prioritized", alpha=1.0))
     replay.extend(world.collect(10))
     for error in (5.0, 0.05):  # the largest so far, not of what is kept now
         minibatch = replay.at(torch.arange(10))
@@ -281,13 +293,13 @@ def test_new_steps_have_the_largest_priority_so_far() -> None:
 @pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
 def test_draws_are_those_of_torchs_generator_alone(sampler: Any) -> None:
     shape = FrameShape(2, 1, 1, 1)
-    replay = Replay(OffPolicy(), 1, shape, 2, capacity=50, sampler=sampler)
+    replay = Replay(OffPolicy(minibatch_size=30), 1, shape, 2, Settings(capacity=50, sampler=sampler))
     replay.extend(World(shape, num_envs=2, end=0.2, seed=0).collect(25))
 
     def draw(seed: int, numpy_seed: int) -> list[int]:
         torch.manual_seed(seed)
         np.random.seed(numpy_seed)
-        return replay.sample(30).steps["index"].tolist()
+        return replay.sample().steps["index"].tolist()
 
     assert draw(0, 0) == draw(0, 1) != draw(1, 0)
 
@@ -296,7 +308,7 @@ def test_updates_follow_the_env_steps() -> None:
     shape = FrameShape(1, 1, 1, 1)
     world = World(shape, num_envs=2, end=0.1, seed=0)
     algorithm = OffPolicy(minibatch_size=5, learning_starts=10, updates_per_step=0.3)
-    replay: Experience = Replay(algorithm, 1, shape, 2, capacity=30)
+    replay: Experience = Replay(algorithm, 1, shape, 2, Settings(capacity=30))
     given_out = []
     for _ in range(10):
         replay.extend(world.collect(4))
@@ -315,7 +327,8 @@ def test_a_new_process_goes_on_from_cursors_and_the_frames_file(tmp_path: Path, 
     world = World(shape, num_envs=2, end=0.2, seed=0)
 
     def make() -> Replay:
-        return Replay(OffPolicy(n_step=2, updates_per_step=0.3), 2, shape, 2, capacity=30, sampler=sampler, storage_dir=tmp_path / "replay")
+        algorithm, settings = OffPolicy(n_step=2, updates_per_step=0.3), Settings(capacity=30, sampler=sampler)
+        return Replay(algorithm, 2, shape, 2, settings, folder=tmp_path / "replay")
 
     def go_on(replay: Replay) -> list[Minibatch]:
         torch.manual_seed(4)
@@ -352,11 +365,11 @@ def test_a_new_process_goes_on_from_cursors_and_the_frames_file(tmp_path: Path, 
 
 @pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
 def test_memory_is_what_it_says_and_little_more_than_the_frames(sampler: Any) -> None:
-    sizes = Replay(OffPolicy(), 1, FrameShape(3, 1, 84, 84), 8, capacity=100_000, sampler=sampler).sizes
+    sizes = Replay(OffPolicy(), 1, FrameShape(3, 1, 84, 84), 8, Settings(sampler=sampler)).sizes
     assert sum(sizes.values()) < 1.08 * 100_000 * 84 * 84
 
     shape = FrameShape(3, 1, 2, 2)
-    replay = Replay(OffPolicy(), 1, shape, 2, capacity=64, sampler=sampler)
+    replay = Replay(OffPolicy(), 1, shape, 2, Settings(capacity=64, sampler=sampler))
     replay.extend(World(shape, num_envs=2, end=0.1, seed=0).collect(50))
     assert replay.sizes["frames"] == replay.frames.nbytes
     assert replay.sizes["steps"] == sum(tensor.nbytes for tensor in replay.storage.get(slice(None)).values())
