@@ -7,7 +7,7 @@ C channels, D the embedding's width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
@@ -46,6 +46,23 @@ class Env(Protocol):
     @property
     def single_action_spec(self) -> TensorSpec:
         """The spec of one env's action."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """What an `Env` has besides, so that a run resumes in the middle of its episodes; without it, new ones begin."""
+
+    def restores_exactly(self) -> bool:
+        """Whether an env that was restored goes on just as this one would; tried out at a run's start."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where all episodes are: tensors, and what JSON can hold."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go there; the next reset returns the observations as they are."""
         ...
 
 
@@ -231,6 +248,14 @@ class Experience(Protocol):
 
     def sample(self) -> Minibatch:
         """One minibatch of what has been collected."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What it carries from one round of updates to the next."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from there."""
         ...
 
     def learned(self, minibatch: Minibatch) -> None:

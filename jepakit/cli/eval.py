@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from jepakit.cli.options import TrustOption
+
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
@@ -16,6 +18,8 @@ def command(
         int | None,
         typer.Option("--seed", min=0, max=2**32 - 1, help="Of the episodes. Default: the run's own plus 1,000,003.", show_default=False),
     ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The checkpoint with the best training return rather than the newest.")] = False,
+    trust: TrustOption = False,
 ) -> None:
     """Play fresh episodes with a run's newest weights, greedily and sampling; also writes RUN/eval.json."""
     import json
@@ -24,8 +28,11 @@ def command(
     from jepakit.files import write_atomically
     from jepakit.training.evaluate import MODES, evaluate
 
+    def warn(text: str) -> None:
+        typer.echo(f"warning: {text}", err=True)
+
     with typer.progressbar(length=2 * episodes, label="episodes", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        result = evaluate(run, episodes, seed, on_episode=lambda: bar.update(1))
+        result = evaluate(run, episodes, seed, best=best, trust=trust, warn=warn, on_episode=lambda: bar.update(1))
     rows = []
     for mode in MODES:
         played = result[mode]
@@ -38,4 +45,4 @@ def command(
     try:
         write_atomically(run / "eval.json", json.dumps(result, indent=2) + "\n")
     except OSError as error:
-        typer.echo(f"warning: can't write {run / 'eval.json'}: {error.strerror}", err=True)
+        warn(f"can't write {run / 'eval.json'}: {error.strerror}")

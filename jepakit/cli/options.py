@@ -40,6 +40,10 @@ RunsArg = Annotated[
     list[Path],
     typer.Argument(metavar="RUNS…", help="Runs' folders, records of runs, or folders that hold either.", show_default=False),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust", help="Run the code that the run's recipe names: plug-ins, which its folder may have brought along."),
+]
 RecordedOption = Annotated[
     list[Path] | None,
     typer.Option(

@@ -13,8 +13,8 @@ def command(recipe: RecipeArg, overrides: SetOption = None, seed: SeedOption = N
     from jepakit.recipe import load_recipe, recipe_id
     from jepakit.sweep.plan import load_sweep, rehearse_runs
     from jepakit.training.build import build_env
-    from jepakit.training.rehearsal import notices, rehearse
     from jepakit.training.hardware import settle
+    from jepakit.training.rehearsal import notices, rehearse
 
     loaded, hardware = settle(load_recipe(recipe, overrides or (), seed))
     if loaded.sweep:

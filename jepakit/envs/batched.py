@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -16,6 +15,7 @@ from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, TensorSpec, Unbounded
 from torchrl.envs import EnvBase
 
+from jepakit.envs.tape import Simulator, Tape, restores_exactly
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, FrameShape
 
@@ -31,7 +31,8 @@ class BatchedEnv(EnvBase):
     Args:
         seed: Starts the one stream that all simulators' seeds come from.
         id: Names the env in messages.
-        simulators: One Gymnasium env each.
+        make: Makes one Gymnasium simulator.
+        num_envs: N.
         frame_shape: That of one simulator's stack.
         pixels: What a stack's numbers are: uint8 or float32.
 
@@ -40,18 +41,21 @@ class BatchedEnv(EnvBase):
     """
 
     def __init__(
-        self, seed: int, id: str, simulators: Sequence[gymnasium.Env[Any, Any]], frame_shape: FrameShape, pixels: torch.dtype
+        self, seed: int, id: str, make: Callable[[], Simulator], num_envs: int, frame_shape: FrameShape, pixels: torch.dtype
     ) -> None:
-        super().__init__(batch_size=[len(simulators)], device="cpu")
-        self.id, self.simulators, self.frame_shape = id, list(simulators), frame_shape
+        super().__init__(batch_size=[num_envs], device="cpu")
+        self.id, self.make, self.frame_shape = id, make, frame_shape
+        self.simulators = [Tape(make()) for _ in range(num_envs)]
         self.action_space = self.simulators[0].action_space
         self._make_specs(pixels)
 
         # All that an episode is made of, beside the simulators themselves. Written here in place, handed out as copies only.
-        self.stacks = torch.zeros(len(simulators), *frame_shape, dtype=pixels)
-        self.returns = torch.zeros(len(simulators), 1)
-        self.lengths = torch.zeros(len(simulators), 1, dtype=torch.int64)
+        self.stacks = torch.zeros(num_envs, *frame_shape, dtype=pixels)
+        self.returns = torch.zeros(num_envs, 1)
+        self.lengths = torch.zeros(num_envs, 1, dtype=torch.int64)
+        self.is_restored = False  #: the next reset goes on where the episodes are, rather than beginning new ones
         self.seconds = 0.0  #: spent in steps and resets so far
+        self._seeds: list[int | None] = []
         self.set_seed(seed)
         self.is_closed = False
 
@@ -65,6 +69,28 @@ class BatchedEnv(EnvBase):
         super().close(raise_if_closed=raise_if_closed)
         for simulator in self.simulators:
             simulator.close()
+
+    def restores_exactly(self) -> bool:
+        """Whether an env that was restored goes on just as this one would; tried out, on two simulators made for it."""
+        return restores_exactly(self.make)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where all episodes are: tensors, and what JSON can hold."""
+        return {
+            "simulators": [simulator.snapshot() for simulator in self.simulators],
+            "seeds": list(self._seeds),
+            "stacks": self.stacks.clone(),
+            "returns": self.returns.clone(),
+            "lengths": self.lengths.clone(),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go there. The next reset, a new collector's first act, changes nothing and returns the stacks as they are."""
+        for simulator, where in zip(self.simulators, snapshot["simulators"], strict=True):
+            simulator.restore(where)
+        self._seeds = list(snapshot["seeds"])
+        self.stacks, self.returns, self.lengths = (snapshot[name].clone() for name in ("stacks", "returns", "lengths"))
+        self.is_restored = True
 
     @abstractmethod
     def _frame(self, n: int, observation: Any) -> Tensor:
@@ -96,12 +122,14 @@ class BatchedEnv(EnvBase):
 
     def _set_seed(self, seed: int | None) -> None:
         # Each simulator is seeded at its next reset only: later episodes continue its own stream.
-        self._seeds: list[int | None] = np.random.SeedSequence(seed).generate_state(self.numel()).tolist()
+        self._seeds = np.random.SeedSequence(seed).generate_state(self.numel()).tolist()
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
         started = time.perf_counter()
         asked = None if tensordict is None else tensordict.get("_reset", None)
-        which = range(self.numel()) if asked is None else asked.flatten().nonzero().flatten().tolist()
+        which = list(range(self.numel())) if asked is None else asked.flatten().nonzero().flatten().tolist()
+        if self.is_restored:
+            self.is_restored, which = False, []
         for n in which:
             observation, _ = self.simulators[n].reset(seed=self._seeds[n])
             self._seeds[n] = None

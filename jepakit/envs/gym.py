@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from jepakit.envs.batched import BatchedEnv
 from jepakit.envs.frames import to_frame
 from jepakit.envs.proof import prove_pixels
 from jepakit.envs.simulators import draw, make_simulator
+from jepakit.envs.tape import Simulator
 from jepakit.protocols import FrameShape
 from jepakit.registry import register
 
@@ -48,9 +50,9 @@ class GymEnv(BatchedEnv):
         max_episode_steps: PositiveInt | None = None,
         make_kwargs: dict[str, JsonValue] | None = None,
     ) -> None:
-        simulators = [make_simulator(id, max_episode_steps, make_kwargs or {}) for _ in range(num_envs)]
-        height, width = size or draw(simulators[0]).shape[:2]
-        super().__init__(seed, id, simulators, FrameShape(frames, 1 if grayscale else 3, height, width), torch.uint8)
+        make = partial(make_simulator, id, max_episode_steps, make_kwargs or {})
+        height, width = size or _drawn_size(make())
+        super().__init__(seed, id, make, num_envs, FrameShape(frames, 1 if grayscale else 3, height, width), torch.uint8)
         self.size, self.grayscale = size, grayscale
 
         # Proved here rather than on request, so that no caller can forget it. Seeding anew makes the proof leave no trace in the episodes.
@@ -63,3 +65,9 @@ class GymEnv(BatchedEnv):
 
     def _frame(self, n: int, observation: Any) -> Tensor:
         return to_frame(draw(self.simulators[n]), self.size, self.grayscale)
+
+
+def _drawn_size(simulator: Simulator) -> tuple[int, int]:
+    height, width = draw(simulator).shape[:2]
+    simulator.close()
+    return height, width

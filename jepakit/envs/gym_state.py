@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,11 @@ class GymStateEnv(BatchedEnv):
         max_episode_steps: PositiveInt | None = None,
         make_kwargs: dict[str, JsonValue] | None = None,
     ) -> None:
-        simulators = [make_simulator(id, max_episode_steps, make_kwargs or {}, drawing=False) for _ in range(num_envs)]
-        space = simulators[0].observation_space
+        make = partial(make_simulator, id, max_episode_steps, make_kwargs or {}, drawing=False)
+        space = make().observation_space
         if not isinstance(space, spaces.Box):
             raise UserError(f"id {id}: its observations are {space}; a state vector is made of Box observations only")
-        super().__init__(seed, id, simulators, FrameShape(frames, 1, 1, int(np.prod(space.shape))), torch.float32)
+        super().__init__(seed, id, make, num_envs, FrameShape(frames, 1, 1, int(np.prod(space.shape))), torch.float32)
 
     def _frame(self, n: int, observation: Any) -> Tensor:
         return torch.from_numpy(np.array(observation, dtype=np.float32)).view(self.frame_shape[1:])

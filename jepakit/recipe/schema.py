@@ -155,6 +155,8 @@ class Recipe(Block):
     """Embeddings count as collapsed when variance / mean square falls below this."""
     checkpoint_every: Annotated[PositiveInt, BesidesResults()] = 10_000
     """Env steps between checkpoints."""
+    keep_checkpoints: Annotated[PositiveInt, BesidesResults()] = 2
+    """How many of the newest checkpoints stay; the one with the best return stays besides."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()
     """Files (from the folder of the file that names them) and modules that register components. They run as code."""
     threads: PositiveInt | Literal["auto"] = "auto"

@@ -11,8 +11,8 @@ from jepakit.errors import UserError
 from jepakit.recipe import Recipe, recipe_id
 from jepakit.recipe.sweep import expand_recipe
 from jepakit.training.build import build_env
-from jepakit.training.rehearsal import rehearse
 from jepakit.training.hardware import settle, usable_cores
+from jepakit.training.rehearsal import rehearse
 
 
 @dataclass(frozen=True)

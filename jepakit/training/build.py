@@ -26,13 +26,13 @@ from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, Frame
 from jepakit.recipe.errors import RecipeError
 from jepakit.training.hardware import Hardware
 from jepakit.training.learner import Learner
+from jepakit.training.replay import Replay
 from jepakit.training.terms import JEPA, WeightedTerm, followed
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
     from jepakit.recipe.schema import Jepa
     from jepakit.registry import TermFields
-    from jepakit.training.replay import Replay
 
 #: Folders whose lines a user has not written.
 NOT_THE_USERS = (str(Path(torch.__file__).parents[1]), str(Path(jepakit.__file__).parent), str(Path(contextlib.__file__).parent))
@@ -122,8 +122,6 @@ def _build_jepa(config: Jepa, part: Callable[..., Any], encoder: nn.Module, widt
 
 
 def _build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, hardware: Hardware, folder: Path | None) -> Replay:
-    from jepakit.training.replay import Replay
-
     with blaming(recipe, "replay"):
         return Replay(
             algorithm,
@@ -133,6 +131,7 @@ def _build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, h
             settings=recipe.replay,
             device=hardware.device,
             folder=folder if recipe.replay.memory_map else None,
+            dtype=env.observation_spec[PIXELS].dtype,
         )
 
 

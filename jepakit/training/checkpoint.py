@@ -1,87 +1,188 @@
-"""Checkpoints: weights and optimizer as safetensors, counters as JSON, no pickle; each in a new folder, renamed into place when whole."""
+"""Checkpoints: tensors as safetensors, all else as JSON, no pickle; each in a new folder, renamed into place when whole.
+
+A manifest holds every file's checksum, so that a damaged checkpoint is noticed and the one before it is used.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import jepakit
 from jepakit.errors import UserError
-from jepakit.training.learner import Learner
+from jepakit.files import digest, to_disk
 
-KEEP = 2  #: the newest checkpoints that stay
-ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+FORMAT = 2
+Tensors = dict[str, Tensor]
 
 
-def save_checkpoint(folder: Path, learner: Learner, counters: dict[str, Any]) -> Path:
-    """Write ``folder/<env steps>/`` and drop all but the newest ``KEEP``; ``counters`` must hold ``env_steps``."""
-    final = folder / f"{counters['env_steps']:012d}"
+class Damaged(Exception):
+    """A checkpoint is not as it was written; the message says in what."""
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds."""
+
+    tensors: dict[str, Tensors]  #: by file: ``weights``, ``optimizer``, ``state``
+    state: dict[str, Any]  #: what JSON can hold
+
+
+def save_checkpoint(folder: Path, content: Checkpoint, keep: int = 2) -> Path:
+    """Write ``folder/<env steps>/``; of the others the newest ``keep - 1`` and the one with the best return stay.
+
+    Args:
+        folder: Where checkpoints lie.
+        content: Its state must hold ``env_steps`` and ``return_last_100``.
+        keep: Newest checkpoints that stay.
+    """
+    steps = content.state["env_steps"]
+    final = folder / f"{steps:012d}"
     if final.exists():  # saved on schedule, and then the run ended
         return final
     partial = folder / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # what an interrupted save left behind
     partial.mkdir(parents=True)
-    for name, tensors in (("weights", _weights(learner)), ("optimizer", _optimizer_tensors(learner))):
+    for name, tensors in content.tensors.items():
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / f"{name}.safetensors")
-    (partial / "counters.json").write_text(json.dumps(counters | {"updates": learner.updates}, indent=2) + "\n")
+    (partial / "state.json").write_text(json.dumps(content.state) + "\n", encoding="utf-8")
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in sorted(partial.iterdir())}
+    manifest = {
+        "format": FORMAT,
+        "jepakit": jepakit.__version__,
+        "torch": torch.__version__,
+        "env_steps": steps,
+        "return_last_100": content.state["return_last_100"],
+        "files": files,
+    }
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for path in (*partial.iterdir(), partial):
+        to_disk(path)
     partial.rename(final)
-    for old in checkpoints(folder)[:-KEEP]:
-        shutil.rmtree(old)
+    to_disk(folder)
+    _drop_old(folder, keep)
     return final
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints under ``folder``, oldest first."""
+    """The checkpoints under ``folder``, oldest first; one that a kill cut short is not among them."""
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
 
 
-def load_checkpoint(path: Path, learner: Learner) -> dict[str, Any]:
-    """Load weights and optimizer into a learner built from the same recipe; the counters.
+def best_checkpoint(folder: Path) -> Path | None:
+    """The one with the highest return of the last 100 episodes, the newest of several; None while there is none."""
+    returns = {path: value for path in checkpoints(folder) if (value := _return(path)) is not None}
+    return max(returns, key=lambda path: (returns[path], path.name), default=None)
+
+
+def newest_whole(folder: Path, warn: Callable[[str], object], frames: Path | None = None) -> Path | None:
+    """The newest checkpoint that is as it was written; None: there is none.
+
+    Args:
+        folder: Where checkpoints lie.
+        warn: Told of each newer one that is damaged.
+        frames: Where the frames of their replay lie; None if they are not needed.
 
     Raises:
-        UserError: The checkpoint was written by other parts than the learner's.
+        UserError: A checkpoint is of another format.
     """
-    _restore(_weights(learner), load_file(path / "weights.safetensors"), path / "weights.safetensors")
-    # Adam makes its state at its first step: give it tensors of the right shape to be filled
-    stored = load_file(path / "optimizer.safetensors")
-    for name, parameter in learner.trained.named_parameters():
-        state = {key: _beside(parameter, stored[f"{name}.{key}"]) for key in ADAM_STATE if f"{name}.{key}" in stored}
-        if state:  # a parameter that no gradient has reached yet has none
-            learner.optimizer.state[parameter] = state
-    counters = json.loads((path / "counters.json").read_text())
-    learner.updates = counters["updates"]
-    return counters
+    for path in reversed(checkpoints(folder)):
+        try:
+            verify(path)
+            if frames:
+                verify_frames(path, frames)
+        except Damaged as damage:
+            warn(f"{path} is damaged ({damage}): the checkpoint before it is used")
+        else:
+            return path
+    return None
 
 
-def _weights(learner: Learner) -> dict[str, Tensor]:
-    """Every parameter and buffer once, by name (TorchRL's loss modules hold theirs a second time)."""
-    return dict(learner.parts.named_parameters()) | dict(learner.parts.named_buffers())
+def verify(path: Path) -> None:
+    """Hold a checkpoint against its manifest.
+
+    Raises:
+        Damaged: A file is missing, cut short or changed.
+        UserError: Another jepakit wrote it, in a format that this one does not read.
+    """
+    if (path / "counters.json").exists():
+        raise UserError(f"{path} was written by an older jepakit (format 1); this one reads format {FORMAT}: use that version with it")
+    manifest = _manifest(path)
+    if manifest["format"] != FORMAT:
+        other = f"jepakit {manifest.get('jepakit')} (format {manifest['format']})"
+        raise UserError(f"{path} was written by {other}; this one reads format {FORMAT}: use that version with it")
+    for name, expected in manifest["files"].items():
+        _verify_file(path / name, expected)
 
 
-def _optimizer_tensors(learner: Learner) -> dict[str, Tensor]:
-    state = learner.optimizer.state
-    return {
-        f"{name}.{key}": value for name, parameter in learner.trained.named_parameters() for key, value in state.get(parameter, {}).items()
-    }
+def verify_frames(path: Path, folder: Path) -> None:
+    """Hold a checkpoint's replayed frames, which lie in ``folder``, against what it says of them.
+
+    Raises:
+        Damaged: A file is missing, cut short or changed.
+    """
+    for segment in load_state(path)["frames"]:
+        _verify_file(folder / segment["name"], segment)
 
 
-def _beside(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """``tensor`` on the parameter's device and, if it is a moment, in the parameter's memory layout: fused Adam takes both for granted."""
-    if tensor.shape == parameter.shape:
-        return torch.zeros_like(parameter, requires_grad=False).copy_(tensor)
-    return tensor.to(parameter.device)
+def _verify_file(file: Path, expected: Mapping[str, Any]) -> None:
+    if not file.is_file():
+        raise Damaged(f"{file.name} is missing")
+    if file.stat().st_size != expected["bytes"]:
+        raise Damaged(f"{file.name} has {file.stat().st_size:,} bytes of {expected['bytes']:,}")
+    if digest(file) != expected["sha256"]:
+        raise Damaged(f"the contents of {file.name} have changed")
 
 
-@torch.no_grad()
-def _restore(into: dict[str, Tensor], stored: dict[str, Tensor], path: Path) -> None:
+def load_tensors(path: Path, name: str) -> Tensors:
+    """One of a checkpoint's files of tensors."""
+    return load_file(path / f"{name}.safetensors")
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds beside tensors."""
+    return dict(json.loads((path / "state.json").read_text(encoding="utf-8")))
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        for expected in manifest["files"].values():
+            expected["bytes"], expected["sha256"]
+        manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise Damaged("manifest.json cannot be read") from None
+    return dict(manifest)
+
+
+def _return(path: Path) -> float | None:
+    try:
+        value = _manifest(path).get("return_last_100")
+    except Damaged:
+        return None
+    return value if isinstance(value, (int, float)) else None
+
+
+def _drop_old(folder: Path, keep: int) -> None:
+    best = best_checkpoint(folder)
+    for old in checkpoints(folder)[:-keep]:
+        if old != best:
+            shutil.rmtree(old)
+
+
+def checked_names(into: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Both hold tensors of the same names and shapes.
+
+    Raises:
+        UserError: They do not: the checkpoint was written by other components than the recipe's.
+    """
     shapes = {name: tuple(tensor.shape) for name, tensor in into.items()}
     odd = sorted(shapes.items() ^ {name: tuple(tensor.shape) for name, tensor in stored.items()}.items())
     if odd:
         raise UserError(f"{path}: does not fit the recipe's components; the first that differs: {odd[0][0]}")
-    for name, tensor in into.items():
-        tensor.copy_(stored[name])

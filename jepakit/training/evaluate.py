@@ -14,17 +14,27 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.errors import UserError
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN
-from jepakit.recipe import load_recipe
 from jepakit.training.build import build_env, build_learner, seed_everything
-from jepakit.training.checkpoint import checkpoints, load_checkpoint
+from jepakit.training.checkpoint import Damaged, best_checkpoint, load_state, newest_whole, verify
 from jepakit.training.hardware import settle
 from jepakit.training.policy import Policy
+from jepakit.training.state import load_weights
+from jepakit.training.stored import stored_recipe
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
 SEED_OFFSET = 1_000_003  #: added to the run's seed for evaluation's own, so that no episode is one of training
 
 
-def evaluate(run: Path, episodes: int = 100, seed: int | None = None, on_episode: Callable[[], object] = lambda: None) -> dict[str, Any]:
+def evaluate(
+    run: Path,
+    episodes: int = 100,
+    seed: int | None = None,
+    *,
+    best: bool = False,
+    trust: bool = False,
+    warn: Callable[[str], object] = lambda _: None,
+    on_episode: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Play ``episodes`` fresh episodes with the newest weights of the run in folder ``run``, greedily and then sampling.
 
     Every env plays a fixed share of the episodes: taking those that end first would favour short ones.
@@ -33,6 +43,9 @@ def evaluate(run: Path, episodes: int = 100, seed: int | None = None, on_episode
         run: A run's folder.
         episodes: For each of the two policies.
         seed: Of the episodes and the sampling; by default the run's own plus 1,000,003.
+        best: Take the weights with the best return of the last 100 training episodes rather than the newest.
+        trust: Whether to run the plug-ins that the run's recipe names.
+        warn: Told of damaged checkpoints.
         on_episode: Called after each episode.
 
     Returns:
@@ -40,22 +53,32 @@ def evaluate(run: Path, episodes: int = 100, seed: int | None = None, on_episode
         episode), ``returns`` and ``lengths``.
 
     Raises:
-        UserError: The folder holds no run with a checkpoint.
+        UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
     """
-    if not (run / "recipe.yaml").is_file():
-        raise UserError(f"{run} is not a run's folder: it has no recipe.yaml")
-    saved = checkpoints(run / "checkpoints")
+    recipe, hardware = settle(stored_recipe(run, trust))
+    saved = _best_whole(run / "checkpoints") if best else newest_whole(run / "checkpoints", warn)
     if not saved:
-        raise UserError(f"{run} has no checkpoint yet")
-    recipe, hardware = settle(load_recipe(run / "recipe.yaml"))
+        raise UserError(f"{run} has no whole checkpoint")
+    env_steps = load_state(saved)["env_steps"]
     env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
     with contextlib.closing(build_env(recipe)) as env:
         learner = build_learner(recipe, env, hardware)
-        counters = load_checkpoint(saved[-1], learner)
+        load_weights(saved, learner)
+        learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # exploration as it was
         policy = Policy(learner)
         learner.parts.eval()
         results = {mode: _play(env, policy, mode, episodes, env_seed, on_episode) for mode in MODES}
-    return {"env_steps": counters["env_steps"], "seed": env_seed, "episodes": episodes} | results
+    return {"env_steps": env_steps, "seed": env_seed, "episodes": episodes} | results
+
+
+def _best_whole(folder: Path) -> Path | None:
+    best = best_checkpoint(folder)
+    try:
+        if best:
+            verify(best)
+    except Damaged as damage:
+        raise UserError(f"{best} is damaged ({damage}): evaluate the newest weights, without --best") from None
+    return best
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ class Rollout:
                 yield self._at(starts)
 
     def sample(self) -> Minibatch:
-        """One minibatch of the rollout."""
+        """Some steps of the rollout."""
         return self._at(torch.randperm(self.rollout.numel())[: self.algorithm.minibatch_size])
 
     def _at(self, starts: Tensor) -> Minibatch:
@@ -41,6 +41,13 @@ class Rollout:
 
     def learned(self, minibatch: Minibatch) -> None:
         """Nothing: all steps of a rollout count the same."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: each round has a rollout of its own."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Nothing to load."""
 
 
 def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictBase:

@@ -21,21 +21,24 @@ from jepakit.errors import UserError
 from jepakit.files import write_atomically
 from jepakit.recipe import Recipe, dump
 from jepakit.training.hardware import Hardware, usable_cores
+from jepakit.training.lock import Lock
 
 PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "numpy", "pydantic")
 
 
 class RunFolder:
-    """``recipe.yaml``, ``provenance.json``, ``metrics.jsonl``, ``events.jsonl``, ``summary.json`` and ``checkpoints/`` under one path.
+    """What a run leaves: recipe, provenance, metrics, events, summary, checkpoints and, of a replay, frames.
 
     ``metrics.jsonl`` holds only what recipe and seed decide, apart from fields named ``wall_s`` or ``time/…``; what happens to the process
     goes to ``events.jsonl``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock: Lock | None = None) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self.replay = path / "replay"
         self.start = time.perf_counter()
+        self.lock = lock
         self._open: dict[str, IO[str]] = {}
 
     @classmethod
@@ -48,12 +51,31 @@ class RunFolder:
         refuse_taken(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            (path / "events.jsonl").touch(exist_ok=False)  # of two processes that come at once, one gets it
+            lock = Lock(path)
+            try:
+                (path / "events.jsonl").touch(exist_ok=False)
+            except OSError:
+                lock.release()
+                raise
         except FileExistsError:
             raise UserError(f"{path} was taken by another run just now: name another folder") from None
         except OSError as error:
             raise UserError(f"can't write to {path}: {error.strerror}") from None
-        return cls(path)
+        return cls(path, lock)
+
+    @classmethod
+    def reopen(cls, path: Path) -> RunFolder:
+        """Take ``path``, which holds a run, to go on with it.
+
+        Raises:
+            UserError: Another process writes it, or it can't be written.
+        """
+        try:
+            folder = cls(path, Lock(path))
+            _cut_half_a_line(path / "events.jsonl")
+        except OSError as error:
+            raise UserError(f"can't write to {path}: {error.strerror}") from None
+        return folder
 
     @property
     def wall_s(self) -> float:
@@ -86,17 +108,48 @@ class RunFolder:
             entries.append(copy.relative_to(self.path).as_posix())
         write_atomically(self.path / "recipe.yaml", dump(recipe.model_copy(update={"plugins": tuple(entries)})))
 
+    def metrics_bytes(self) -> int:
+        """The size of ``metrics.jsonl``, all of which is on the disk now."""
+        file = self._file("metrics.jsonl")
+        os.fsync(file.fileno())
+        return file.tell()
+
+    def go_on_from(self, metrics_bytes: int, wall_s: float) -> None:
+        """Cut ``metrics.jsonl`` back to what a checkpoint knows of it; ``wall_s`` are the seconds that the run had taken by then."""
+        self._close_files()
+        path = self.path / "metrics.jsonl"
+        path.touch()
+        os.truncate(path, metrics_bytes)
+        self.start = time.perf_counter() - wall_s
+
     def close(self) -> None:
-        """Close the files that are appended to."""
+        """Close the files that are appended to, and let go of the lock."""
+        self._close_files()
+        if self.lock:
+            self.lock.release()
+            self.lock = None
+
+    def _close_files(self) -> None:
         for file in self._open.values():
             file.close()
         self._open.clear()
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
+        file = self._file(name)
+        file.write(json.dumps(record, allow_nan=False) + "\n")
+        file.flush()
+
+    def _file(self, name: str) -> IO[str]:
         if name not in self._open:
             self._open[name] = (self.path / name).open("a", encoding="utf-8")
-        self._open[name].write(json.dumps(record, allow_nan=False) + "\n")
-        self._open[name].flush()
+        return self._open[name]
+
+
+def _cut_half_a_line(path: Path) -> None:
+    """A process that was killed may have left half a line."""
+    if path.exists():
+        content = path.read_bytes()
+        os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def refuse_taken(path: Path) -> None:

@@ -15,13 +15,16 @@ from torchrl.envs import EnvBase
 
 from jepakit.diagnostics.collapse import CollapseWatch
 from jepakit.diagnostics.embedding import RankProbe
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Restorable
 from jepakit.recipe import Recipe
-from jepakit.training.checkpoint import save_checkpoint
+from jepakit.training.checkpoint import checkpoints, load_state, save_checkpoint
 from jepakit.training.folder import RunFolder
+from jepakit.training.frame_log import FrameLog
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
 from jepakit.training.progress import Progress
+from jepakit.training.replay import Replay
+from jepakit.training.state import capture, set_generators
 
 Status = Literal["finished", "stopped", "interrupted"]
 
@@ -66,6 +69,10 @@ class Loop:
         self.watch = CollapseWatch(recipe.collapse_threshold)
         self.rank = RankProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
         self.history = History()
+        replay = learner.experience if isinstance(learner.experience, Replay) else None
+        self.frames = FrameLog(folder.replay, replay) if replay else None
+        self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run goes on within its episodes
+        self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
 
     def run(self) -> Status:
         """Collect, learn, record, until the steps are done or something ends the run early."""
@@ -81,12 +88,16 @@ class Loop:
             auto_register_policy_transforms=False,  # the policy keeps no state over steps
         )
         try:
-            return self._train(iter(collector))
+            batches = iter(collector)
+            if self.generators:
+                set_generators(self.generators)  # last: making a collector may draw numbers
+            return self._train(batches)
         finally:
             collector.shutdown(close_env=False)
 
     def _train(self, batches: Iterator[TensorDictBase]) -> Status:
-        history, checkpoint_due = self.history, self.recipe.checkpoint_every
+        history, every = self.history, self.recipe.checkpoint_every
+        checkpoint_due = history.env_steps + every
         while history.env_steps < self.recipe.total_steps:
             started, env_before, policy_before = perf_counter(), self.env.seconds, self.policy.seconds
             batch = next(batches)  # [N, T]
@@ -113,13 +124,15 @@ class Loop:
                 return self._end("stopped")
             if history.env_steps >= checkpoint_due:
                 self.checkpoint()
-                checkpoint_due = history.env_steps + self.recipe.checkpoint_every
+                checkpoint_due = history.env_steps + every
         return self._end("finished")
 
     def checkpoint(self) -> None:
-        """Save all parts as they stand."""
-        counters = {"env_steps": self.history.env_steps, "episodes": self.history.episodes}
-        save_checkpoint(self.folder.checkpoints, self.learner, counters)
+        """Save all that decides how the run goes on."""
+        keep = self.recipe.keep_checkpoints
+        save_checkpoint(self.folder.checkpoints, capture(self), keep)
+        if self.frames:
+            self.frames.prune([load_state(path)["frames"] for path in checkpoints(self.folder.checkpoints)[-keep:]])
 
     def _end(self, status: Status) -> Status:
         self.checkpoint()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
+import shutil
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -16,12 +18,16 @@ from jepakit.errors import UserError
 from jepakit.files import write_atomically
 from jepakit.recipe import Recipe, load_recipe, recipe_id
 from jepakit.training.build import build_env, build_learner
+from jepakit.training.checkpoint import checkpoints, newest_whole
 from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken
 from jepakit.training.hardware import settle
 from jepakit.training.interrupt import graceful_stop
+from jepakit.training.lock import is_locked
 from jepakit.training.loop import Loop
 from jepakit.training.progress import progress_for
 from jepakit.training.rehearsal import notices, rehearse
+from jepakit.training.state import put_back
+from jepakit.training.stored import stored_recipe
 
 RUNS = Path("runs")
 ENDED_AS_MEANT = ("finished", "stopped")  #: the recipe's own ends: running it again would end there too
@@ -73,7 +79,7 @@ def run(
     with contextlib.closing(build_env(recipe)) as env:
         rehearse(recipe, env, hardware)
         env.set_seed(recipe.seed)
-        learner = build_learner(recipe, env, hardware)
+        learner = build_learner(recipe, env, hardware, path / "replay")
         if out is None and path.exists():  # by a process that came at the same time
             return _earlier_run(path)
         with (
@@ -81,33 +87,117 @@ def run(
             progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
             graceful_stop(progress.note) as stop_requested,
         ):
-            return RunResult(path, _train(Loop(recipe, env, learner, folder, progress, stop_requested)), fresh=True)
+            loop = Loop(recipe, env, learner, folder, progress, stop_requested)
+            return RunResult(path, _train(loop, _begin), fresh=True)
+
+
+def resume(path: Path, *, trust: bool = False, quiet: bool = False) -> RunResult:
+    """Go on with the run in folder ``path`` from its newest whole checkpoint, or from its start where there is none.
+
+    On a CPU ``metrics.jsonl`` (times apart) and all weights end up as if the run had never been cut short.
+
+    Args:
+        path: A run's folder.
+        trust: Whether to run the plug-ins that its recipe names.
+        quiet: Show warnings alone.
+
+    Raises:
+        UserError: There is nothing to go on with, another process writes it, or its checkpoints are of another jepakit.
+        Exception: Whatever ended a failed run; its traceback is in the run's folder.
+    """
+    recipe, hardware = settle(stored_recipe(path, trust))
+    summary = read_summary(path)
+    if summary and summary["status"] in ENDED_AS_MEANT:
+        return RunResult(path, summary, fresh=False)
+    with contextlib.closing(RunFolder.reopen(path)) as folder, contextlib.closing(build_env(recipe)) as env:
+        env.set_seed(recipe.seed)
+        learner = build_learner(recipe, env, hardware, path / "replay")
+        with (
+            progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
+            graceful_stop(progress.note) as stop_requested,
+        ):
+            loop = Loop(recipe, env, learner, folder, progress, stop_requested)
+            return RunResult(path, _train(loop, _go_on), fresh=True)
 
 
 def _earlier_run(path: Path) -> RunResult:
     summary = read_summary(path)
     if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)
-    state = summary["status"] if summary else "running, or was killed"
-    raise UserError(f"{path} holds this very run, unfinished ({state}): remove that folder to start again, or name another with --out DIR")
+    if is_locked(path):
+        raise UserError(f"{path}: this very run is running there now")
+    state = summary["status"] if summary else "it was killed"
+    raise UserError(
+        f"{path} holds this very run, unfinished ({state}): go on with `jepakit resume {path}`, or name another folder with --out DIR"
+    )
 
 
-def _train(loop: Loop) -> dict[str, Any]:
+def _begin(loop: Loop) -> None:
+    """What a new run's folder is told."""
+    folder = loop.folder
+    folder.write_recipe(loop.recipe)
+    folder.write_json("provenance.json", provenance(loop.learner.hardware))
+    folder.event("start", pid=os.getpid(), host=platform.node())
+    for plugin in loop.recipe.loaded_plugins:
+        if plugin.failure:
+            folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
+    for notice in notices(loop.recipe, loop.env):
+        _notice(loop, notice)
+    if not loop.exact:
+        _notice(loop, "this env's simulators cannot be brought back exactly: a resumed run goes on with new episodes")
+
+
+def _go_on(loop: Loop) -> None:
+    """Bring the loop to the newest whole checkpoint, and the folder with it."""
+    folder = loop.folder
+
+    def warn(text: str) -> None:
+        folder.event("warning", text=text)
+        loop.progress.warn(text)
+
+    (folder.path / "summary.json").unlink(missing_ok=True)
+    newest = newest_whole(folder.checkpoints, warn, folder.replay)
+    for damaged in checkpoints(folder.checkpoints):
+        if newest is None or damaged > newest:
+            shutil.rmtree(damaged)
+    if newest:
+        put_back(loop, newest)
+    else:
+        folder.go_on_from(0, 0.0)
+    told = {"env_steps": loop.history.env_steps, "pid": os.getpid(), "host": platform.node()}
+    folder.event("resume", **told, checkpoint=newest.name if newest else None, mid_episode=loop.exact)
+    loop.progress.note(f"resuming at {loop.history.env_steps:,} env steps")
+    if newest and not loop.exact:
+        _notice(loop, "this env's simulators cannot be brought back exactly: new episodes begin")
+    _compare_versions(loop, warn)
+
+
+def _compare_versions(loop: Loop, warn: Callable[[str], None]) -> None:
+    try:
+        before = json.loads((loop.folder.path / "provenance.json").read_text(encoding="utf-8"))["packages"]
+    except (OSError, ValueError, KeyError):
+        return
+    now = provenance(loop.learner.hardware)["packages"]
+    changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+    if changed:
+        warn(f"not the packages that the run began with: {', '.join(changed)}")
+
+
+def _notice(loop: Loop, text: str) -> None:
+    loop.folder.event("notice", text=text)
+    loop.progress.note(f"notice: {text}")
+
+
+def _train(loop: Loop, prepare: Callable[[Loop], None]) -> dict[str, Any]:
     """Run the loop; however it ends, the folder tells."""
     folder = loop.folder
     try:
-        folder.write_recipe(loop.recipe)
-        folder.write_json("provenance.json", provenance(loop.learner.hardware))
-        folder.event("start", pid=os.getpid(), host=platform.node())
-        for plugin in loop.recipe.loaded_plugins:
-            if plugin.failure:
-                folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
-        for notice in notices(loop.recipe, loop.env):
-            folder.event("notice", text=notice)
-            loop.progress.note(f"notice: {notice}")
+        prepare(loop)
         status: str = loop.run()
     except KeyboardInterrupt:
         status = "interrupted"
+    except UserError:
+        raise  # at the start of a resumed run: nothing has happened to it
     except Exception as error:
         with contextlib.suppress(OSError):  # a full disk may be the very failure
             write_atomically(folder.path / "traceback.txt", traceback.format_exc())

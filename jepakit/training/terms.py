@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,7 +74,7 @@ def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:
 
 def followed(encoder: nn.Module, projector: Projector | None) -> nn.Module:
     """What a target follows, and was copied from: the encoder, with the projector behind it where there is one."""
-    return nn.Sequential(encoder, projector) if isinstance(projector, nn.Module) else encoder
+    return nn.Sequential(OrderedDict(encoder=encoder, projector=projector)) if isinstance(projector, nn.Module) else encoder
 
 
 def expect_shape(what: str, output: object, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,49 @@
+"""A run's folder, opened again: its recipe, without running code that came with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jepakit.errors import UserError
+from jepakit.recipe import Recipe, load_recipe
+
+
+def stored_recipe(run: Path, trust: bool = False) -> Recipe:
+    """The recipe of the run in folder ``run``.
+
+    Args:
+        run: A run's folder.
+        trust: Whether to run the plug-ins that it names, which its folder may have brought along.
+
+    Raises:
+        UserError: It is no run's folder, or its recipe names code and is not trusted.
+    """
+    path = run / "recipe.yaml"
+    if not path.is_file():
+        raise UserError(f"{run} is not a run's folder: it has no recipe.yaml")
+    if not trust:
+        named = _code(path)
+        if named:
+            raise UserError(f"{path} names code that would be run: {', '.join(named)}; if you trust it, add --trust")
+    return load_recipe(path)
+
+
+def _code(path: Path) -> list[str]:
+    """What a recipe asks to import: plug-ins, and the module of an env's id."""
+    from jepakit.recipe.errors import Source
+    from jepakit.recipe.yaml12 import read_yaml
+
+    try:
+        node = read_yaml(Source(str(path), path.read_text(encoding="utf-8"), path.parent), [])
+    except (OSError, UnicodeDecodeError):
+        return []  # load_recipe says what is wrong
+    plain = node.plain() if node else None
+    if not isinstance(plain, dict):
+        return []
+    plugins = plain.get("plugins") or []
+    named = [f"the plug-in `{entry}`" for entry in (plugins if isinstance(plugins, list) else [plugins])]
+    env = plain.get("env")
+    id = env.get("id") if isinstance(env, dict) else None
+    if isinstance(id, str) and ":" in id:
+        named.append(f"the module `{id.partition(':')[0]}` of the env's id")
+    return named
