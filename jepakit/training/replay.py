@@ -38,7 +38,7 @@ class Replay:
     The ring of frames allows for an episode's end every 16 steps: 1/16 beyond the capacity. Episodes that are shorter on average leave
     fewer steps than the capacity; a step is drawn only as long as its whole stack is there.
 
-        All randomness is torch's global generator's. Rings lie in the host's memory; minibatches go to ``device``.
+    All randomness is torch's global generator's. Rings lie in the host's memory; minibatches go to ``device``.
 
     Args:
         algorithm: Says how many updates of which size, and n and γ of its returns.
