@@ -29,7 +29,7 @@ class SIGReg(nn.Module):
 
     Args:
         directions: Random unit directions at each update; the paper has 256.
-        knots: Points of the trapezoid rule over [-t_max, t_max]; the paper has 17. The integrand is even: half are computed.
+        knots: Points of the trapezoid rule over [-t_max, t_max]; the paper has 17. The integrand is even: half suffice.
         t_max: Where the integral is cut off; the paper has 5.
     """
 
@@ -40,12 +40,10 @@ class SIGReg(nn.Module):
     def __init__(self, *, directions: PositiveInt = 256, knots: Annotated[int, Field(ge=3)] = 17, t_max: PositiveFloat = 5.0) -> None:
         super().__init__()
         self.directions = directions
-        t = torch.linspace(-t_max, t_max, knots)[knots // 2 :]
+        t = torch.linspace(-t_max, t_max, knots)[(knots + 1) // 2 :]  # t > 0: the integrand is even, and 0 at 0
         step = 2 * t_max / (knots - 1)
-        weights = torch.full_like(t, 2 * step)  # each knot stands for -t, too ...
+        weights = torch.full_like(t, 2 * step)
         weights[-1] = step
-        if knots % 2:  # ... but for t = 0
-            weights[0] = step
         self.register_buffer("t", t, persistent=False)
         self.register_buffer("weights", weights * torch.exp(-t.square() / 2), persistent=False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -54,7 +52,7 @@ class SIGReg(nn.Module):
         """``s_x`` [B, D] -> scalar."""
         with torch.autocast(s_x.device.type, enabled=False):
             along = s_x.float() @ self.draw(s_x.shape[-1]).to(s_x.device)  # [B, directions]
-            phase = along[..., None] * self.t  # [B, directions, knots ≥ 0]
+            phase = along[..., None] * self.t  # [B, directions, knots > 0]
             real, imaginary = phase.cos().mean(dim=0), phase.sin().mean(dim=0)
             distance = (real - torch.exp(-self.t.square() / 2)).square() + imaginary.square()
             loss = len(s_x) * (distance @ self.weights).mean()
