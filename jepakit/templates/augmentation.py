@@ -1,0 +1,40 @@
+"""An augmentation of one's own: a random change of stacks that leaves what they mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from jepakit import register
+
+if TYPE_CHECKING:
+    from jepakit import FrameShape
+
+
+@register("augmentation", "my_component")
+class MyComponent(nn.Module):
+    """Adds one whole number in [-amount, amount] to all pixels of a stack, cut off at 0 and 255: another for each stack.
+
+    Source: a choice. (Name authors, year, title and equation where there are any.)
+
+    Args:
+        amount: How much brighter or darker a stack becomes at most.
+
+    Raises:
+        ValueError: The frames are state vectors.
+    """
+
+    def __init__(self, frames: FrameShape, *, amount: Annotated[int, Field(ge=0, le=255)] = 16) -> None:
+        super().__init__()
+        if frames.height == 1:
+            raise ValueError("kind needs images; these frames are state vectors")
+        self.amount = amount
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [B, K, C, H, W] -> uint8, the same shape."""
+        # Drawn on the CPU wherever the pixels are, so that one generator decides.
+        shift = torch.randint(-self.amount, self.amount + 1, (len(pixels), 1, 1, 1, 1), device="cpu").to(pixels.device)
+        return (pixels.short() + shift).clamp_(0, 255).to(torch.uint8)

@@ -1,0 +1,37 @@
+"""An auxiliary term of one's own: a further loss that embeddings learn from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jepakit import register
+
+if TYPE_CHECKING:
+    from jepakit import FrameShape
+
+
+@register("auxiliary", "my_component")
+class MyComponent(nn.Module):
+    """L_aux = mean squared error of a thumbnail of the newest frame, drawn from s_x by one layer.
+
+    ``forward`` may ask for other inputs, by name: see `jepakit.protocols.INPUTS`. The factor ``weight`` comes with the slot.
+
+    Source: a choice. (Name authors, year, title and equation where there are any.)
+
+    Args:
+        size: Rows and columns of the thumbnail.
+    """
+
+    def __init__(self, frames: FrameShape, embedding_width: int, *, size: PositiveInt = 4) -> None:
+        super().__init__()
+        self.size = size
+        self.head = nn.Linear(embedding_width, frames.channels * size * size)
+
+    def forward(self, s_x: Tensor, pixels: Tensor) -> Tensor:
+        """``s_x`` [B, D], ``pixels`` [B, K, C, H, W] -> scalar."""
+        thumbnail = F.adaptive_avg_pool2d(pixels[:, -1].float() / 255, self.size)  # [B, C, size, size]
+        return F.mse_loss(self.head(s_x), thumbnail.flatten(1))

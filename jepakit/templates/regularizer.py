@@ -1,0 +1,30 @@
+"""A regularizer of one's own: a loss that keeps embeddings from collapsing."""
+
+from __future__ import annotations
+
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+
+from jepakit import register
+
+
+@register("regularizer", "my_component")
+class MyComponent(nn.Module):
+    """L_reg = mean over dimensions of relu(floor - √(variance over the batch)): in [0, floor], and 0 where all are spread out.
+
+    ``forward`` may ask for more than s_x, by name: see `jepakit.protocols.INPUTS`. The factor ``weight`` comes with the slot.
+
+    Source: a choice. (Name authors, year, title and equation where there are any.)
+
+    Args:
+        floor: The standard deviation below which a dimension is pushed apart.
+    """
+
+    def __init__(self, *, floor: PositiveFloat = 1.0) -> None:
+        super().__init__()
+        self.floor = floor
+
+    def forward(self, s_x: Tensor) -> Tensor:
+        """``s_x`` [B, D] -> scalar."""
+        deviation = (s_x.var(dim=0) + 1e-4).sqrt()  # the root of zero has no finite gradient
+        return (self.floor - deviation).relu().mean()

@@ -1,0 +1,12 @@
+"""The conformance kit: one call says which rules of its slot a component breaks, and what to do about each. It needs no pytest.
+
+from jepakit.testing import check_component
+
+check_component("encoder", MyCNN, width=16)
+"""
+
+from jepakit.testing.component import check_component
+from jepakit.testing.rules import NonConformant
+from jepakit.testing.settings import FRAME_SHAPES
+
+__all__ = ["FRAME_SHAPES", "NonConformant", "check_component"]

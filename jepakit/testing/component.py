@@ -1,0 +1,127 @@
+"""One component against all rules of its slot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from jepakit import registry
+from jepakit.errors import UserError
+from jepakit.protocols import FrameShape
+from jepakit.recipe.slots import InSlot
+from jepakit.testing.algorithms import check_algorithm
+from jepakit.testing.encoders import check_encoder, check_target
+from jepakit.testing.envs import check_env
+from jepakit.testing.modules import Make
+from jepakit.testing.parts import check_augmentation, check_objective, check_predictor, check_projector, check_term
+from jepakit.testing.rules import NonConformant, Rules
+from jepakit.testing.settings import FRAME_SHAPES, Setting, settings
+
+CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
+    "env": check_env,
+    "encoder": check_encoder,
+    "target": check_target,
+    "predictor": check_predictor,
+    "objective": check_objective,
+    "projector": check_projector,
+    "regularizer": check_term,
+    "auxiliary": check_term,
+    "augmentation": check_augmentation,
+    "algorithm": check_algorithm,
+}
+
+
+def check_component(
+    slot: str, component: str | type, /, *, frame_shapes: Iterable[FrameShape | Sequence[int]] = FRAME_SHAPES, **fields: Any
+) -> None:
+    """Hold a component against all rules of its slot.
+
+    It is built and called several times: with every shape of ``frame_shapes``, embeddings of several widths, and both discrete and
+    continuous actions where its slot has to do with them. A ``ValueError`` from its constructor states that it does not support one of
+    these; as to actions, the message has to name them. Torch's generator is left as it was.
+
+    Args:
+        slot: Such as ``encoder``.
+        component: Its kind, or the registered class.
+        frame_shapes: (K, C, H, W) of the frames to try; those with H = 1 are state vectors.
+        fields: What a recipe would write beside ``kind``.
+
+    Raises:
+        NonConformant: It breaks rules; the message has each of them with what was expected and found, and what to do.
+        UserError: There is no such component, or it needs what is not installed.
+        pydantic.ValidationError: ``fields`` are not what a recipe may write.
+    """
+    found = _find(slot, component)
+    config = InSlot(slot).validate({"kind": found.kind, **fields})
+    if found.missing:
+        raise UserError(f"{slot} `{found.kind}` needs what is not installed: {found.missing}")
+    rules = Rules()
+    refusals: dict[Setting, str] = {}
+    tried = [*settings([FrameShape(*shape) for shape in frame_shapes], "action_spec" in registry.SLOTS[slot].context)]
+    tried = tried[:1] if slot == "env" else tried
+    with _undisturbed():
+        for setting in tried:
+            rules.setting = "" if slot == "env" else str(setting)
+            make = _maker(slot, config, setting)
+            with rules.rule("construction", "a constructor that can't do with a value raises ValueError"):
+                try:
+                    make(0)
+                except ValueError as refusal:
+                    refusals[setting] = str(refusal)
+                    continue
+                CHECKS[slot](rules, make, setting)
+    _check_refusals(rules, refusals, tried)
+    if rules.broken:
+        raise NonConformant(f"{slot} `{found.kind}` ({found.cls.__qualname__} at {found.place})", rules.broken)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Leaves torch's generators as they were; on one thread, as so small tensors are fastest so."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _find(slot: str, component: str | type) -> registry.Component:
+    if isinstance(component, str):
+        registry.components(slot)  # an unknown slot is told of first
+        return registry.component(slot, component)
+    for known in registry.components(slot):
+        if known.cls is component:
+            return known
+    raise UserError(f"{component.__qualname__} is not registered: write @register({slot!r}, 'some_name') above the class")
+
+
+def _maker(slot: str, config: Any, setting: Setting) -> Make:
+    torch.manual_seed(0)
+    context: dict[str, Any] = {"frames": setting.frames, "action_spec": setting.action_spec, "embedding_width": setting.width}
+    context["encoder"] = setting.encoder()
+
+    def make(seed: int, **other: Any) -> Any:
+        torch.manual_seed(seed)
+        return registry.build(slot, config, **{"seed": seed, **context, **other})
+
+    return make
+
+
+def _check_refusals(rules: Rules, refusals: Mapping[Setting, str], tried: Sequence[Setting]) -> None:
+    """A component may refuse what it does not support, but not everything, and a whole sort of actions only in so many words."""
+    if len(refusals) == len(tried):
+        rules.setting, reason = next((str(setting), reason) for setting, reason in refusals.items())
+        rules.add(
+            "construction", f"it refuses all that was tried: {reason}", "if it needs frames of its own, name them: frame_shapes=[...]"
+        )
+        return
+    for actions in {setting.actions for setting in tried}:
+        reasons = [refusals.get(setting, "") for setting in tried if setting.actions == actions]
+        rules.setting = f"{actions} actions"
+        if all(reasons) and not any(word in reasons[0].lower() for word in ("action", "discrete", "continuous")):
+            rules.add("construction", f"it refuses all {actions} actions: {reasons[0]}", "say in the message that it is the actions")

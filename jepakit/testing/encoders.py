@@ -1,0 +1,95 @@
+"""The rules of encoders and of the targets that follow them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jepakit.protocols import Annealed
+from jepakit.testing.modules import Make, check_gradients, check_module, in_order, parameters_of, shake
+from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor
+from jepakit.testing.settings import Setting
+from jepakit.training.build import measure_width
+
+LEADING = ((1,), (2,), (5,), (2, 3), (1, 2, 2))
+
+
+def check_encoder(rules: Rules, make: Make, setting: Setting) -> None:
+    """uint8 [*, K, C, H, W] -> float [*, D], the same function whenever it is asked."""
+
+    def measured(seed: int) -> nn.Module:
+        encoder: nn.Module = make(seed)
+        measure_width(encoder, setting.frames, "cpu", setting.dtype)  # gives lazy layers their shapes
+        return encoder
+
+    with rules.rule("output", "refuse frames that it can't do with by a ValueError in the constructor"):
+        encoder = make(0)
+        width = measure_width(encoder, setting.frames, "cpu", setting.dtype)
+    if "output" in rules.broken:
+        return
+    with rules.rule("leading dimensions", "flatten them (pixels.flatten(0, -5)) and put them back (s_x.unflatten(0, pixels.shape[:-4]))"):
+        for leading in LEADING:
+            pixels = setting.pixels(*leading)
+            s_x = encoder(pixels)
+            expect_tensor(f"s_x of pixels {list(pixels.shape)}", s_x, (*leading, width))
+            expect_same(f"s_x of pixels {list(pixels.shape)} and of the same flattened", s_x.flatten(0, -2), encoder(pixels.flatten(0, -5)))
+    pixels = setting.pixels(5)
+    with rules.rule("one function", "acting and learning must see the same s_x: no batch normalisation, dropout or noise"):
+        expect_same("s_x of a stack alone and among others", encoder(pixels[:1]), encoder(pixels)[:1])
+        training, evaluating = copy.deepcopy(encoder).train(), copy.deepcopy(encoder).eval()
+        expect_same("s_x in train() and in eval()", training(pixels), evaluating(pixels))
+        expect_same("s_x of the same pixels twice", training(pixels), training(pixels))
+    with rules.rule("bf16", "under autocast matrix products are bfloat16: let tensors that meet them have their dtype"):
+        with torch.autocast("cpu", torch.bfloat16):
+            s_x = encoder(pixels)
+        expect_tensor("s_x under autocast to bfloat16", s_x, (5, width))
+    check_gradients(rules, encoder, in_order, {"pixels": pixels}, ())
+    check_module(rules, measured, in_order, {"pixels": pixels})
+
+
+def check_target(rules: Rules, make: Make, setting: Setting) -> None:
+    """As an encoder; ``update`` follows the online one, which stays as it is."""
+    online = setting.encoder()
+
+    def call(target: Any, pixels: Tensor) -> Tensor:
+        return target(pixels)
+
+    with rules.rule("output", "s_y has the shape of the online encoder's s_x"):
+        target = make(0, encoder=online)
+        for leading in LEADING:
+            pixels = setting.pixels(*leading)
+            expect_tensor(f"s_y of pixels {list(pixels.shape)}", target(pixels), (*leading, setting.width))
+    if "output" in rules.broken:
+        return
+    with rules.rule("weights", "copy the encoder with copy.deepcopy(encoder).requires_grad_(False), or hold it in a tuple, unregistered"):
+        expect(all(p.requires_grad for p in online.parameters()), "it froze the online encoder")
+        asking = [name for name, parameter in parameters_of(target) if parameter.requires_grad]
+        expect(not asking, f"its parameter `{asking[0] if asking else ''}` asks for a gradient, but no optimizer has a target's parameters")
+    with rules.rule("update", "update under torch.no_grad(), and never write into the online encoder"):
+        for _ in range(3):
+            loss = (online(pixels) - target(pixels)).square().sum()
+            loss.backward()
+            shake(online)
+            before = copy.deepcopy(online.state_dict())
+            target.update(online)
+            for name, tensor in online.state_dict().items():
+                expect(torch.equal(tensor, before[name]), f"it changes the online encoder's `{name}`")
+        expect_tensor("s_y after an update", target(pixels), (*pixels.shape[:-4], setting.width))
+    with rules.rule("schedule", "anneal(progress) takes a float from 0 to 1"):
+        if isinstance(target, Annealed):
+            for progress in (0.0, 0.5, 1.0):
+                target.anneal(progress)
+
+    def trained(seed: int) -> Any:
+        return make(seed, encoder=online)
+
+    def used(target: Any, inputs: Any) -> Tensor:
+        """s_y after one more update: counters and averages show."""
+        following = copy.deepcopy(online).to(inputs["pixels"].device)
+        target.update(following)
+        return in_order(target, inputs)  # type: ignore[return-value]
+
+    check_module(rules, trained, used, {"pixels": setting.pixels(5)})

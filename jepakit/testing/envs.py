@@ -1,0 +1,120 @@
+"""The rules of envs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.data import Bounded, Categorical
+from torchrl.envs import EnvBase
+from torchrl.envs.utils import check_env_specs
+
+from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, REWARD, Env
+from jepakit.testing.modules import Make
+from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, name_of
+from jepakit.testing.settings import Setting
+
+STEPS = 24
+
+
+def check_env(rules: Rules, make: Make, setting: Setting) -> None:
+    """A batched EnvBase of stacks of frames, in fresh tensors, that owns returns and lengths."""
+    env = make(0)
+    with rules.rule("protocol", "derive from torchrl.envs.EnvBase; see jepakit.protocols.Env"):
+        expect(isinstance(env, EnvBase), f"{type(env).__name__} is no TorchRL EnvBase")
+        lacking = [name for name in ("frame_shape", "seconds", "single_action_spec") if not hasattr(env, name)]
+        expect(not lacking and isinstance(env, Env), f"it has no `{', '.join(lacking)}`")
+        expect(len(env.batch_size) == 1, f"its batch_size should be [N] and is {list(env.batch_size)}")
+        lacking = [key for key in (PIXELS, EPISODE_RETURN, EPISODE_LENGTH) if key not in env.observation_spec]
+        expect(not lacking, f"its observation_spec lacks `{', '.join(lacking)}`")
+        kinds = isinstance(env.single_action_spec, Categorical | Bounded)
+        expect(kinds, f"single_action_spec should be Categorical or Bounded and is {type(env.single_action_spec).__name__}")
+    if "protocol" in rules.broken:
+        env.close()
+        return
+    number = env.batch_size[0]
+    with rules.rule("specs", "make observation_spec, reward_spec and done_spec say what _reset and _step return"):
+        dtype = torch.float32 if env.frame_shape.height == 1 else torch.uint8
+        now = env.reset()
+        expect_tensor("`pixels`", now[PIXELS], (number, *env.frame_shape), dtype)
+        step = env.step(_act(env, now))["next"]
+        expect_tensor("`reward`", step[REWARD], (number, 1), torch.float32)
+        for key in ("done", "terminated", "truncated"):
+            expect_tensor(f"`{key}`", step[key], (number, 1), torch.bool)
+        for key, spec in env.observation_spec.items(True, True):
+            for found in (now[key], step[key]):
+                says = f"its spec says {name_of(spec.dtype)} {list(spec.shape)}"
+                expect(spec.is_in(found), f"`{key}` is {name_of(found.dtype)} {list(found.shape)}; {says}")
+        check_env_specs(env)
+    if "specs" in rules.broken:
+        env.close()
+        return
+    steps, held = _play(env, 0)
+    with rules.rule("fresh tensors", "return clones: a collector keeps what it was given, and an episode's last stack outlives the reset"):
+        changed = [key for key, tensor, then in held if not torch.equal(tensor, then)]
+        expect(not changed, f"`{changed[0] if changed else ''}` of an earlier step changed at a later one")
+    _check_episodes(rules, steps)
+    with rules.rule("reset", "_reset(tensordict) starts those envs anew that tensordict['_reset'] marks (all, where there is none)"):
+        _check_reset(env)
+    with rules.rule("seed", "derive all randomness from the seed of the constructor and of _set_seed"):
+        again, _ = _play(env, 0)
+        _expect_same_play("after set_seed(0) twice", steps, again)
+        other = make(0)
+        _expect_same_play("of two envs with one seed", _play(make(0), None)[0], _play(other, None)[0])
+        other.close()
+    with rules.rule("close", "close() has to work, and twice nothing less"):
+        env.close(raise_if_closed=False)
+
+
+def _act(env: EnvBase, now: TensorDictBase) -> TensorDictBase:
+    return now.set(ACTION, env.action_spec.rand())
+
+
+def _play(env: EnvBase, seed: int | None) -> tuple[TensorDictBase, list[tuple[str, Tensor, Tensor]]]:
+    """Steps [N, T] of random actions; and every tensor of an observation, beside a copy of what it was when it was handed out."""
+    if seed is not None:
+        env.set_seed(seed)
+    torch.manual_seed(0)
+    steps, held = [], []
+    now = env.reset()
+    for _ in range(STEPS):
+        step, now = env.step_and_maybe_reset(_act(env, now))
+        for part in (step, step["next"]):
+            held += [(key, part[key], part[key].clone()) for key in (PIXELS, EPISODE_RETURN, EPISODE_LENGTH)]
+        steps.append(step.clone())
+    return TensorDict.stack(steps, dim=1), held
+
+
+def _expect_same_play(what: str, one: TensorDictBase, other: TensorDictBase) -> None:
+    for key in (PIXELS, REWARD, "done"):
+        expect_same(f"`{key}` {what}", one["next", key], other["next", key])
+
+
+def _check_episodes(rules: Rules, steps: TensorDictBase) -> None:
+    """What a step makes of stack, return and length."""
+    after = steps["next"]
+    with rules.rule("stacks", "drop the oldest frame and append the newest: torch.cat([stacks[:, 1:], frame[:, None]], dim=1)"):
+        shifted = torch.equal(after[PIXELS][:, :, :-1], steps[PIXELS][:, :, 1:])
+        expect(shifted, "the older frames of a next stack should be the newer ones of the stack before it")
+    with rules.rule("episodes", "count from 0 at a reset, and with every step, the last one included"):
+        expect_same("episode_length", after[EPISODE_LENGTH], steps[EPISODE_LENGTH] + 1)
+        expect_same("episode_return", after[EPISODE_RETURN], steps[EPISODE_RETURN] + after[REWARD])
+        begins = steps["next", "done"][:, :-1].squeeze(-1)
+        for key in (EPISODE_RETURN, EPISODE_LENGTH):
+            first = torch.cat((steps[key][:, :1].flatten(), steps[key][:, 1:][begins].flatten()))
+            expect(not first.any(), f"{key} should be 0 when an episode begins")
+        expect(torch.equal(after["done"], after["terminated"] | after["truncated"]), "done should be terminated or truncated")
+
+
+def _check_reset(env: Any) -> None:
+    before = env.reset()
+    before = env.step(_act(env, before))["next"]
+    only = torch.zeros(*env.batch_size, 1, dtype=torch.bool)
+    only[0] = True
+    now = env.reset(before.clone().set("_reset", only))
+    expect(not now["done"].any(), "after a reset no env is done")
+    expect(now[EPISODE_LENGTH][0] == 0, "a reset of the first env leaves its episode_length")
+    for key in (PIXELS, EPISODE_RETURN, EPISODE_LENGTH):
+        expect_same(f"`{key}` of the others, of which no reset was asked,", now[key][1:], before[key][1:])

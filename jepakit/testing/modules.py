@@ -1,0 +1,150 @@
+"""The rules that components of every slot have in common: determinism, copies, stored state, devices, gradients, inputs left alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jepakit.testing.rules import Output, Rules, expect, expect_same, flat
+
+Inputs = Mapping[str, Tensor]
+Call = Callable[[Any, Inputs], Output]
+Make = Callable[..., Any]  #: ``make(seed)``: the component, its initial weights drawn from ``seed``
+
+
+def in_order(component: Any, inputs: Inputs) -> Output:
+    """Call a component with its inputs, whatever it calls them."""
+    return component(*inputs.values())
+
+
+def by_name(component: Any, inputs: Inputs) -> Output:
+    """Call a component with its inputs by name."""
+    return component(**inputs)
+
+
+def check_module(rules: Rules, make: Make, call: Call, inputs: Inputs) -> None:
+    """Rules ``inputs``, ``deepcopy``, ``determinism``, ``state_dict`` and ``devices``."""
+    component = make(0)
+    _check_inputs(rules, component, call, inputs)
+    with rules.rule("deepcopy", "keep neither handles nor lambdas that hold `self` in attributes: copy.deepcopy has to make another of it"):
+        _seeded(call, copy.deepcopy(component), inputs)
+    if "deepcopy" in rules.broken:
+        return
+    with rules.rule("determinism", "draw from torch's global generator only (not from random, numpy or the clock)"):
+        # Copies, because a component may count its calls: from the same state, with the same seed.
+        once, again = (_seeded(call, copy.deepcopy(component), inputs) for _ in range(2))
+        expect_same("two outputs with the same torch seed", once, again)
+    if isinstance(component, nn.Module):
+        _check_own_weights(rules, component, call, inputs)
+        _check_state(rules, make, call, inputs)
+        _check_devices(rules, component, call, inputs)
+
+
+def check_gradients(
+    rules: Rules, component: Any, call: Call, inputs: Inputs, wanted: Collection[str], scales: Collection[float] = (1.0,)
+) -> None:
+    """Rule ``gradients``: one reaches some input ``wanted`` and every trained parameter, at one of the ``scales`` of these inputs."""
+    advice = "detach nothing, compute without no_grad, .item() or argmax, and freeze what is not to be trained with requires_grad_(False)"
+    with rules.rule("gradients", advice):
+        component = copy.deepcopy(component)
+        shake(component)  # a last layer may start at zero, which lets nothing through
+        leaves = {name: inputs[name].clone().requires_grad_() for name in wanted}
+        trained = {name: p for name, p in parameters_of(component) if p.requires_grad}
+        for scale in scales:
+            output = flat(call(component, {**inputs, **{name: scale * leaf for name, leaf in leaves.items()}}))
+            loss = torch.stack(
+                [(tensor * torch.randn_like(tensor)).sum() for tensor in output.values() if tensor.is_floating_point()]
+            ).sum()
+            if leaves or trained:
+                expect(loss.requires_grad, "the output has no gradient at all")
+                loss.backward()
+        reached = [name for name, leaf in leaves.items() if leaf.grad is not None and leaf.grad.any()]
+        expect(reached or not wanted, f"no gradient reaches {' or '.join(f'`{name}`' for name in wanted)}")
+        missed = [name for name, parameter in trained.items() if parameter.grad is None]
+        expect(not missed, f"no gradient reaches the parameter {', '.join(f'`{name}`' for name in missed[:3])}")
+        of = {**leaves, **trained}
+        bad = [name for name, tensor in of.items() if tensor.grad is not None and not tensor.grad.isfinite().all()]
+        expect(not bad, f"the gradient of `{bad[0] if bad else ''}` is not finite")
+
+
+@torch.no_grad()
+def shake(component: Any) -> None:
+    """Moves every parameter a little, as training does."""
+    for _, parameter in parameters_of(component):
+        parameter.add_(torch.randn_like(parameter), alpha=0.1)
+
+
+def parameters_of(component: Any) -> Iterator[tuple[str, nn.Parameter]]:
+    """Those with numbers to be trained, by name; none of a class that is no module."""
+    if isinstance(component, nn.Module):
+        yield from ((name, p) for name, p in component.named_parameters() if p.is_floating_point())
+
+
+def _seeded(call: Call, component: Any, inputs: Inputs) -> Output:
+    torch.manual_seed(1)
+    return call(component, inputs)
+
+
+def _check_inputs(rules: Rules, component: Any, call: Call, inputs: Inputs) -> None:
+    with rules.rule("inputs", "others read the same tensors: work on a copy, not in place (no `x += 1`, no `x.add_(1)`)"):
+        given = {name: tensor.clone() for name, tensor in inputs.items()}
+        _seeded(call, copy.copy(component), given)
+        changed = [name for name, tensor in given.items() if not torch.equal(tensor, inputs[name])]
+        expect(not changed, f"it changes its input `{changed[0] if changed else ''}`")
+
+
+def _check_own_weights(rules: Rules, component: nn.Module, call: Call, inputs: Inputs) -> None:
+    with rules.rule("deepcopy", "a function kept in an attribute still works on the original: call `self.layer` in forward instead"):
+        other = copy.deepcopy(component)
+        shake(other)
+        if any(parameters_of(component)):
+            before, after = (flat(_seeded(call, module, inputs)) for module in (copy.deepcopy(component), other))
+            changed = any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
+            expect(changed, "a copy with other weights gives the outputs of the original")
+
+
+def _check_state(rules: Rules, make: Make, call: Call, inputs: Inputs) -> None:
+    advice = (
+        "what changes, or is drawn at random, has to be a parameter, a registered buffer or a submodule: a checkpoint holds nothing else"
+    )
+    with rules.rule("state_dict", advice):
+        used = make(0)
+        _seeded(call, used, inputs)
+        shake(used)
+        restored = make(2)
+        restored.load_state_dict(used.state_dict())
+        what = "outputs of a component and of another that loaded its state_dict"
+        expect_same(what, *(_seeded(call, module, inputs) for module in (used, restored)))
+
+
+def _check_devices(rules: Rules, component: nn.Module, call: Call, inputs: Inputs) -> None:
+    advice = "register tensors with register_buffer, and make new ones on their input's device (torch.zeros(n, device=s_x.device))"
+    with rules.rule("devices", advice):
+        left = next(_unregistered(component), None)
+        expect(left is None, f"the tensor `{left}` is neither parameter nor buffer: it stays behind when the component moves")
+        # The meta device computes shapes alone. That needs no GPU, and finds most tensors that stay on the CPU.
+        for device in ("meta", "cuda") if torch.cuda.is_available() else ("meta",):
+            try:
+                output = call(copy.deepcopy(component).to(device), {name: tensor.to(device) for name, tensor in inputs.items()})
+            except Exception as error:
+                if device == "cuda" or "on device" in str(error) or "same device" in str(error):
+                    raise
+            else:
+                for tensor in flat(output).values():
+                    expect(tensor.device.type == device, f"moved to {device}, it returns a tensor on {tensor.device.type}")
+
+
+def _unregistered(component: nn.Module) -> Iterator[str]:
+    """Names of tensors that ``.to(device)`` does not move."""
+    known = {id(tensor) for tensor in (*component.parameters(), *component.buffers())}
+    for path, module in component.named_modules():
+        for name, value in vars(module).items():
+            if name in ("_parameters", "_buffers", "_modules"):
+                continue
+            held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+            if any(isinstance(tensor, Tensor) and id(tensor) not in known for tensor in held):
+                yield f"{path}.{name}".lstrip(".")

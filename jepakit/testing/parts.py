@@ -1,0 +1,145 @@
+"""The rules of what stands between embeddings and losses: predictors, objectives, projectors, terms, augmentations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jepakit.testing.modules import Call, Inputs, Make, by_name, check_gradients, check_module, in_order
+from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, flat
+from jepakit.testing.settings import Setting
+from jepakit.training.terms import WeightedTerm
+
+BATCHES = (2, 7)
+EMBEDDINGS = ("s_x", "s_x_next", "s_y_hat")  #: what a term may send its gradient to
+
+
+def check_predictor(rules: Rules, make: Make, setting: Setting) -> None:
+    """s_x [B, D] and action -> [B, D]; if it unrolls, no prediction sees a later action."""
+    with rules.rule("output", "ŝ_y has the shape and dtype of s_x"):
+        predictor = make(0)
+        for batch in BATCHES:
+            expect_tensor("ŝ_y", predictor(setting.embeddings(batch), setting.action(batch)), (batch, setting.width), torch.float32)
+    if "output" in rules.broken:
+        return
+    with rules.rule("unroll", "unroll(s_x [B, D], actions [B, H, ...]) -> [B, H, D], whose step h has seen the actions up to h alone"):
+        if hasattr(predictor, "unroll"):
+            s_x, actions = setting.embeddings(7), setting.action(7, 3)
+            unrolled = predictor.unroll(s_x, actions)
+            expect_tensor("ŝ_y of unroll", unrolled, (7, 3, setting.width), torch.float32)
+            expect_tensor("ŝ_y of unroll", predictor.unroll(s_x, actions[:, :1]), (7, 1, setting.width), torch.float32)
+            actions[:, -1] = setting.action(7)
+            expect_same("the steps before an action that is changed", unrolled[:, :-1], predictor.unroll(s_x, actions)[:, :-1])
+    inputs = {"s_x": setting.embeddings(7), "action": setting.action(7)}
+    check_gradients(rules, predictor, in_order, inputs, ["s_x"])
+    check_module(rules, make, in_order, inputs)
+
+
+def check_objective(rules: Rules, make: Make, setting: Setting) -> None:
+    """ŝ_y and s_y [M, D] -> [M], or [M, N, D] -> [M, N]."""
+    with rules.rule("output", "give one loss a row: sum or average over the last dimension alone"):
+        objective = make(0)
+        for leading in ((2,), (7,), (7, 4)):
+            loss = objective(setting.embeddings(*leading), setting.embeddings(*leading))
+            expect_tensor(f"the loss of embeddings {[*leading, setting.width]}", loss, leading, torch.float32)
+    if "output" in rules.broken:
+        return
+    inputs = {"s_y_hat": setting.embeddings(7), "s_y": setting.embeddings(7)}
+    zero, same = torch.zeros(7, setting.width), setting.embeddings(7)
+    cases = {"of ŝ_y = s_y": {"s_y_hat": same, "s_y": same}, "of embeddings that are all zero": {"s_y_hat": zero, "s_y": zero}}
+    _check_finite(rules, objective, in_order, cases)
+    check_gradients(rules, objective, in_order, inputs, ["s_y_hat"])
+    check_module(rules, make, in_order, inputs)
+
+
+def check_projector(rules: Rules, make: Make, setting: Setting) -> None:
+    """[*, D] -> [*, P]; any number of leading dimensions."""
+    with rules.rule("output", "work on the last dimension alone"):
+        projector = make(0)
+        width = projector(setting.embeddings(2)).shape[-1]
+        for leading in ((2,), (7,), (7, 3), (2, 3, 4)):
+            s = setting.embeddings(*leading)
+            expect_tensor(f"the projection of {list(s.shape)}", projector(s), (*leading, width), torch.float32)
+            expect_same(
+                f"projections of {list(s.shape)} and of the same flattened", projector(s).flatten(0, -2), projector(s.flatten(0, -2))
+            )
+    if "output" in rules.broken:
+        return
+    check_gradients(rules, projector, in_order, {"s": setting.embeddings(7)}, ["s"])
+    check_module(rules, make, in_order, {"s": setting.embeddings(7)})
+
+
+def check_term(rules: Rules, make: Make, setting: Setting) -> None:
+    """Those of `INPUTS` that ``forward`` names -> scalar; finite for collapsed embeddings, too."""
+    with rules.rule("output", "return a scalar: a mean over the batch"):
+        term = make(0)
+        names = WeightedTerm(term, 1.0).inputs
+        for batch in BATCHES:
+            given = _minibatch(setting, batch)
+            expect_tensor(f"the loss of {batch} rows", term(**{name: given[name] for name in names}), (), torch.float32)
+    if "output" in rules.broken:
+        return
+    inputs = {name: tensor for name, tensor in _minibatch(setting, 7).items() if name in names}
+    learnt = [name for name in EMBEDDINGS if name in names]
+    constant = {name: tensor[:1].expand_as(tensor).clone() for name, tensor in inputs.items() if name in (*EMBEDDINGS, "s_y")}
+    zero = {name: torch.zeros_like(tensor) for name, tensor in constant.items()}
+    cases = {"of embeddings that are all the same": inputs | constant, "of embeddings that are all zero": inputs | zero}
+    _check_finite(rules, term, by_name, cases)
+    with rules.rule("gradients", "ask for `s_x`, `s_x_next` or `s_y_hat`: the other inputs have no gradient to learn by"):
+        expect(learnt, f"it asks for {', '.join(f'`{name}`' for name in names) or 'nothing'} alone")
+    # a term may be content with embeddings of some scales
+    check_gradients(rules, term, by_name, inputs, learnt, scales=(0.1, 1.0, 3.0))
+    check_module(rules, make, by_name, inputs)
+
+
+def check_augmentation(rules: Rules, make: Make, setting: Setting) -> None:
+    """[B, K, C, H, W] -> the same shape and dtype; a draw for each stack, which its K frames share."""
+    with rules.rule("output", "return pixels as they came: same shape, same dtype (round, clamp to 0..255, .to(torch.uint8))"):
+        augmentation = make(0)
+        for batch in (1, *BATCHES):
+            expect_tensor("the augmented pixels", augmentation(setting.pixels(batch)), (batch, *setting.frames), setting.dtype)
+    if "output" in rules.broken:
+        return
+    still = setting.pixels(1)[:, :1].expand(16, *setting.frames).clone()  # 16 times one frame, K times over
+    calls = [augmentation(still) for _ in range(8)]
+    with rules.rule("one draw a stack", "draw [B, 1, ...]: one number a stack, not one a frame; motion must not be made up"):
+        expect(all(_alike(stack) for stack in calls[0]), "the K equal frames of a stack come out different")
+    with rules.rule("a draw for each stack", "draw [B, ...] numbers, not one for the whole batch"):
+        one_a_call = all(map(_alike, calls)) and not _alike(torch.stack(calls))
+        expect(not one_a_call, "16 equal stacks come out all alike, and different at the next call")
+    check_module(rules, make, in_order, {"pixels": setting.pixels(7)})
+
+
+def _alike(rows: Tensor) -> bool:
+    return torch.equal(rows, rows[:1].expand_as(rows))
+
+
+def _check_finite(rules: Rules, component: Any, call: Call, cases: Mapping[str, Inputs]) -> None:
+    """Rule ``finite``: losses and their gradients where embeddings have collapsed or agree."""
+    with rules.rule("finite", "add a small ε inside roots and logarithms and below fractions"):
+        for what, inputs in cases.items():
+            leaves = {name: tensor.clone().requires_grad_(tensor.is_floating_point()) for name, tensor in inputs.items()}
+            loss = flat(call(copy.deepcopy(component), leaves))[""]
+            expect(loss.isfinite().all(), f"the loss {what} is not finite")
+            if loss.requires_grad:
+                loss.sum().backward()
+            bad = [name for name, leaf in leaves.items() if leaf.grad is not None and not leaf.grad.isfinite().all()]
+            expect(not bad, f"the gradient of the loss {what} is not finite")
+
+
+def _minibatch(setting: Setting, batch: int) -> dict[str, Tensor]:
+    """All of `INPUTS`; the predictions of several steps are more rows than the batch has."""
+    rows = 2 * batch - 1
+    return {
+        "s_x": setting.embeddings(batch),
+        "s_x_next": setting.embeddings(batch),
+        "s_y_hat": setting.embeddings(rows),
+        "s_y": setting.embeddings(rows),
+        "pixels": setting.pixels(batch),
+        "action": setting.action(batch),
+        "reward": torch.randn(batch, 1),
+    }
