@@ -167,6 +167,7 @@ def test_weights_that_do_not_fit(timm: Any, tmp_path: Path, weights: str) -> Non
         ({"backbone": "test_convnext"}, (8, 12), "backbone test_convnext cannot do with frames of 8x12"),
         ({"backbone": "test_vit"}, (40, 64), "backbone test_vit cannot do with frames of 40x64"),
         ({"backbone": "vit_tiny_patch16_224"}, (40, 64), "would leave out pixels: its patches of 16x16 do not divide 40x64"),
+        ({"backbone": "vit_tiny_patch16_224"}, (64, 40), "would leave out pixels: its patches of 16x16 do not divide 64x40"),
     ],
 )
 def test_what_a_backbone_cannot_do(timm: Any, fields: dict[str, Any], size: tuple[int, int], message: str) -> None:

@@ -181,8 +181,8 @@ def test_sincos_positions() -> None:
 
 def test_dim_must_hold_sincos_positions() -> None:
     ViT(FRAMES, dim=6, heads=2, patch=4, positions="sincos")
-    with pytest.raises(ValueError, match="dim 4 is too small for sincos positions"):
-        ViT(FRAMES, dim=4, heads=2, patch=4, positions="sincos")
+    with pytest.raises(ValueError, match="dim 5 is too small for sincos positions"):
+        ViT(FRAMES, dim=5, heads=1, patch=4, positions="sincos")
 
 
 def test_registers_matter_and_leave_the_other_initial_weights_alone() -> None:
