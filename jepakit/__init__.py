@@ -12,41 +12,52 @@ if TYPE_CHECKING:
     from jepakit.errors import UserError
     from jepakit.protocols import (
         Algorithm,
+        Augmentation,
         Embed,
         Encoder,
         Env,
         Experience,
         FrameShape,
+        LossTerm,
+        Minibatch,
         Objective,
+        OffPolicyAlgorithm,
         OnPolicyAlgorithm,
         Predictor,
-        Regularizer,
+        Projector,
+        Restorable,
         Target,
         Term,
     )
     from jepakit.recipe import Recipe, load_recipe
     from jepakit.registry import register
-    from jepakit.training.run import run
+    from jepakit.training.run import resume, run
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Algorithm",
+    "Augmentation",
     "Embed",
     "Encoder",
     "Env",
     "Experience",
     "FrameShape",
+    "LossTerm",
+    "Minibatch",
     "Objective",
+    "OffPolicyAlgorithm",
     "OnPolicyAlgorithm",
     "Predictor",
+    "Projector",
     "Recipe",
-    "Regularizer",
+    "Restorable",
     "Target",
     "Term",
     "UserError",
     "load_recipe",
     "register",
+    "resume",
     "run",
 ]
 
@@ -55,6 +66,7 @@ _HOME = {
     "UserError": "jepakit.errors",
     "load_recipe": "jepakit.recipe",
     "register": "jepakit.registry",
+    "resume": "jepakit.training.run",
     "run": "jepakit.training.run",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field, PositiveInt, ValidationError
@@ -259,3 +259,17 @@ def test_a_name_that_is_nearly_right(everything: Component) -> None:
 def test_builtins_are_found_whoever_imported_what() -> None:
     assert {("encoder", "vit"), ("target", "ema"), ("env", "gym")} <= {(known.slot, known.kind) for known in components()}
     assert [known.kind for known in components("objective")] == sorted(known.kind for known in components("objective"))
+
+
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it() -> None:
+    @register("encoder", "needy")
+    class Needy:
+        """Needs a library."""
+
+        requires: ClassVar = {"torch": "pip install torch", "no_such_library": "pip install 'mine[extra]'"}
+
+    needy = found("encoder", "needy")
+    assert needy.missing == "pip install 'mine[extra]'"
+    with pytest.raises(UserError, match=r"^kind `needy` needs what is not installed: pip install 'mine\[extra\]'$"):
+        build("encoder", needy.fields(kind="needy"))
+    assert found("encoder", "vit").missing is None

@@ -43,6 +43,8 @@ def _explanation(component: Component) -> Iterator[RenderableType]:
     if component.source:
         yield f"\nSource: {prose(component.source)}"
     yield f"\nDefined at {place(component.place)}"
+    if component.missing:
+        yield f"Not installed: {component.missing}"
     schema = component.fields.model_json_schema()
     common = [name for name in slot.fields.model_fields if name != "kind"]
     own = [name for name in component.fields.model_fields if name != "kind" and name not in common]
