@@ -1,10 +1,11 @@
 """Checkpoints: tensors as safetensors, all else as JSON, no pickle; each in a new folder, renamed into place when whole.
 
-A manifest holds every file's checksum, so that a damaged checkpoint is noticed and the one before it is used.
+A manifest holds every file's checksum and its own, so that a damaged checkpoint is noticed and the one before it is used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,14 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import jepakit
 from jepakit.errors import UserError
-from jepakit.files import digest, to_disk
+from jepakit.files import digest, needing, to_disk
 
 FORMAT = 2
+FILES = ("weights", "optimizer", "state")  #: of tensors
 Tensors = dict[str, Tensor]
 
 
@@ -30,7 +33,7 @@ class Damaged(Exception):
 class Checkpoint(NamedTuple):
     """What a checkpoint holds."""
 
-    tensors: dict[str, Tensors]  #: by file: ``weights``, ``optimizer``, ``state``
+    tensors: dict[str, Tensors]  #: by file of `FILES`
     state: dict[str, Any]  #: what JSON can hold
 
 
@@ -46,33 +49,48 @@ def save_checkpoint(folder: Path, content: Checkpoint, keep: int = 2) -> Path:
     final = folder / f"{steps:012d}"
     if final.exists():  # saved on schedule, and then the run ended
         return final
+    for left in folder.glob(".*.partial"):  # by a save that a kill cut short
+        shutil.rmtree(left)
     partial = folder / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # what an interrupted save left behind
     partial.mkdir(parents=True)
-    for name, tensors in content.tensors.items():
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / f"{name}.safetensors")
-    (partial / "state.json").write_text(json.dumps(content.state) + "\n", encoding="utf-8")
-    files = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in sorted(partial.iterdir())}
-    manifest = {
-        "format": FORMAT,
-        "jepakit": jepakit.__version__,
-        "torch": torch.__version__,
-        "env_steps": steps,
-        "return_last_100": content.state["return_last_100"],
-        "files": files,
-    }
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    for path in (*partial.iterdir(), partial):
-        to_disk(path)
-    partial.rename(final)
+    text = json.dumps(content.state) + "\n"
+    size = len(text) + sum(tensor.nbytes for tensors in content.tensors.values() for tensor in tensors.values())
+    with needing(size, f"the checkpoint of {steps:,} env steps", partial):
+        for name, tensors in content.tensors.items():
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / f"{name}.safetensors")
+        (partial / "state.json").write_text(text, encoding="utf-8")
+        _write_manifest(partial, content.state)
+        for path in (*partial.iterdir(), partial):
+            to_disk(path)
+        partial.rename(final)
     to_disk(folder)
     _drop_old(folder, keep)
     return final
 
 
+def _write_manifest(partial: Path, state: Mapping[str, Any]) -> None:
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in sorted(partial.iterdir())}
+    manifest = {
+        "format": FORMAT,
+        "jepakit": jepakit.__version__,
+        "torch": torch.__version__,
+        "env_steps": state["env_steps"],
+        "return_last_100": state["return_last_100"],
+        "files": files,
+    }
+    manifest["checksum"] = _checksum(manifest)
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of all else that a manifest says, the same in every format: what is newer can be told from what is damaged."""
+    rest = {name: value for name, value in manifest.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints under ``folder``, oldest first; one that a kill cut short is not among them."""
-    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+    return sorted(path for path in folder.glob("[0-9]*") if path.name.isdecimal() and path.is_dir())
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -117,8 +135,10 @@ def verify(path: Path) -> None:
     if manifest["format"] != FORMAT:
         other = f"jepakit {manifest.get('jepakit')} (format {manifest['format']})"
         raise UserError(f"{path} was written by {other}; this one reads format {FORMAT}: use that version with it")
-    for name, expected in manifest["files"].items():
-        _verify_file(path / name, expected)
+    for name in ("state.json", *(f"{name}.safetensors" for name in FILES)):
+        if name not in manifest["files"]:
+            raise Damaged(f"manifest.json does not know of {name}")
+        _verify_file(path / name, manifest["files"][name])
 
 
 def verify_frames(path: Path, folder: Path) -> None:
@@ -141,8 +161,15 @@ def _verify_file(file: Path, expected: Mapping[str, Any]) -> None:
 
 
 def load_tensors(path: Path, name: str) -> Tensors:
-    """One of a checkpoint's files of tensors."""
-    return load_file(path / f"{name}.safetensors")
+    """One of a checkpoint's files of tensors.
+
+    Raises:
+        Damaged: It holds something else.
+    """
+    try:
+        return load_file(path / f"{name}.safetensors")
+    except SafetensorError as error:
+        raise Damaged(f"{name}.safetensors: {error}") from None
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -152,13 +179,17 @@ def load_state(path: Path) -> dict[str, Any]:
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = dict(json.loads((path / "manifest.json").read_text(encoding="utf-8")))
         for expected in manifest["files"].values():
-            expected["bytes"], expected["sha256"]
+            if not isinstance(expected["bytes"], int):
+                raise TypeError
+            expected["sha256"]
         manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Damaged("manifest.json cannot be read") from None
-    return dict(manifest)
+    if manifest.get("checksum", checksum := _checksum(manifest)) != checksum:
+        raise Damaged("the contents of manifest.json have changed")
+    return manifest
 
 
 def _return(path: Path) -> float | None:

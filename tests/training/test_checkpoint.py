@@ -1,147 +1,267 @@
-import copy
+"""What a checkpoint on disk is: whole or not there, known to be as it was written, no code."""
+
+from __future__ import annotations
+
+import errno
+import json
+import pickle
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torchrl.data import Categorical
 
 from jepakit.errors import UserError
-from jepakit.predictors.mlp import MLPPredictor
-from jepakit.regularizers.variance import Variance
+from jepakit.files import DiskFull, digest
 from jepakit.training import checkpoint
-from jepakit.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from jepakit.training.learner import Learner
-from jepakit.training.terms import WeightedTerm
+from jepakit.training.checkpoint import (
+    FORMAT,
+    Checkpoint,
+    Damaged,
+    best_checkpoint,
+    checkpoints,
+    load_state,
+    load_tensors,
+    newest_whole,
+    save_checkpoint,
+    verify,
+    verify_frames,
+)
+
+FILES = ("manifest.json", "optimizer.safetensors", "state.json", "state.safetensors", "weights.safetensors")
 
 
-class BatchNormEncoder(nn.Module):
-    """Has float and integer buffers, a parameter without dimensions, and a weight that is not contiguous."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 8 * 12, 8))
-        self.layers.to(memory_format=torch.channels_last)
-        self.temperature = nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        images = pixels.flatten(-4, -3).float() / 255  # [*, K·C, H, W]
-        s_x = self.layers(images.reshape(-1, *images.shape[-3:])) * self.temperature
-        return s_x.reshape(*images.shape[:-3], -1)
+def content(steps: int = 800, returned: float | None = 20.0, **state: Any) -> Checkpoint:
+    weight = torch.arange(12.0).reshape(3, 4).T  # not contiguous
+    tensors = {"weights": {"a.weight": weight, "b": torch.tensor(0.5)}, "optimizer": {}, "state": {"/rng": torch.tensor([1, 2])}}
+    return Checkpoint(tensors, {"env_steps": steps, "return_last_100": returned, "frames": []} | state)
 
 
-def tensors(learner: Learner) -> dict[str, Tensor]:
-    return {name: tensor.detach() for name, tensor in learner.parts.state_dict().items()}
+def names(folder: Path) -> list[int]:
+    return [int(path.name) for path in checkpoints(folder)]
 
 
-def adam(learner: Learner) -> dict[str, Tensor]:
-    named = learner.trained.named_parameters()
-    return {f"{name}.{key}": value for name, parameter in named for key, value in learner.optimizer.state[parameter].items()}
+def refuse(text: str) -> None:
+    raise AssertionError(f"warned: {text}")
 
 
-@pytest.mark.parametrize("with_batch_norm", [False, True])
-def test_the_next_updates_are_bit_identical_after_a_round_trip(
-    make_learner: Any, collect: Any, tmp_path: Path, with_batch_norm: bool
-) -> None:
-    def make(seed: int) -> Learner:
-        torch.manual_seed(seed)
-        terms = {"regularizer/variance": WeightedTerm(Variance(), 1.0)}
-        return make_learner(encoder=BatchNormEncoder() if with_batch_norm else None, terms=terms, seed=seed, max_grad_norm=1.0)
-
-    trained, fresh = make(seed=0), make(seed=1)
-    batch = collect(trained)
-    trained.learn(batch.clone(), progress=0.0)
-
-    save_checkpoint(tmp_path, trained, {"env_steps": 48, "episodes": 9})
-    counters = load_checkpoint(checkpoints(tmp_path)[-1], fresh)
-
-    assert counters == {"env_steps": 48, "episodes": 9, "updates": trained.updates}
-    assert fresh.updates == trained.updates == 6
-
-    def same() -> None:
-        for one, other in ((tensors(trained), tensors(fresh)), (adam(trained), adam(fresh))):
-            assert one.keys() == other.keys()
-            for name in one:
-                assert torch.equal(one[name], other[name]), name
-
-    same()
-    metrics = []
-    for learner in (trained, fresh):
-        torch.manual_seed(5)
-        metrics.append(learner.learn(batch.clone(), progress=0.5))
-    assert metrics[0] == metrics[1]
-    same()
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    saved = content(returns=[0.1, 1 / 3], none=None)
+    path = save_checkpoint(tmp_path, saved)
+    verify(path)
+    assert newest_whole(tmp_path, refuse) == path
+    assert load_state(path) == saved.state
+    for name, tensors in saved.tensors.items():
+        loaded = load_tensors(path, name)
+        assert loaded.keys() == tensors.keys()
+        assert all(torch.equal(loaded[key], tensor) and loaded[key].dtype == tensor.dtype for key, tensor in tensors.items())
 
 
-def test_a_checkpoint_before_the_first_update(make_learner: Any, tmp_path: Path) -> None:
-    before, after = make_learner(seed=0), make_learner(seed=1)
-    load_checkpoint(save_checkpoint(tmp_path, before, {"env_steps": 0}), after)
-    assert all(torch.equal(tensor, tensors(after)[name]) for name, tensor in tensors(before).items())
-    assert not adam(after)
+def test_nothing_on_disk_is_a_pickle(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, content())
+    assert tuple(sorted(file.name for file in path.iterdir())) == FILES
+    for file in path.iterdir():
+        text = file.read_bytes()
+        assert text[:1] == b"{" or text[8:9] == b"{"  # JSON, or safetensors' JSON header after its length
 
 
-def test_the_two_newest_stay(make_learner: Any, tmp_path: Path) -> None:
-    learner = make_learner()
-    for env_steps in (800, 9_600, 10_400, 100_000):
-        save_checkpoint(tmp_path, learner, {"env_steps": env_steps})
-    assert [int(path.name) for path in checkpoints(tmp_path)] == [10_400, 100_000]
+def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
+    for steps, returned in ((800, None), (1600, 90.0), (9_600, 30.0), (10_400, 90.0), (20_000, 50.0), (100_000, 60.0)):
+        save_checkpoint(tmp_path, content(steps, returned), keep=2)
+    assert names(tmp_path) == [10_400, 20_000, 100_000]  # of two that are as good the newer
+    assert best_checkpoint(tmp_path) == tmp_path / f"{10_400:012d}"
     assert sorted(tmp_path.iterdir()) == checkpoints(tmp_path)
+    save_checkpoint(tmp_path, content(200_000, 95.0), keep=1)
+    assert names(tmp_path) == [200_000]
 
 
-def test_a_state_that_is_saved_already_stays_as_it_is(make_learner: Any, tmp_path: Path) -> None:
-    learner = make_learner()
+def test_before_the_first_episode_has_ended_there_is_no_best(tmp_path: Path) -> None:
+    for steps in (8, 16, 24):
+        save_checkpoint(tmp_path, content(steps, None), keep=1)
+    assert names(tmp_path) == [24]
+    assert best_checkpoint(tmp_path) is None
+
+
+def test_a_state_that_is_saved_already_stays_as_it_is(tmp_path: Path) -> None:
     for _ in range(2):  # on schedule, and because the run ends
-        path = save_checkpoint(tmp_path, learner, {"env_steps": 800})
+        path = save_checkpoint(tmp_path, content())
     assert checkpoints(tmp_path) == [path]
 
 
-def test_a_half_written_checkpoint_is_never_seen(make_learner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    learner = make_learner()
-    whole = save_checkpoint(tmp_path, learner, {"env_steps": 800})
+def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "2026-notes").mkdir()
+    (tmp_path / "12").write_text("a file")
+    for steps in (800, 1600, 2400):
+        save_checkpoint(tmp_path, content(steps), keep=1)
+    assert names(tmp_path) == [2400]
+    assert (tmp_path / "2026-notes").is_dir()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_half_written_checkpoint_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    whole = save_checkpoint(tmp_path, content(800))
     written: list[Path] = []
 
-    def disk_full_at_the_second_file(tensors: dict[str, Tensor], path: Path) -> None:
+    def fail_at_the_second_file(tensors: dict[str, torch.Tensor], path: Path) -> None:
         written.append(path)
         assert checkpoints(tmp_path) == [whole]
         if len(written) == 2:
-            raise OSError(28, "No space left on device")
+            raise OSError(number, "no")
         path.write_bytes(b"half")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", disk_full_at_the_second_file)
-        with pytest.raises(OSError, match="No space"):
-            save_checkpoint(tmp_path, learner, {"env_steps": 1600})
+        patch.setattr(checkpoint, "save_file", fail_at_the_second_file)
+        with pytest.raises(OSError) as failed:  # noqa: PT011: which one is told below
+            save_checkpoint(tmp_path, content(1600))
+    assert isinstance(failed.value, DiskFull) == (number == errno.ENOSPC)
     assert checkpoints(tmp_path) == [whole]
+    if number == errno.ENOSPC:
+        assert "the checkpoint of 1,600 env steps needs" in str(failed.value)
+        assert sorted(tmp_path.iterdir()) == [whole]  # what was written is taken away: it may be all the room that there is
 
-    again = save_checkpoint(tmp_path, learner, {"env_steps": 1600})  # what was left behind is in nobody's way
-    assert checkpoints(tmp_path) == [whole, again]
-    load_checkpoint(again, learner)
+    again = save_checkpoint(tmp_path, content(2400))  # what is left behind is in nobody's way, and goes
+    assert sorted(tmp_path.iterdir()) == [whole, again]
+
+
+def flip(path: Path, byte: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def cut(path: Path, left: int) -> None:
+    path.write_bytes(path.read_bytes()[:left])
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: cut(path, 0),
+    "half": lambda path: cut(path, path.stat().st_size // 2),
+    "a byte short": lambda path: cut(path, path.stat().st_size - 2),  # of the manifest the last one is a line's end
+    "first bit": lambda path: flip(path, 0),
+    "a bit in the middle": lambda path: flip(path, path.stat().st_size // 2, 3),
+    "last bit": lambda path: flip(path, path.stat().st_size - 2, 6),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_used(tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
+    before, newest = (save_checkpoint(tmp_path, content(steps)) for steps in (800, 1600))
+    damage(newest / name)
+    with pytest.raises(Damaged, match=name):
+        verify(newest)
+    warnings: list[str] = []
+    assert newest_whole(tmp_path, warnings.append) == before
+    (warning,) = warnings
+    assert str(newest) in warning
+    assert "is damaged" in warning
+    assert name in warning
+
+
+def test_no_bit_of_a_manifest_can_change_what_is_read_of_it(tmp_path: Path) -> None:
+    """Nor can its format: what is newer is refused, what is damaged is not used."""
+    path = save_checkpoint(tmp_path, content())
+    manifest = path / "manifest.json"
+    whole = manifest.read_bytes()
+    told = {name: value for name, value in json.loads(whole).items() if name != "checksum"}
+    unnoticed = 0
+    for byte in range(len(whole)):
+        flip(manifest, byte, byte % 8)
+        try:
+            verify(path)
+        except Damaged:
+            pass
+        else:
+            now = json.loads(manifest.read_bytes())
+            assert {name: now[name] for name in told} == told
+            unnoticed += 1
+        manifest.write_bytes(whole)
+    assert unnoticed < 60  # white space, and the name of the checksum itself
+
+
+def test_none_whole_is_none(tmp_path: Path) -> None:
+    assert newest_whole(tmp_path / "nowhere", refuse) is None
+    for steps in (800, 1600):
+        (save_checkpoint(tmp_path, content(steps)) / "state.json").unlink()
+    warnings: list[str] = []
+    assert newest_whole(tmp_path, warnings.append) is None
+    assert len(warnings) == 2
+
+
+def test_frames_belong_to_a_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "replay"
+    folder.mkdir()
+    shared, new = folder / "frames-1.safetensors", folder / "frames-2.safetensors"
+    for file in (shared, new):
+        file.write_bytes(file.name.encode())
+    segments = [{"name": file.name, "bytes": file.stat().st_size, "sha256": digest(file), "end": [3]} for file in (shared, new)]
+    before = save_checkpoint(tmp_path / "checkpoints", content(800, frames=segments[:1]))
+    newest = save_checkpoint(tmp_path / "checkpoints", content(1600, frames=segments))
+    assert newest_whole(tmp_path / "checkpoints", refuse, folder) == newest
+    flip(new, 5)
+    warnings: list[str] = []
+    assert newest_whole(tmp_path / "checkpoints", warnings.append, folder) == before
+    assert "frames-2.safetensors" in warnings[0]
+    assert newest_whole(tmp_path / "checkpoints", refuse) == newest  # its weights are whole
+    cut(shared, 4)
+    with pytest.raises(Damaged, match=r"frames-1\.safetensors has 4 bytes of 20"):
+        verify_frames(before, folder)
+    assert newest_whole(tmp_path / "checkpoints", warnings.append, folder) is None
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """A manifest as some jepakit might write it."""
+    manifest = json.loads((path / "manifest.json").read_text()) | changes
+    manifest["checksum"] = checkpoint._checksum(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_other_formats_are_refused_by_name(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, content())
+    rewrite(path, format=FORMAT + 1, jepakit="7.8.9", files={"all.safetensors": {"bytes": 1, "sha256": ""}})
+    with pytest.raises(UserError, match=rf"written by jepakit 7\.8\.9 \(format {FORMAT + 1}\); this one reads format {FORMAT}"):
+        newest_whole(tmp_path, refuse)
+    shutil.rmtree(path)
+    old = tmp_path / "000000000800"  # as the first jepakit left it
+    old.mkdir()
+    (old / "counters.json").write_text('{"env_steps": 800}')
+    with pytest.raises(UserError, match=r"an older jepakit \(format 1\)"):
+        newest_whole(tmp_path, refuse)
 
 
 @pytest.mark.parametrize(
-    ("other", "names"),
-    [
-        ({"jepa": None}, "predictor|target"),
-        ({"jepa": {"predictor": MLPPredictor(8, Categorical(3), hidden=9)}}, "predictor"),
-        ({"hidden": (5,)}, "algorithm"),
-        ({"encoder": BatchNormEncoder()}, "encoder"),
-    ],
+    "manifest",
+    ["[]", "7", "{}", "[" * 100_000, '{"format": 2, "files": 3}', '{"format": 2, "files": {"weights.safetensors": 3}}']
+    + ['{"format": 2, "files": {}}', '{"format": 2, "files": {"state.json": {"bytes": "many", "sha256": 1}}}', "\ud800"],
 )
-def test_other_components_are_refused_by_name(make_learner: Any, tmp_path: Path, other: dict[str, Any], names: str) -> None:
-    path = save_checkpoint(tmp_path, make_learner(), {"env_steps": 0})
-    learner = make_learner(**other, seed=1)
-    before = copy.deepcopy(tensors(learner))
-    with pytest.raises(UserError, match=rf"does not fit the recipe's components; .*({names})\."):
-        load_checkpoint(path, learner)
-    assert all(torch.equal(tensor, tensors(learner)[name]) for name, tensor in before.items())  # refused as a whole
+def test_a_manifest_of_anything_is_no_traceback(tmp_path: Path, manifest: str) -> None:
+    path = save_checkpoint(tmp_path, content())
+    (path / "manifest.json").write_bytes(manifest.encode(errors="surrogatepass"))
+    with pytest.raises(Damaged, match=r"manifest\.json"):
+        verify(path)
+    assert best_checkpoint(tmp_path) is None
 
 
-def test_nothing_on_disk_is_a_pickle(make_learner: Any, collect: Any, tmp_path: Path) -> None:
-    learner = make_learner()
-    learner.learn(collect(learner), progress=0.0)
-    path = save_checkpoint(tmp_path, learner, {"env_steps": 48})
-    assert sorted(file.name for file in path.iterdir()) == ["counters.json", "optimizer.safetensors", "weights.safetensors"]
-    for file in path.iterdir():
-        content = file.read_bytes()
-        assert content[:1] == b"{" or content[8:9] == b"{"  # JSON, or safetensors' JSON header after its length
+class Bomb:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def test_a_pickle_under_the_name_of_safetensors_is_not_run(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, content())
+    (path / "weights.safetensors").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
+    torch.save({"a": Bomb(tmp_path / "ran")}, path / "state.safetensors")
+    files = {file.name: {"bytes": file.stat().st_size, "sha256": digest(file)} for file in path.iterdir() if file.name != "manifest.json"}
+    rewrite(path, files=files)
+    verify(path)  # as its author wrote it
+    for name in ("weights", "state"):
+        with pytest.raises(Damaged, match=f"{name}.safetensors"):
+            load_tensors(path, name)
+    assert not (tmp_path / "ran").exists()
