@@ -49,7 +49,7 @@ def check_algorithm(rules: Rules, make: Make, setting: Setting) -> None:
             once, again = (head(TensorDict({S_X: embeddings}, [64]))[ACTION] for _ in range(2))
         expect(torch.equal(once, again), "under ExplorationType.DETERMINISTIC the same s_x gave two actions")
     with rules.rule("losses", "losses(minibatch) returns terms, a Term of a finite scalar by name, and scalars to log by name"):
-        terms, figures = trial.losses(copy.deepcopy(algorithm), setting.embeddings(ENVS * STEPS))
+        terms, figures = trial.losses(algorithm, setting.embeddings(ENVS * STEPS))
         expect(isinstance(terms, Mapping) and terms, f"the terms should be a mapping of names and are {terms}")
         for name, term in terms.items():
             expect(isinstance(term, Term), f"`{name}` should be a jepakit.Term(weight, loss) and is {type(term).__name__}")
@@ -58,7 +58,7 @@ def check_algorithm(rules: Rules, make: Make, setting: Setting) -> None:
             expect_tensor(f"the figure `{name}`", figure, ())
     if "losses" in rules.broken:
         return
-    _check_gradients(rules, algorithm, trial)
+    _check_gradients(rules, made, trial)
     if _is_off_policy(algorithm):
         _check_off_policy(rules, algorithm, trial, online)
     with rules.rule("schedule", "anneal(progress) takes a float from 0 to 1; without schedules it does nothing"):
@@ -114,12 +114,12 @@ class Trial:
         return {ACTION: acted[ACTION], **{name: term.loss for name, term in terms.items()}}
 
 
-def _check_gradients(rules: Rules, algorithm: Any, trial: Trial) -> None:
+def _check_gradients(rules: Rules, make: Make, trial: Trial) -> None:
     """Rule ``gradients``: with ∇ s_x has one, without it the heads still learn; acting leaves none behind."""
     with rules.rule("gradients", "read s_x as it is given (the learner detaches it where gradients_to_encoder is false)"):
-        expect(isinstance(algorithm.gradients_to_encoder, bool), "gradients_to_encoder should be a bool")
         for nabla in (True, False):
-            learning = copy.deepcopy(algorithm)
+            learning = make(0)
+            expect(isinstance(learning.gradients_to_encoder, bool), "gradients_to_encoder should be a bool")
             shake(learning)
             s_x = trial.setting.embeddings(ENVS * STEPS).requires_grad_(nabla)
             terms, _ = trial.losses(learning, s_x)

@@ -29,7 +29,11 @@ def by_name(component: Any, inputs: Inputs) -> Output:
 def check_module(rules: Rules, make: Make, call: Call, inputs: Inputs) -> None:
     """Rules ``inputs``, ``deepcopy``, ``determinism``, ``state_dict`` and ``devices``."""
     component = make(0)
-    _check_inputs(rules, component, call, inputs)
+    with rules.rule("inputs", "others read the same tensors: work on a copy, not in place (no `x += 1`, no `x.add_(1)`)"):
+        given = {name: tensor.clone() for name, tensor in inputs.items()}
+        _seeded(call, make(0), given)
+        changed = [name for name, tensor in given.items() if not torch.equal(tensor, inputs[name])]
+        expect(not changed, f"it changes its input `{changed[0] if changed else ''}`")
     with rules.rule("deepcopy", "keep neither handles nor lambdas that hold `self` in attributes: copy.deepcopy has to make another of it"):
         _seeded(call, copy.deepcopy(component), inputs)
     if "deepcopy" in rules.broken:
@@ -39,23 +43,25 @@ def check_module(rules: Rules, make: Make, call: Call, inputs: Inputs) -> None:
         once, again = (_seeded(call, copy.deepcopy(component), inputs) for _ in range(2))
         expect_same("two outputs with the same torch seed", once, again)
     if isinstance(component, nn.Module):
-        _check_own_weights(rules, component, call, inputs)
         _check_state(rules, make, call, inputs)
+        _check_own_weights(rules, component, call, inputs)
+    if isinstance(component, nn.Module) and "deepcopy" not in rules.broken:
         _check_devices(rules, component, call, inputs)
 
 
 def check_gradients(
-    rules: Rules, component: Any, call: Call, inputs: Inputs, wanted: Collection[str], scales: Collection[float] = (1.0,)
+    rules: Rules, make: Make, call: Call, inputs: Inputs, wanted: Collection[str], scales: Collection[float] = (1.0,)
 ) -> None:
     """Rule ``gradients``: one reaches some input ``wanted`` and every trained parameter, at one of the ``scales`` of these inputs."""
     advice = "detach nothing, compute without no_grad, .item() or argmax, and freeze what is not to be trained with requires_grad_(False)"
     with rules.rule("gradients", advice):
-        component = copy.deepcopy(component)
+        component = make(0)
         shake(component)  # a last layer may start at zero, which lets nothing through
         leaves = {name: inputs[name].clone().requires_grad_() for name in wanted}
         trained = {name: p for name, p in parameters_of(component) if p.requires_grad}
         for scale in scales:
-            output = flat(call(component, {**inputs, **{name: scale * leaf for name, leaf in leaves.items()}}))
+            others = {name: tensor.clone() for name, tensor in inputs.items()}
+            output = flat(call(component, {**others, **{name: scale * leaf for name, leaf in leaves.items()}}))
             loss = torch.stack(
                 [(tensor * torch.randn_like(tensor)).sum() for tensor in output.values() if tensor.is_floating_point()]
             ).sum()
@@ -87,14 +93,6 @@ def parameters_of(component: Any) -> Iterator[tuple[str, nn.Parameter]]:
 def _seeded(call: Call, component: Any, inputs: Inputs) -> Output:
     torch.manual_seed(1)
     return call(component, inputs)
-
-
-def _check_inputs(rules: Rules, component: Any, call: Call, inputs: Inputs) -> None:
-    with rules.rule("inputs", "others read the same tensors: work on a copy, not in place (no `x += 1`, no `x.add_(1)`)"):
-        given = {name: tensor.clone() for name, tensor in inputs.items()}
-        _seeded(call, copy.copy(component), given)
-        changed = [name for name, tensor in given.items() if not torch.equal(tensor, inputs[name])]
-        expect(not changed, f"it changes its input `{changed[0] if changed else ''}`")
 
 
 def _check_own_weights(rules: Rules, component: nn.Module, call: Call, inputs: Inputs) -> None:

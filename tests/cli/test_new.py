@@ -1,0 +1,85 @@
+"""``jepakit new``: what it writes works as it stands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jepakit.cli.new import LINES
+from jepakit.registry import SLOTS
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cli
+
+
+def test_of_every_slot_the_test_passes_and_a_recipe_with_the_lines_it_prints_is_valid(cli: Cli, tmp_path: Path) -> None:
+    assert set(LINES) == set(SLOTS)
+    for slot in SLOTS:
+        code, out, _ = cli("new", slot, f"tiny_{slot}", "--out", "mine")
+        assert code == 0
+        recipe = [line.strip() for line in out.splitlines() if line.startswith("    ")]
+        (tmp_path / "mine" / f"{slot}.yaml").write_text("\n".join([*recipe, "threads: 1"]))
+        code, out, err = cli("validate", f"mine/{slot}.yaml")
+        assert (code, err) == (0, ""), err
+        assert out.startswith("valid: ")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert f"{2 * len(SLOTS)} passed" in done.stdout
+
+
+def test_as_a_user_calls_it(process: Cli, tmp_path: Path) -> None:
+    code, out, err = process("new", "encoder", "small_cnn")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "wrote small_cnn.py and test_small_cnn.py",
+        "to check it:  pytest test_small_cnn.py",
+        "to use it, in a recipe in this folder:",
+        "    extends: cartpole_pixels",
+        "    plugins: [./small_cnn.py]",
+        "    encoder: {kind: small_cnn}",
+    ]
+    assert '@register("encoder", "small_cnn")\nclass SmallCnn(nn.Module):' in (tmp_path / "small_cnn.py").read_text()
+    assert "from small_cnn import SmallCnn" in (tmp_path / "test_small_cnn.py").read_text()
+    assert not any("my_component" in path.read_text() or "MyComponent" in path.read_text() for path in tmp_path.glob("*.py"))
+
+
+@pytest.mark.parametrize("there", ["mine.py", "test_mine.py"])
+def test_nothing_is_written_over(cli: Cli, tmp_path: Path, there: str) -> None:
+    (tmp_path / there).write_text("precious")
+    code, _, err = cli("new", "target", "mine")
+    assert code == 2
+    assert err == f"{there} would be overwritten; choose another name, or another folder with --out DIR\n"
+    assert [path.name for path in tmp_path.iterdir()] == [there]
+    assert (tmp_path / there).read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "says"),
+    [
+        ("encodr", "mine", "there is no slot `encodr`; did you mean `encoder`?"),
+        ("encoder", "MyCNN", "did you mean `my_cnn`?"),
+        ("encoder", "2d-cnn", "did you mean `d_cnn`?"),
+        ("encoder", "../mine", "did you mean `mine`?"),
+        ("encoder", "7", "a letter first"),
+        ("encoder", "vit", "the encoder `vit` is there already; choose another name, such as `my_vit`"),
+        ("encoder", "class", "try `my_class`"),
+        ("encoder", "random", "which random.py would hide; try `my_random`"),
+        ("encoder", "torch", "try `my_torch`"),
+    ],
+)
+def test_a_name_that_cannot_be_is_told_in_one_line(cli: Cli, tmp_path: Path, slot: str, name: str, says: str) -> None:
+    code, out, err = cli("new", slot, name)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = cli("new", "encoder", "mine", "--out", "file/folder")
+    assert (code, err) == (2, "can't write file/folder: Not a directory\n")

@@ -1,0 +1,32 @@
+"""Every built-in component keeps the rules of its slot: the kit as a third party runs it."""
+
+from typing import Any
+
+import pytest
+
+from jepakit import registry
+from jepakit.testing import FRAME_SHAPES, check_component
+
+#: What a recipe has to write, or what makes a kind small enough for a test.
+FIELDS: dict[tuple[str, str], dict[str, Any]] = {
+    ("env", "gym"): {"id": "CartPole-v1", "num_envs": 3, "size": [20, 30]},
+    ("env", "gym_state"): {"id": "CartPole-v1", "num_envs": 3},
+    ("encoder", "impala"): {"dim": 16},
+    ("encoder", "mlp"): {"hidden": [8]},
+    ("encoder", "timm"): {"backbone": "test_convnext2"},
+}
+VECTORS = (2, 1, 1, 6)  #: state vectors
+BUILTINS = [found for found in registry.components() if found.cls.__module__.startswith("jepakit.")]
+
+
+@pytest.mark.parametrize("found", BUILTINS, ids=lambda found: f"{found.slot}-{found.kind}")
+def test_it_keeps_the_rules_of_its_slot(found: registry.Component) -> None:
+    if found.missing:
+        pytest.skip(found.missing)
+    vectors = found.slot in ("target", "auxiliary") or (found.slot, found.kind) == ("encoder", "mlp")
+    shapes = [*FRAME_SHAPES, VECTORS] if vectors else FRAME_SHAPES
+    check_component(found.slot, found.kind, frame_shapes=shapes, **FIELDS.get((found.slot, found.kind), {}))
+
+
+def test_continuous_actions_of_an_env() -> None:
+    check_component("env", "gym", id="Pendulum-v1", num_envs=2, size=[16, 16], frames=2, grayscale=False)
