@@ -20,6 +20,7 @@ class DiskFull(OSError):
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` beside ``path``, then rename."""
     partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)  # it may be a link, in a folder that a stranger has packed
     try:
         partial.write_text(text, encoding="utf-8")
     except OSError:
@@ -29,13 +30,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 @contextmanager
-def needing(size: int, what: str, partial: Path) -> Iterator[None]:
-    """Say what was needed where there is no room for it, and take away what was written.
+def needing(size: int, what: str, folder: Path, partial: Path | None = None) -> Iterator[None]:
+    """Say what was needed where there is no room for it.
 
     Args:
         size: The bytes of all that is written inside.
         what: Names it in the message.
-        partial: The file or folder that is written to.
+        folder: Where it is written.
+        partial: A file or folder to take away where it could not be written as a whole.
 
     Raises:
         DiskFull: There was no room.
@@ -45,9 +47,10 @@ def needing(size: int, what: str, partial: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         if not _no_room(error):
             raise
-        shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
-        free = shutil.disk_usage(partial.parent).free
-        raise DiskFull(f"no room left in {partial.parent}: {what} needs {readable(size)}, {readable(free)} are free") from error
+        if partial:
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+        free = shutil.disk_usage(folder).free
+        raise DiskFull(f"no room left in {folder}: {what} needs {readable(size)}, {readable(free)} are free") from error
 
 
 def _no_room(error: OSError | SafetensorError) -> bool:

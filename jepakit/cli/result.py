@@ -20,15 +20,20 @@ def tell(result: RunResult) -> None:
         typer.Exit: 130, the run was interrupted.
     """
     summary = result.summary
+
+    def figure(name: str, form: str = ".4g") -> str:
+        value = summary.get(name)
+        return format(value, form) if isinstance(value, (int, float)) else "-"  # a stranger's may hold anything
+
     lines = [
         f"{'run' if result.fresh else 'finished before:'} {result.path}",
-        f"{summary['status']}: {summary['env_steps']:,} env steps, {summary['episodes']:,} episodes, {summary['updates']:,} updates "
-        f"in {summary['wall_s']:,.0f} s ({summary['steps_per_second']:,.0f} steps/s)",
-        f"return: {_figure(summary['return_last_100'])} (last 100 episodes), {_figure(summary['return_last_20'])} (last 20)",
-        f"embedding: variance {_figure(summary['embedding_variance'])}, rank {_figure(summary['embedding_rank'])}",
+        f"{summary['status']}: {figure('env_steps', ',')} env steps, {figure('episodes', ',')} episodes, {figure('updates', ',')} updates "
+        f"in {figure('wall_s', ',.0f')} s ({figure('steps_per_second', ',.0f')} steps/s)",
+        f"return: {figure('return_last_100')} (last 100 episodes), {figure('return_last_20')} (last 20)",
+        f"embedding: variance {figure('embedding_variance')}, rank {figure('embedding_rank')}",
     ]
-    if summary["collapsed"]:
-        lines.append(f"warning: the embedding is collapsed (first seen at {summary['collapsed_at']:,} env steps)")
+    if summary.get("collapsed"):
+        lines.append(f"warning: the embedding is collapsed (first seen at {figure('collapsed_at', ',')} env steps)")
     if not result.fresh:
         lines.append("nothing was trained now; to train it anew, name a folder with --out DIR")
     if summary["status"] == "interrupted":
@@ -36,7 +41,3 @@ def tell(result: RunResult) -> None:
     emit("\n".join(lines))
     if summary["status"] == "interrupted":
         raise typer.Exit(130)
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

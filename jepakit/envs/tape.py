@@ -111,8 +111,13 @@ def _advance(simulator: Simulator, action: Any) -> list[Any]:
     return seen
 
 
-def _same(one: list[Any], other: list[Any]) -> bool:
-    return len(one) == len(other) and all(np.array_equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    mine, theirs = np.asarray(one), np.asarray(other)
+    return np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f" and theirs.dtype.kind == "f")
 
 
 def _plain(value: Any) -> JSON:

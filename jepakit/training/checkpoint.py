@@ -55,7 +55,7 @@ def save_checkpoint(folder: Path, content: Checkpoint, keep: int = 2) -> Path:
     partial.mkdir(parents=True)
     text = json.dumps(content.state) + "\n"
     size = len(text) + sum(tensor.nbytes for tensors in content.tensors.values() for tensor in tensors.values())
-    with needing(size, f"the checkpoint of {steps:,} env steps", partial):
+    with needing(size, f"the checkpoint of {steps:,} env steps", folder, partial):
         for name, tensors in content.tensors.items():
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / f"{name}.safetensors")
         (partial / "state.json").write_text(text, encoding="utf-8")

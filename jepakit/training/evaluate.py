@@ -15,7 +15,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from jepakit.errors import UserError
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN
 from jepakit.training.build import build_env, build_learner, seed_everything
-from jepakit.training.checkpoint import Damaged, best_checkpoint, load_state, newest_whole, verify
+from jepakit.training.checkpoint import Damaged, best_checkpoint, newest_whole, verify
 from jepakit.training.hardware import settle
 from jepakit.training.policy import Policy
 from jepakit.training.state import load_weights
@@ -59,7 +59,7 @@ def evaluate(
     saved = _best_whole(run / "checkpoints") if best else newest_whole(run / "checkpoints", warn)
     if not saved:
         raise UserError(f"{run} has no whole checkpoint")
-    env_steps = load_state(saved)["env_steps"]
+    env_steps = int(saved.name)
     env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
     with contextlib.closing(build_env(recipe)) as env:
         learner = build_learner(recipe, env, hardware)

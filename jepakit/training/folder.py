@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import torch
 
 import jepakit
 from jepakit.errors import UserError
-from jepakit.files import write_atomically
+from jepakit.files import needing, write_atomically
 from jepakit.recipe import Recipe, dump
 from jepakit.training.hardware import Hardware, usable_cores
 from jepakit.training.lock import Lock
@@ -68,8 +69,11 @@ class RunFolder:
         """Take ``path``, which holds a run, to go on with it.
 
         Raises:
-            UserError: Another process writes it, or it can't be written.
+            UserError: Another process writes it, it can't be written, or writing it would write elsewhere.
         """
+        for file in (path / "lock", *path.glob("*.jsonl")):
+            if file.is_symlink():
+                raise UserError(f"{file} is a link: what is behind it would be written over")
         try:
             folder = cls(path, Lock(path))
             _cut_half_a_line(path / "events.jsonl")
@@ -114,13 +118,22 @@ class RunFolder:
         os.fsync(file.fileno())
         return file.tell()
 
-    def go_on_from(self, metrics_bytes: int, wall_s: float) -> None:
-        """Cut ``metrics.jsonl`` back to what a checkpoint knows of it; ``wall_s`` are the seconds that the run had taken by then."""
+    def go_on_from(self, metrics_bytes: int, wall_s: float) -> int:
+        """Cut ``metrics.jsonl`` back to what a checkpoint knows of it; ``wall_s`` are the seconds that the run had taken by then.
+
+        Returns:
+            How many bytes the file lacks: somebody has cut it.
+        """
         self._close_files()
+        self.start = time.perf_counter() - wall_s
         path = self.path / "metrics.jsonl"
         path.touch()
-        os.truncate(path, metrics_bytes)
-        self.start = time.perf_counter() - wall_s
+        lacking = max(0, metrics_bytes - path.stat().st_size)
+        if lacking:
+            _cut_half_a_line(path)
+        else:
+            os.truncate(path, metrics_bytes)
+        return lacking
 
     def close(self) -> None:
         """Close the files that are appended to, and let go of the lock."""
@@ -131,13 +144,16 @@ class RunFolder:
 
     def _close_files(self) -> None:
         for file in self._open.values():
-            file.close()
+            with contextlib.suppress(OSError):  # on a full disk, of which the write itself has told
+                file.close()
         self._open.clear()
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
         file = self._file(name)
-        file.write(json.dumps(record, allow_nan=False) + "\n")
-        file.flush()
+        line = json.dumps(record, allow_nan=False) + "\n"
+        with needing(len(line), f"a record of {name}", self.path):
+            file.write(line)
+            file.flush()
 
     def _file(self, name: str) -> IO[str]:
         if name not in self._open:
@@ -166,11 +182,12 @@ def refuse_taken(path: Path) -> None:
 
 
 def read_summary(path: Path) -> dict[str, Any] | None:
-    """The ``summary.json`` of the run at ``path``, or None while there is none."""
+    """The ``summary.json`` of the run at ``path``, or None while there is none that can be read."""
     try:
-        return dict(json.loads((path / "summary.json").read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    return summary if isinstance(summary, dict) and isinstance(summary.get("status"), str) else None
 
 
 def provenance(hardware: Hardware) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from jepakit.files import digest, to_disk
+from jepakit.files import digest, needing, to_disk
 from jepakit.training.replay import Replay
 
 PATTERN = "frames-*.safetensors"
@@ -59,9 +59,9 @@ class FrameLog:
             for env, begin in enumerate(held["begin"].tolist()):
                 frames = held[str(env)]
                 replay.write_frames(torch.full((len(frames),), env), begin + torch.arange(len(frames)), frames)
-        for path in self.folder.glob(PATTERN):
-            if path.name not in {segment.name for segment in self.segments}:
-                path.unlink()  # of a checkpoint that a kill cut short, or that was damaged
+        self.prune([segments])  # of checkpoints that a kill cut short, or that were damaged
+        for path in self.folder.glob(f".{PATTERN}.partial"):
+            path.unlink()
 
     def prune(self, needed: Sequence[Sequence[dict[str, Any]]]) -> None:
         """Remove the segments that none of the checkpoints names whose lists of segments are ``needed``."""
@@ -78,8 +78,9 @@ class FrameLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         final = self.folder / f"frames-{replay.steps * replay.num_envs:012d}.safetensors"
         partial = final.with_name(f".{final.name}.partial")
-        save_file(held, partial)
-        to_disk(partial)
-        partial.rename(final)
+        with needing(sum(tensor.nbytes for tensor in held.values()), "replay's new frames", self.folder, partial):
+            save_file(held, partial)
+            to_disk(partial)
+            partial.rename(final)
         to_disk(self.folder)
         return Segment(final.name, final.stat().st_size, digest(final), tuple(replay.end.tolist()))

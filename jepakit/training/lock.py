@@ -7,12 +7,15 @@ import fcntl
 import json
 import os
 import platform
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jepakit.errors import UserError
 
 NAME = "lock"
+PATIENCE = 0.5  #: seconds, for others only look (`is_locked`)
 
 
 class Lock:
@@ -29,19 +32,23 @@ class Lock:
             OSError: The folder cannot be written.
         """
         self.path = folder / NAME
+        until = time.monotonic() + PATIENCE
         while True:
             self.file = self.path.open("a+", encoding="utf-8")
             try:
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                owner = self._owner()
+                owner = _owner(self.file)
                 self.file.close()
+                if time.monotonic() < until:
+                    time.sleep(PATIENCE / 10)
+                    continue
                 raise UserError(f"{folder} is being written by process {owner.get('pid')} on {owner.get('host')}: wait for it") from None
             if self._is_the_folders():
                 break
             self.file.close()  # its owner let go of it and took it away just now: make a new one
-        owner = self._owner()
-        if owner.get("host", platform.node()) != platform.node():
+        owner = _owner(self.file)
+        if _is_far(owner):
             self.file.close()
             raise UserError(
                 f"{folder} was being written by process {owner.get('pid')} on {owner['host']}; if that has ended, remove {self.path}"
@@ -62,23 +69,29 @@ class Lock:
         except FileNotFoundError:
             return False
 
-    def _owner(self) -> dict[str, Any]:
-        self.file.seek(0)
-        try:
-            owner = json.loads(self.file.read())
-        except ValueError:
-            return {}
-        return owner if isinstance(owner, dict) else {}
-
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process writes the folder now."""
-    if not (folder / NAME).exists():
-        return False
+    """Whether a process writes the folder now, or one on another host may do so; the lock is looked at, and left as it is."""
     try:
-        Lock(folder).release()
-    except UserError:
+        with (folder / NAME).open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return _is_far(_owner(file))
+    except BlockingIOError:
         return True
     except OSError:
-        return False  # nobody can write there
-    return False
+        return False  # there is none
+
+
+def _owner(file: IO[str]) -> dict[str, Any]:
+    """Whom a lock's file names."""
+    file.seek(0)
+    try:
+        owner = json.loads(file.read(10_000))
+    except (ValueError, RecursionError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _is_far(owner: Mapping[str, Any]) -> bool:
+    """Whether it is another host's, of whose processes nothing is known here."""
+    return owner.get("host", platform.node()) != platform.node()

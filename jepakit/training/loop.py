@@ -72,10 +72,12 @@ class Loop:
         replay = learner.experience if isinstance(learner.experience, Replay) else None
         self.frames = FrameLog(folder.replay, replay) if replay else None
         self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run goes on within its episodes
+        self.has_begun = False  #: whether `run` was called
         self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
 
     def run(self) -> Status:
         """Collect, learn, record, until the steps are done or something ends the run early."""
+        self.has_begun = True
         device, steps = self.learner.hardware.device, self.learner.algorithm.rollout_steps
         collector = Collector(
             self.env,

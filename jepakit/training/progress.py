@@ -22,6 +22,10 @@ class Progress(Protocol):
         """A batch was learned from; ``record`` is its train record."""
         ...
 
+    def resume(self, env_steps: int) -> None:
+        """The run goes on from there."""
+        ...
+
     def note(self, text: str) -> None:
         """Something worth knowing."""
         ...
@@ -64,6 +68,9 @@ class Quiet(Silent):
     def batch(self, record: Mapping[str, Any]) -> None:
         """Says nothing."""
 
+    def resume(self, env_steps: int) -> None:
+        """Says nothing."""
+
 
 class Plain(Quiet):
     """A line every few seconds, for logs and pipes."""
@@ -73,6 +80,11 @@ class Plain(Quiet):
         self.clock = Clock(total_steps)
         self.last = 0.0
         self.note(title)
+
+    def resume(self, env_steps: int) -> None:
+        """One line."""
+        self.clock.resume(env_steps)
+        self.note(f"resuming at {env_steps:,} env steps")
 
     def batch(self, record: Mapping[str, Any]) -> None:
         """The first batch, the last, and one every ``PLAIN_SECONDS`` between."""
@@ -122,6 +134,11 @@ class Live(Quiet):
             display.add_row(row)
         self.live.update(display, refresh=True)
 
+    def resume(self, env_steps: int) -> None:
+        """A line above the display."""
+        self.clock.resume(env_steps)
+        self.note(f"resuming at {env_steps:,} env steps")
+
     def note(self, text: str) -> None:
         """A line above the display."""
         self.console.print(text, highlight=False, soft_wrap=True)
@@ -136,14 +153,18 @@ class Clock:
 
     def __init__(self, total_steps: int) -> None:
         self.total_steps = total_steps
-        self.steps = 0
+        self.resume(0)
+
+    def resume(self, env_steps: int) -> None:
+        """Count from there, and from now."""
+        self.begin = self.steps = env_steps
         self.start = perf_counter()
 
     def tick(self, record: Mapping[str, Any]) -> dict[str, str]:
         """Figures by name, in the order in which they are read."""
         steps = record["env_steps"]
         fresh, self.steps = steps - self.steps, steps
-        remaining = (perf_counter() - self.start) / steps * max(0, self.total_steps - steps)
+        remaining = (perf_counter() - self.start) / (steps - self.begin) * max(0, self.total_steps - steps)
 
         def rate(part: str) -> str:
             return f"{fresh / max(record[f'time/{part}'], 1e-9):,.0f}"

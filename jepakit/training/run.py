@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from jepakit.errors import UserError
-from jepakit.files import write_atomically
+from jepakit.files import DiskFull, write_atomically
 from jepakit.recipe import Recipe, load_recipe, recipe_id
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.checkpoint import checkpoints, newest_whole
@@ -105,10 +105,10 @@ def resume(path: Path, *, trust: bool = False, quiet: bool = False) -> RunResult
         UserError: There is nothing to go on with, another process writes it, or its checkpoints are of another jepakit.
         Exception: Whatever ended a failed run; its traceback is in the run's folder.
     """
-    recipe, hardware = settle(stored_recipe(path, trust))
     summary = read_summary(path)
     if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)
+    recipe, hardware = settle(stored_recipe(path, trust))
     with contextlib.closing(RunFolder.reopen(path)) as folder, contextlib.closing(build_env(recipe)) as env:
         env.set_seed(recipe.seed)
         learner = build_learner(recipe, env, hardware, path / "replay")
@@ -126,6 +126,8 @@ def _earlier_run(path: Path) -> RunResult:
         return RunResult(path, summary, fresh=False)
     if is_locked(path):
         raise UserError(f"{path}: this very run is running there now")
+    if not (path / "recipe.yaml").exists():
+        raise UserError(f"{path} is where this run would go, and holds no run: remove it, or name another folder with --out DIR")
     state = summary["status"] if summary else "it was killed"
     raise UserError(
         f"{path} holds this very run, unfinished ({state}): go on with `jepakit resume {path}`, or name another folder with --out DIR"
@@ -155,27 +157,30 @@ def _go_on(loop: Loop) -> None:
         folder.event("warning", text=text)
         loop.progress.warn(text)
 
-    (folder.path / "summary.json").unlink(missing_ok=True)
-    newest = newest_whole(folder.checkpoints, warn, folder.replay)
-    for damaged in checkpoints(folder.checkpoints):
-        if newest is None or damaged > newest:
-            shutil.rmtree(damaged)
+    newest = newest_whole(folder.checkpoints, warn, folder.replay if loop.frames else None)
     if newest:
-        put_back(loop, newest)
+        lost = put_back(loop, newest)
     else:
+        lost = []
         folder.go_on_from(0, 0.0)
+    for later in checkpoints(folder.checkpoints):  # they are damaged, and in the way of those to come
+        if newest is None or later > newest:
+            shutil.rmtree(later)
+    for name in ("summary.json", "traceback.txt"):
+        (folder.path / name).unlink(missing_ok=True)
     told = {"env_steps": loop.history.env_steps, "pid": os.getpid(), "host": platform.node()}
-    folder.event("resume", **told, checkpoint=newest.name if newest else None, mid_episode=loop.exact)
-    loop.progress.note(f"resuming at {loop.history.env_steps:,} env steps")
-    if newest and not loop.exact:
-        _notice(loop, "this env's simulators cannot be brought back exactly: new episodes begin")
+    folder.event("resume", **told, checkpoint=newest.name if newest else None)
+    loop.progress.resume(loop.history.env_steps)
+    for text in lost:
+        _notice(loop, text)
     _compare_versions(loop, warn)
 
 
 def _compare_versions(loop: Loop, warn: Callable[[str], None]) -> None:
     try:
         before = json.loads((loop.folder.path / "provenance.json").read_text(encoding="utf-8"))["packages"]
-    except (OSError, ValueError, KeyError):
+        before = dict(before)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return
     now = provenance(loop.learner.hardware)["packages"]
     changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
@@ -196,9 +201,11 @@ def _train(loop: Loop, prepare: Callable[[Loop], None]) -> dict[str, Any]:
         status: str = loop.run()
     except KeyboardInterrupt:
         status = "interrupted"
-    except UserError:
-        raise  # at the start of a resumed run: nothing has happened to it
     except Exception as error:
+        if isinstance(error, UserError) and not loop.has_begun:
+            raise  # a resumed run's checkpoints are none of its recipe's: nothing has happened to it
+        if isinstance(error, DiskFull):
+            error.add_note(f"earlier checkpoints are whole; once there is room, go on with: jepakit resume {folder.path}")
         with contextlib.suppress(OSError):  # a full disk may be the very failure
             write_atomically(folder.path / "traceback.txt", traceback.format_exc())
             error.add_note(f"traceback: {folder.path / 'traceback.txt'}")

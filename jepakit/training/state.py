@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jepakit.errors import UserError
 from jepakit.protocols import Restorable
-from jepakit.training.checkpoint import Checkpoint, Tensors, checked_names, load_state, load_tensors
+from jepakit.training.checkpoint import Checkpoint, Damaged, Tensors, checked_names, load_state, load_tensors
 from jepakit.training.learner import Learner
+from jepakit.training.replay import Replay
 
 if TYPE_CHECKING:
     from jepakit.training.loop import Loop
@@ -47,14 +49,26 @@ def capture(loop: Loop) -> Checkpoint:
     return Checkpoint({"weights": weights(learner), "optimizer": _optimizer(learner), "state": tensors}, plain)
 
 
-def put_back(loop: Loop, path: Path) -> None:
+def put_back(loop: Loop, path: Path) -> list[str]:
     """Bring a new loop of the same recipe to where the one was that saved the checkpoint ``path``; its metrics are cut back to there.
 
     The generators' states are left in ``loop.generators``: they are set last, when the collector is there.
 
+    Returns:
+        What could not be brought back.
+
     Raises:
-        UserError: The checkpoint was written by other components than the recipe's.
+        UserError: The checkpoint was written by other components than the recipe's, or holds something else than a run's state.
     """
+    try:
+        return _put_back(loop, path)
+    except Damaged as damage:
+        raise UserError(f"{path} is damaged: {damage}") from None
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{path} is no state of this recipe's run: {type(error).__name__}: {error}") from error
+
+
+def _put_back(loop: Loop, path: Path) -> list[str]:
     state = _joined(load_state(path), load_tensors(path, "state"))
     load_weights(path, loop.learner)
     _load_optimizer(path, loop.learner)
@@ -68,12 +82,29 @@ def put_back(loop: Loop, path: Path) -> None:
     history.return_curve = state["return_curve"]
     loop.watch.collapsed, loop.watch.collapsed_at = state["collapsed"], state["collapsed_at"]
     loop.rank.recent = None if state["rank_recent"] is None else state["rank_recent"].to(loop.learner.hardware.device)
-    if state["env"] is not None:
+    lost = []
+    if state["env"] is not None and loop.exact:
         loop.env.restore(state["env"])
-    else:  # new episodes, and none that the run has seen
-        loop.env.set_seed((loop.recipe.seed + history.env_steps) % 2**32)
+    else:
+        lost.append("this env's simulators cannot be brought back exactly: new episodes begin")
+        loop.env.set_seed((loop.recipe.seed + history.env_steps) % 2**32)  # none that the run has seen
+        if loop.frames:
+            _break_off(loop.frames.replay)
     loop.generators = state["generators"]
-    loop.folder.go_on_from(state["metrics_bytes"], state["wall_s"])
+    if lacking := loop.folder.go_on_from(state["metrics_bytes"], state["wall_s"]):
+        lost.append(f"metrics.jsonl lacks {lacking:,} bytes that it had at the checkpoint")
+    return lost
+
+
+def _break_off(replay: Replay) -> None:
+    """The episodes that were going on end with their last step, truncated: what comes next does not follow on them."""
+    if not replay.steps:
+        return
+    newest = (replay.steps - 1) % replay.rows * replay.num_envs + torch.arange(replay.num_envs)
+    rows = replay.storage.get(newest)
+    rows["done"] = torch.ones_like(rows["done"])
+    replay.storage.set(newest, rows)
+    replay.live.zero_()
 
 
 def weights(learner: Learner) -> Tensors:
@@ -86,9 +117,13 @@ def load_weights(path: Path, learner: Learner) -> None:
     """Load the weights of the checkpoint ``path`` alone.
 
     Raises:
-        UserError: They are of other components than the learner's.
+        UserError: They are of other components than the learner's, or no tensors.
     """
-    into, stored = weights(learner), load_tensors(path, "weights")
+    into = weights(learner)
+    try:
+        stored = load_tensors(path, "weights")
+    except Damaged as damage:
+        raise UserError(f"{path} is damaged: {damage}") from None
     checked_names(into, stored, path / "weights.safetensors")
     for name, tensor in into.items():
         tensor.copy_(stored[name])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jepakit.errors import UserError
 from jepakit.recipe import Recipe, load_recipe
+from jepakit.recipe.load import draft_recipe
 
 
 def stored_recipe(run: Path, trust: bool = False) -> Recipe:
@@ -20,6 +21,10 @@ def stored_recipe(run: Path, trust: bool = False) -> Recipe:
     """
     path = run / "recipe.yaml"
     if not path.is_file():
+        if (run / "events.jsonl").is_file():
+            raise UserError(
+                f"{run} has no recipe.yaml: its run was killed before it began. Nothing is lost: remove the folder, and run it again"
+            )
         raise UserError(f"{run} is not a run's folder: it has no recipe.yaml")
     if not trust:
         named = _code(path)
@@ -29,17 +34,8 @@ def stored_recipe(run: Path, trust: bool = False) -> Recipe:
 
 
 def _code(path: Path) -> list[str]:
-    """What a recipe asks to import: plug-ins, and the module of an env's id."""
-    from jepakit.recipe.errors import Source
-    from jepakit.recipe.yaml12 import read_yaml
-
-    try:
-        node = read_yaml(Source(str(path), path.read_text(encoding="utf-8"), path.parent), [])
-    except (OSError, UnicodeDecodeError):
-        return []  # load_recipe says what is wrong
-    plain = node.plain() if node else None
-    if not isinstance(plain, dict):
-        return []
+    """What a recipe, with all that it extends, asks to import: plug-ins, and the module of an env's id."""
+    plain = draft_recipe(path, run_plugins=False).tree.plain()
     plugins = plain.get("plugins") or []
     named = [f"the plug-in `{entry}`" for entry in (plugins if isinstance(plugins, list) else [plugins])]
     env = plain.get("env")

@@ -113,7 +113,7 @@ def test_a_half_written_checkpoint_is_never_seen(tmp_path: Path, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", fail_at_the_second_file)
-        with pytest.raises(OSError) as failed:  # noqa: PT011: which one is told below
+        with pytest.raises(OSError, match="no") as failed:
             save_checkpoint(tmp_path, content(1600))
     assert isinstance(failed.value, DiskFull) == (number == errno.ENOSPC)
     assert checkpoints(tmp_path) == [whole]
@@ -169,7 +169,7 @@ def test_no_bit_of_a_manifest_can_change_what_is_read_of_it(tmp_path: Path) -> N
     whole = manifest.read_bytes()
     told = {name: value for name, value in json.loads(whole).items() if name != "checksum"}
     unnoticed = 0
-    for byte in range(len(whole)):
+    for byte in range(0, len(whole), 4):
         flip(manifest, byte, byte % 8)
         try:
             verify(path)
@@ -180,7 +180,7 @@ def test_no_bit_of_a_manifest_can_change_what_is_read_of_it(tmp_path: Path) -> N
             assert {name: now[name] for name in told} == told
             unnoticed += 1
         manifest.write_bytes(whole)
-    assert unnoticed < 60  # white space, and the name of the checksum itself
+    assert unnoticed < 30  # white space, and the name of the checksum itself
 
 
 def test_none_whole_is_none(tmp_path: Path) -> None:
@@ -235,8 +235,10 @@ def test_other_formats_are_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "manifest",
-    ["[]", "7", "{}", "[" * 100_000, '{"format": 2, "files": 3}', '{"format": 2, "files": {"weights.safetensors": 3}}']
-    + ['{"format": 2, "files": {}}', '{"format": 2, "files": {"state.json": {"bytes": "many", "sha256": 1}}}', "\ud800"],
+    [
+        *("[]", "7", "{}", "[" * 100_000, "\ud800", '{"format": 2, "files": 3}', '{"format": 2, "files": {}}'),
+        *('{"format": 2, "files": {"weights.safetensors": 3}}', '{"format": 2, "files": {"state.json": {"bytes": "many", "sha256": 1}}}'),
+    ],
 )
 def test_a_manifest_of_anything_is_no_traceback(tmp_path: Path, manifest: str) -> None:
     path = save_checkpoint(tmp_path, content())
