@@ -38,7 +38,7 @@ class SAC(nn.Module):
     m-step return, m at most n; L_actor = mean(E[α log π(a | s) - min_i Qᵢ(s, a)]); L_alpha = -log α · mean(log π + target entropy). The
     expectations over a and a' are exact for discrete actions, by one sample for continuous ones.
 
-    The encoder learns from L_critic alone: the actor reads s_x detached, and its loss reaches neither critics nor encoder. Q̄ has an
+    Of the three L_critic alone reaches the encoder: the actor reads s_x detached, and its loss does not move the critics. Q̄ has an
     encoder of its own, which follows the online one as the critics' targets follow them; s' is embedded by it for the actor, too.
 
     Source: Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications, Eqs. 5, 9 and 18 (its log α for α is the authors' code's);

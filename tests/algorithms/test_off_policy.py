@@ -139,7 +139,6 @@ def test_the_minibatch_keeps_what_it_held(kind: str) -> None:
     ("env", "algorithm"),
     [
         ("CartPole-v1", "kind: dqn, distributional: true"),
-        ("CartPole-v1", "kind: sac"),
         ("Pendulum-v1", "kind: sac, gradients_to_encoder: false, n_step: 2"),
     ],
 )
