@@ -60,11 +60,12 @@ def check_component(
         raise UserError(f"{slot} `{found.kind}` needs what is not installed: {found.missing}")
     rules = Rules()
     refusals: dict[Setting, str] = {}
-    tried = [*settings([FrameShape(*shape) for shape in frame_shapes], "action_spec" in registry.SLOTS[slot].context)]
+    context = registry.SLOTS[slot].context
+    tried = [*settings([FrameShape(*shape) for shape in frame_shapes], "action_spec" in context)]
     tried = tried[:1] if slot == "env" else tried
     with _undisturbed():
         for setting in tried:
-            rules.setting = "" if slot == "env" else str(setting)
+            rules.setting = setting.told(context)
             make = _maker(slot, config, setting)
             with rules.rule("construction", "a constructor that can't do with a value raises ValueError"):
                 try:
@@ -115,7 +116,7 @@ def _maker(slot: str, config: Any, setting: Setting) -> Make:
 def _check_refusals(rules: Rules, refusals: Mapping[Setting, str], tried: Sequence[Setting]) -> None:
     """A component may refuse what it does not support, but not everything, and a whole sort of actions only in so many words."""
     if len(refusals) == len(tried):
-        rules.setting, reason = next((str(setting), reason) for setting, reason in refusals.items())
+        reason = next(iter(refusals.values()))
         rules.add(
             "construction", f"it refuses all that was tried: {reason}", "if it needs frames of its own, name them: frame_shapes=[...]"
         )

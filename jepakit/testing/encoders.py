@@ -34,7 +34,7 @@ def check_encoder(rules: Rules, make: Make, setting: Setting) -> None:
     with rules.rule("leading dimensions", "flatten them (pixels.flatten(0, -5)) and put them back (s_x.unflatten(0, pixels.shape[:-4]))"):
         for leading in LEADING:
             pixels = setting.pixels(*leading)
-            s_x, flattened = (_seeded(training, each) for each in (pixels, pixels.flatten(0, -5)))
+            s_x, flattened = (_seeded(evaluating, each) for each in (pixels, pixels.flatten(0, -5)))
             expect_tensor(f"s_x of pixels {list(pixels.shape)}", s_x, (*leading, width))
             expect_same(f"s_x of pixels {list(pixels.shape)} and of the same flattened", s_x.flatten(0, -2), flattened)
     pixels = setting.pixels(5)
@@ -65,6 +65,8 @@ def check_target(rules: Rules, make: Make, setting: Setting) -> None:
         expect(all(p.requires_grad for p in online.parameters()), "it froze the online encoder")
         asking = [name for name, parameter in parameters_of(target) if parameter.requires_grad]
         expect(not asking, f"its parameter `{asking[0] if asking else ''}` asks for a gradient, but no optimizer has a target's parameters")
+    if "weights" in rules.broken:
+        return
     with rules.rule("update", "update under torch.no_grad(), and never write into the online encoder"):
         for _ in range(3):
             loss = (online(pixels) - target(pixels)).square().sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, product
 
@@ -51,9 +51,15 @@ class Setting:
         """One to stand beside the component."""
         return StandIn(self.frames, self.width)
 
-    def __str__(self) -> str:
+    def told(self, context: Collection[str]) -> str:
+        """That part of it which a slot with this ``context`` has to do with."""
         k, c, h, w = self.frames
-        return f"K {k}, C {c}, frames {h}x{w}, {self.actions} actions, D {self.width}"
+        parts = {
+            "frames": f"K {k}, C {c}, frames of {h}x{w}",
+            "action_spec": f"{self.actions} actions",
+            "embedding_width": f"D {self.width}",
+        }
+        return ", ".join(text for name, text in parts.items() if name in context)
 
 
 class StandIn(nn.Module):

@@ -197,6 +197,15 @@ class AsksForGradients(SoundTarget):
         self.encoder.requires_grad_(True)
 
 
+@breaks("target", "weights", "froze the online encoder")
+class FreezesTheOnlineEncoder(SoundTarget):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__(encoder.requires_grad_(False))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.encoder(pixels)
+
+
 @breaks("target", "update", "online encoder's `linear.weight`")
 class WritesIntoTheOnlineEncoder(SoundTarget):
     @torch.no_grad()
@@ -278,6 +287,13 @@ class UnregisteredTensor(SoundPredictor):
     def __init__(self, embedding_width: int, action_spec: Any) -> None:
         super().__init__(embedding_width, action_spec)
         self.scales = [torch.ones(1)]
+
+
+@breaks("predictor", "devices", "returns a tensor on cpu")
+class ReturnsToTheCPU(SoundPredictor):
+    def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
+        s_y_hat = super().forward(s_x, action)
+        return torch.zeros(s_y_hat.shape) if s_y_hat.is_meta else s_y_hat
 
 
 @breaks("predictor", "state_dict", "apart")
@@ -572,6 +588,11 @@ def ignores_its_seed(self: Any, seed: Any) -> None:
     self.generator.seed()
 
 
+def refuses_to_close(self: Any, *, raise_if_closed: bool = True) -> None:
+    if not raise_if_closed:
+        raise RuntimeError("still open")
+
+
 ENVS = {
     "protocol": ({"single_action_spec": property(lambda self: self.nothing)}, "`single_action_spec`"),
     "specs": ({"_observation": scaled_floats}, "uint8 [3, 3, 1, 8, 12] and is float32"),
@@ -580,6 +601,7 @@ ENVS = {
     "stacks": ({"_observation": oldest_last}, "older frames"),
     "episodes": ({"_observation": lengths_doubled}, "episode_length"),
     "reset": ({"_reset": resets_all}, "first env alone"),
+    "close": ({"close": refuses_to_close}, "RuntimeError"),
     "seed": ({"_set_seed": ignores_its_seed}, "`pixels` after set_seed"),
 }
 
