@@ -78,7 +78,7 @@ class FrameLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         final = self.folder / f"frames-{replay.steps * replay.num_envs:012d}.safetensors"
         partial = final.with_name(f".{final.name}.partial")
-        with needing(sum(tensor.nbytes for tensor in held.values()), "replay's new frames", self.folder, partial):
+        with needing(sum(tensor.nbytes for tensor in held.values()), "a file of replay's new frames", self.folder, partial):
             save_file(held, partial)
             to_disk(partial)
             partial.rename(final)

@@ -77,7 +77,7 @@ def _put_back(loop: Loop, path: Path) -> list[str]:
     if loop.frames:
         loop.frames.load(state["frames"])
     history = loop.history
-    history.env_steps, history.episodes, history.latest = state["env_steps"], state["episodes"], state["latest"]
+    history.env_steps, history.episodes, history.latest = int(state["env_steps"]), int(state["episodes"]), dict(state["latest"])
     history.returns = deque(state["returns"], maxlen=history.returns.maxlen)
     history.return_curve = state["return_curve"]
     loop.watch.collapsed, loop.watch.collapsed_at = state["collapsed"], state["collapsed_at"]

@@ -22,9 +22,7 @@ def stored_recipe(run: Path, trust: bool = False) -> Recipe:
     path = run / "recipe.yaml"
     if not path.is_file():
         if (run / "events.jsonl").is_file():
-            raise UserError(
-                f"{run} has no recipe.yaml: its run was killed before it began. Nothing is lost: remove the folder, and run it again"
-            )
+            raise UserError(f"{run} has no recipe.yaml: it was killed before its first step; remove it, and run it again")
         raise UserError(f"{run} is not a run's folder: it has no recipe.yaml")
     if not trust:
         named = _code(path)
