@@ -89,6 +89,7 @@ def make_learner() -> MakeLearner:
         lr: float = 1e-3,
         lr_schedule: str = "constant",
         max_grad_norm: float | None = None,
+        max_bad_updates: int = 10,
         **ppo: Any,
     ) -> Learner:
         torch.manual_seed(seed)
@@ -113,6 +114,7 @@ def make_learner() -> MakeLearner:
             lr_schedule=lr_schedule,
             eps=1e-8,
             max_grad_norm=max_grad_norm,
+            max_bad_updates=max_bad_updates,
         )
 
     return make

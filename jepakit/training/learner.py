@@ -11,6 +11,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from jepakit.diagnostics.embedding import Spread, spread
+from jepakit.diagnostics.finite import bad_terms, figures
 from jepakit.protocols import (
     ACTION,
     MASK,
@@ -56,6 +57,7 @@ class Learner:
         lr_schedule: How it goes on over the run's env steps: to 0 in a line or a half cosine, or not at all.
         eps: Adam's ε.
         max_grad_norm: The norm of all gradients together is clipped to it; None for no clipping.
+        max_bad_updates: Updates in a row whose loss or gradient is not finite, after which the run ends; until then they are skipped.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Learner:
         lr_schedule: Literal["linear", "constant", "cosine"],
         eps: float,
         max_grad_norm: float | None,
+        max_bad_updates: int = 10,
     ) -> None:
         self.encoder = encoder
         self.embedding_width = embedding_width
@@ -86,7 +89,10 @@ class Learner:
         self.lr = lr
         self.lr_schedule = lr_schedule
         self.max_grad_norm = max_grad_norm or math.inf
+        self.max_bad_updates = max_bad_updates
         self.updates = 0  #: optimizer steps taken
+        self.bad_updates = 0  #: in a row, up to now, whose loss or gradient was not finite
+        self.first_bad = ""  #: what was not finite in the first of them
         horizon = jepa.horizon if jepa else 1
         self.experience: Experience = replay or Rollout(cast(OnPolicyAlgorithm, algorithm), horizon, self.embed, hardware.device)
 
@@ -113,29 +119,39 @@ class Learner:
             update) and ``embedding/variance_min`` (the least of the round). A round without updates has these three alone, of the batch.
 
         Raises:
-            FloatingPointError: A term of the loss, or the gradient, is not finite; no step was taken with it.
+            FloatingPointError: A term of the loss, or its gradient, has not been finite for ``max_bad_updates`` updates in a row.
             ValueError: A component's output has not the shape that its slot promises.
         """
         self._anneal(progress)
         self.experience.extend(batch)
-        rows = [self.update(minibatch) for minibatch in self.experience.minibatches()] or [self._before_learning(batch)]
+        tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
+        rows = [row for row in tried if row is not None] or [self._before_learning(batch)]
         metrics = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         summary = {name: values.mean().item() for name, values in metrics.items()}
+        summary["updates_skipped"] = float(tried.count(None))
         for name in ("embedding/variance", "embedding/mean_square"):
             summary[name] = metrics[name][-1].item()
         summary["embedding/variance_min"] = metrics["embedding/variance"].min().item()
         return summary
 
-    def update(self, minibatch: Minibatch) -> dict[str, Tensor]:
-        """One optimizer step; returns its metrics as scalars still on the device."""
+    def update(self, minibatch: Minibatch) -> dict[str, Tensor] | None:
+        """One optimizer step.
+
+        Returns:
+            Its metrics as scalars still on the device; None where the loss or its gradient was not finite and no step was taken.
+
+        Raises:
+            FloatingPointError: That was so for the ``max_bad_updates``-th time in a row.
+        """
         terms, metrics = self.losses(minibatch)
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
-        losses = {f"loss/{name}": term.loss for name, term in terms.items()}
-        _refuse_non_finite(total, losses)
         self.optimizer.zero_grad()
         total.backward()
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.trained.parameters(), self.max_grad_norm)
-        _refuse_non_finite(metrics["grad_norm"], {"grad_norm": metrics["grad_norm"]})
+        if not (total.isfinite() and metrics["grad_norm"].isfinite()):
+            self._count_bad(minibatch)
+            return None
+        self.bad_updates, self.first_bad = 0, ""
         self.optimizer.step()
         if self.jepa:
             self.jepa.target.update(followed(self.encoder, self.jepa.projector))
@@ -143,8 +159,20 @@ class Learner:
             self.off_policy.updated(self.encoder)
         self.experience.learned(minibatch)
         self.updates += 1
-        metrics |= losses | {"loss/total": total}
+        metrics |= {f"loss/{name}": term.loss for name, term in terms.items()} | {"loss/total": total}
         return {name: value.detach() for name, value in metrics.items()}
+
+    def _count_bad(self, minibatch: Minibatch) -> None:
+        """After a bad step every weight would be bad, and with the next update every term: it is not taken, and looked into."""
+        self.bad_updates += 1
+        if not self.first_bad:
+            terms, _ = self.losses(minibatch)
+            parameters = [p for p in self.trained.parameters() if p.requires_grad]
+            self.first_bad = (
+                f"{', '.join(bad_terms(terms, parameters)) or 'the sum of all terms'} (update {self.updates + 1:,}; {figures(minibatch)})"
+            )
+        if self.bad_updates >= self.max_bad_updates:
+            raise FloatingPointError(f"not finite in {self.bad_updates} updates in a row, first {self.first_bad}")
 
     def losses(self, minibatch: Minibatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """The terms of Eq. 3 for ``minibatch``, and further figures to log; what the algorithm's losses note stays in its ``steps``."""
@@ -214,10 +242,3 @@ class Learner:
 def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:
     """Those parts that are modules: a component without parameters may be a plain class."""
     return nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
-
-
-def _refuse_non_finite(total: Tensor, parts: Mapping[str, Tensor]) -> None:
-    """Before the step: after it every weight is bad, and with the next update every term."""
-    if not total.isfinite():
-        bad = [name for name, value in parts.items() if not value.isfinite()]
-        raise FloatingPointError(f"not finite: {', '.join(bad) or 'the sum of all terms'}")

@@ -229,6 +229,7 @@ def test_metrics_are_means_but_for_the_embedding(make_learner: Any, collect: Any
         "embedding/variance": 2.5,
         "embedding/mean_square": 5.0,
         "embedding/variance_min": 1.0,
+        "updates_skipped": 0.0,
     }
     assert metrics == pytest.approx(expected)
 
@@ -248,24 +249,16 @@ def test_counts_optimizer_steps(make_learner: Any, collect: Any) -> None:
     assert learner.updates == 3 * 4
 
 
-class ExplodesAt(nn.Module):
-    """A regularizer that is infinite from its n-th call on."""
+class Explodes(nn.Module):
+    """A regularizer that is infinite at some of its calls."""
 
-    def __init__(self, call: int) -> None:
+    def __init__(self, calls: set[int]) -> None:
         super().__init__()
-        self.calls_left = call
+        self.calls, self.seen = calls, 0
 
     def forward(self, s_x: Tensor) -> Tensor:
-        self.calls_left -= 1
-        return s_x.square().mean() * (math.inf if self.calls_left <= 0 else 1.0)
-
-
-@pytest.mark.parametrize("call", [1, 3])
-def test_a_loss_that_is_not_finite_is_named(make_learner: Any, collect: Any, call: int) -> None:
-    learner = make_learner(terms={"regularizer/explosive": WeightedTerm(ExplodesAt(call), weight=1.0)}, minibatch_size=10)
-    with pytest.raises(FloatingPointError, match=r"^not finite: loss/regularizer/explosive$"):
-        learner.learn(collect(learner), progress=0.0)
-    assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
+        self.seen += 1
+        return s_x.square().mean() * (math.inf if self.seen in self.calls else 1.0)
 
 
 class RootOfVariance(nn.Module):
@@ -275,11 +268,35 @@ class RootOfVariance(nn.Module):
         return (s_x * torch.tensor([0.0] + [1.0] * (s_x.shape[1] - 1))).var(dim=0).sqrt().mean()
 
 
-def test_a_gradient_that_is_not_finite_is_refused_before_the_step(make_learner: Any, collect: Any) -> None:
-    learner = make_learner(terms={"regularizer/root": WeightedTerm(RootOfVariance(), weight=1.0)})
-    with pytest.raises(FloatingPointError, match=r"^not finite: grad_norm$"):
+def test_an_update_that_is_not_finite_is_skipped_and_counted(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(terms={"regularizer/odd": WeightedTerm(Explodes({2}), weight=1.0)}, minibatch_size=10)
+    metrics = learner.learn(collect(learner), progress=0.0)
+    assert metrics["updates_skipped"] == 1
+    assert learner.updates == 3
+    assert all(math.isfinite(value) for value in metrics.values())
+    assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
+
+
+@pytest.mark.parametrize(
+    ("loss", "first"),
+    [
+        (Explodes(set(range(2, 99))), r"loss/regularizer/odd \(update 2; pixels \d+ to 255, action 0 to 2, reward .* to "),
+        (RootOfVariance(), r"the gradient of loss/regularizer/odd \(update 1; "),
+    ],
+)
+def test_after_so_many_in_a_row_the_run_ends_and_names_what_went_bad_first(
+    make_learner: Any, collect: Any, loss: nn.Module, first: str
+) -> None:
+    learner = make_learner(terms={"regularizer/odd": WeightedTerm(loss, weight=1.0)}, minibatch_size=10, max_bad_updates=3)
+    with pytest.raises(FloatingPointError, match=rf"^not finite in 3 updates in a row, first {first}"):
         learner.learn(collect(learner), progress=0.0)
     assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
+
+
+def test_bad_updates_count_only_in_a_row(make_learner: Any, collect: Any) -> None:
+    # calls 1, 4 and 7 are of updates 1, 3 and 5: what is bad is looked into, which is a call more
+    learner = make_learner(terms={"regularizer/odd": WeightedTerm(Explodes({1, 4, 7}), 1.0)}, minibatch_size=6, max_bad_updates=2)
+    assert learner.learn(collect(learner), progress=0.0)["updates_skipped"] == 3
 
 
 @pytest.mark.parametrize(

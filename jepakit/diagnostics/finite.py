@@ -1,0 +1,35 @@
+"""What went bad when a loss or its gradient is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from jepakit.protocols import ACTION, PIXELS, REWARD, Minibatch, Term
+
+
+def bad_terms(terms: Mapping[str, Term], parameters: Sequence[nn.Parameter]) -> list[str]:
+    """Those of Eq. 3's terms that are not finite, or whose gradient is not, as ``loss/<name>`` and ``the gradient of loss/<name>``."""
+    found = [f"loss/{name}" for name, term in terms.items() if not term.loss.isfinite()]
+    if found:
+        return found
+    for name, term in terms.items():
+        if term.loss.requires_grad:
+            gradients = torch.autograd.grad(term.loss, parameters, allow_unused=True, retain_graph=True)
+            if not all(gradient.isfinite().all() for gradient in gradients if gradient is not None):
+                found.append(f"the gradient of loss/{name}")
+    return found
+
+
+def figures(minibatch: Minibatch) -> str:
+    """The ranges of a minibatch's inputs, in words."""
+    window = minibatch.window
+    ranges = [(name, window[name]) for name in (PIXELS, ACTION, REWARD)]
+    return ", ".join(f"{name} {_extent(values)}" for name, values in ranges)
+
+
+def _extent(values: Tensor) -> str:
+    low, high = values.min().item(), values.max().item()
+    return f"{low:g} to {high:g}"
