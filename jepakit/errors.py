@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -11,6 +12,25 @@ class UserError(Exception):
 
     The command line prints the message as it stands and exits with code 2. Every other exception is a failed run (exit code 1).
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """A text with every character that a terminal would act on written out: a stranger's file may hold such."""
+    return "".join(char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text)
+
+
+def shown(name: str, most: int = 80) -> str:
+    """A name as one short line of a message, whoever has chosen it."""
+    line = printable(name[: most + 1]).replace("\n", "\\n").replace("\t", "\\t")
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def told(error: BaseException) -> str:
+    """An exception on one short line, whoever has raised it: its traceback's last."""
+    return shown(traceback.format_exception_only(error)[-1].strip(), 300)
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -29,4 +49,4 @@ def suggestion(name: str, names: Iterable[str], those: str) -> str:
 
 def listing(names: Iterable[str]) -> str:
     """Names in backquotes."""
-    return ", ".join(f"`{name}`" for name in names)
+    return ", ".join(f"`{shown(name)}`" for name in names)

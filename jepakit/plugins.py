@@ -17,11 +17,14 @@ from pathlib import Path
 from types import ModuleType
 
 from jepakit import registry
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown, told
+from jepakit.reading import Unreadable, read_bytes
 from jepakit.signature import NameTaken, RegistrationError
 
 GROUP = "jepakit.components"
+MAX_BYTES = 16 * 1024**2  #: of one source file
 _FILE_MODULE = "jepakit_plugin_"
+_OWN_FOLDER = str(Path(registry.__file__).parent)
 
 
 class PluginWarning(UserWarning):
@@ -58,7 +61,7 @@ def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPl
         For each entry the plug-in, or why it cannot stand in a recipe. One that fails to import is returned, and warned of.
     """
     registry.load_builtins()  # first, so that of two that clash it is the plug-in that is at fault
-    registry.forget(lambda module: module.startswith(_FILE_MODULE))
+    registry.forget(lambda module: str(module).startswith(_FILE_MODULE))
     found: list[Plugin | NoSuchPlugin | NameTaken] = []
     for entry in entries:
         try:
@@ -66,6 +69,11 @@ def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPl
         except (NoSuchPlugin, NameTaken) as error:
             found.append(error)
     return found
+
+
+def installed_names() -> list[str]:
+    """The names under which installed packages offer components. Nothing is imported."""
+    return sorted(point.name for point in metadata.entry_points(group=GROUP))
 
 
 def load_entry_points() -> list[Plugin]:
@@ -85,10 +93,9 @@ def load_entry_points() -> list[Plugin]:
 def _load_file(entry: str, run: bool) -> Plugin:
     path = Path(entry)
     try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise NoSuchPlugin(f"cannot read the plug-in `{entry}`: {reason}") from error
+        content = read_bytes(path, MAX_BYTES)
+    except Unreadable as error:
+        raise NoSuchPlugin(f"cannot read the plug-in `{shown(entry, 300)}`: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
     # The content names the module: the same file reached by two paths, or copied into a run's folder, is one plug-in.
     name = f"{_FILE_MODULE}{digest[:12]}"
@@ -103,7 +110,7 @@ def _load_file(entry: str, run: bool) -> Plugin:
 
 def _load_module(entry: str, run: bool) -> Plugin:
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", entry):
-        raise NoSuchPlugin(f"the plug-in `{entry}` is neither a file (`./{entry}.py`) nor the name of a module")
+        raise NoSuchPlugin(f"the plug-in `{shown(entry)}` is neither a file (`./{shown(entry)}.py`) nor the name of a module")
     if not run:
         return Plugin(entry)
 
@@ -112,11 +119,12 @@ def _load_module(entry: str, run: bool) -> Plugin:
             importlib.import_module(entry)
         except ModuleNotFoundError as error:
             if error.name and f"{entry}.".startswith(f"{error.name}."):
-                raise NoSuchPlugin(f"there is no module `{entry}`; a file is written with its path: `./{entry}.py`") from error
+                name = shown(entry)
+                raise NoSuchPlugin(f"there is no module `{name}`; a file is written with its path: `./{name}.py`") from error
             raise
 
     failure = _attempt(entry, entry, import_it)
-    return Plugin(entry, None, None if failure else module_digest(sys.modules[entry]), failure)
+    return Plugin(entry, None, None if failure else _digest(entry), failure)
 
 
 def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
@@ -130,26 +138,40 @@ def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
     except (NoSuchPlugin, NameTaken):
         registry.forget(within)
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         registry.forget(within)
-        last = traceback.format_exception_only(error)[-1].strip()
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        if isinstance(error, RegistrationError):
-            failure = str(error)  # begins with the place
-        elif isinstance(error, SyntaxError):
-            failure = f"{last} ({error.filename}:{error.lineno})"
-        else:
-            failure = f"{last} ({frame.filename}:{frame.lineno})"
-        warnings.warn(PluginWarning(f"the plug-in `{name}` cannot be imported: {failure}"), stacklevel=3)
+        failure = _failure(error)
+        warnings.warn(PluginWarning(f"the plug-in `{shown(name, 300)}` cannot be imported: {failure}"), stacklevel=3)
         return failure
     return ""
+
+
+def _failure(error: BaseException) -> str:
+    """What went wrong and where, on one line."""
+    if isinstance(error, RegistrationError):
+        return shown(str(error), 1_000)  # begins with the place
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{told(error)} ({shown(error.filename, 300)}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if not frame.filename.startswith(_OWN_FOLDER)), frames[-1])
+    return f"{told(error)} ({shown(frame.filename, 300)}:{frame.lineno})"
+
+
+def _digest(entry: str) -> str:
+    """What stands in a run's id for a module that was imported."""
+    try:
+        return module_digest(sys.modules[entry])
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # one of C, say, or one that took itself away
+        raise NoSuchPlugin(f"the module `{entry}` has no source that can be read, so a run that names it would have no id") from error
 
 
 def module_digest(module: ModuleType) -> str:
     """SHA-256 of a module's source file, or of all source files of a package."""
     folders = [Path(folder) for folder in getattr(module, "__path__", [])]
-    files = [(file.relative_to(folder).as_posix(), file) for folder in folders for file in folder.rglob("*.py")]
+    files = [(file.relative_to(folder).as_posix(), file) for folder in folders for file in folder.rglob("*.py") if file.is_file()]
     if not files:
-        return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+        return hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()
     parts = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for name, file in sorted(files)]
     return hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -166,6 +166,8 @@ def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
         raise RegistrationError("a kind's name has lower-case letters, digits and underscores only")
     if not inspect.isclass(cls):
         raise RegistrationError("a component is a class")
+    if not isinstance(getattr(cls, "requires", {}), dict):
+        raise RegistrationError("`requires` says by which command each module that is needed is installed: {module: command}")
     rules = SLOTS[slot]
     doc = read_docstring(cls.__dict__.get("__doc__"))
     meanings = doc.arguments | read_docstring(cls.__init__.__doc__).arguments

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 import jepakit
+from jepakit.errors import printable
 
 UNWRAPPED = 100_000  # columns of a pipe, whose reader has no width to fit
 
@@ -25,7 +26,7 @@ def emit(*blocks: RenderableType) -> None:
     """Print each block from the left margin on."""
     console = Console(width=None if to_terminal() else UNWRAPPED, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
-        console.print(*blocks, sep="\n")
+        console.print(*(printable(block) if isinstance(block, str) else block for block in blocks), sep="\n")
     typer.echo("\n".join(line.rstrip() for line in capture.get().rstrip().splitlines()))
 
 
@@ -35,7 +36,7 @@ def table(*headings: str, rows: Iterable[Iterable[str | Text]]) -> Table:
     for heading in headings:
         grid.add_column(heading, overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in row))
     return grid
 
 

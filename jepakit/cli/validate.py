@@ -3,31 +3,78 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from jepakit.cli.options import RecipeArg, SeedOption, SetOption
 
+if TYPE_CHECKING:
+    from jepakit.recipe import Recipe
 
-def command(recipe: RecipeArg, overrides: SetOption = None, seed: SeedOption = None) -> None:
+
+def command(
+    recipe: RecipeArg,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    no_plugins: Annotated[
+        bool,
+        typer.Option("--no-plugins", help="Import nothing that the recipe names or installed packages bring; say what is unchecked."),
+    ] = False,
+) -> None:
     """Check a recipe, build all its components and push one fake batch through them; of a sweep, those of every configuration."""
     from jepakit.cli.output import emit
     from jepakit.recipe import load_recipe, recipe_id
     from jepakit.sweep.plan import load_sweep, rehearse_runs
-    from jepakit.training.build import build_env
     from jepakit.training.hardware import settle
-    from jepakit.training.rehearsal import notices, rehearse
 
-    loaded, hardware = settle(load_recipe(recipe, overrides or (), seed))
+    if no_plugins:
+        emit(*_without_plugins(recipe, overrides or [], seed))
+        return
+    loaded, _ = settle(load_recipe(recipe, overrides or (), seed))
     if loaded.sweep:
         plan = load_sweep(recipe, [*(overrides or ()), f"seed={loaded.seed}"])
         configurations = rehearse_runs(plan.runs)
         emit(f"valid: {plan.name}, a sweep of {len(plan.runs)} runs of {configurations} configurations", *plan.notes)
         return
-    with contextlib.closing(build_env(loaded)) as env:
-        learner = rehearse(loaded, env, hardware)
+    emit(f"valid: {loaded.name} ({recipe_id(loaded)})", *_rehearsed(loaded))
+
+
+def _rehearsed(recipe: Recipe) -> Iterator[str]:
+    """What a rehearsal of one run tells."""
+    from jepakit.training.build import build_env
+    from jepakit.training.hardware import settle
+    from jepakit.training.rehearsal import notices, rehearse
+
+    recipe, hardware = settle(recipe)
+    with contextlib.closing(build_env(recipe)) as env:
+        learner = rehearse(recipe, env, hardware)
         parameters = sum(parameter.numel() for parameter in learner.trained.parameters() if parameter.requires_grad)
-        emit(
-            f"valid: {loaded.name} ({recipe_id(loaded)})",
-            f"pixels [K, C, H, W] = {list(env.frame_shape)}, s_x [D] = [{learner.embedding_width}], {parameters:,} trained parameters",
-            f"device {hardware.device}, precision {hardware.precision}, threads {hardware.threads}",
-            *(f"notice: {notice}" for notice in notices(loaded, env)),
-        )
+        yield f"pixels [K, C, H, W] = {list(env.frame_shape)}, s_x [D] = [{learner.embedding_width}], {parameters:,} trained parameters"
+        yield f"device {hardware.device}, precision {hardware.precision}, threads {hardware.threads}"
+        yield from (f"notice: {notice}" for notice in notices(recipe, env))
+
+
+def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Iterator[str]:
+    """What can be said of a recipe when no code runs but jepakit's own."""
+    from jepakit.plugins import installed_names
+    from jepakit.recipe import RecipeError
+    from jepakit.recipe.sweep import expand_recipe
+
+    try:
+        name, configurations = expand_recipe(recipe, [*overrides, *([] if seed is None else [f"seed={seed}"])], run_plugins=False)
+    except RecipeError as error:
+        if not all(problem.unchecked for problem in error.problems):
+            raise
+        yield "no mistake was found, but not all was checked: nothing was built"
+        yield from map(str, error.problems)
+        return
+    runs = [configuration.runs[0] for configuration in configurations]
+    modules = sorted({id.partition(":")[0] for run in runs if ":" in (id := str(getattr(run.env, "id", "")))})
+    yield f"valid as far as it was checked: {name}" + (f", a sweep of {len(runs)} configurations" if len(runs) > 1 else "")
+    rehearsed = [] if modules else [list(_rehearsed(run)) for run in runs]
+    yield from rehearsed[0] if len(rehearsed) == 1 else []
+    yield from (f"not checked: the env's module `{module}` was not imported, so nothing was built" for module in modules)
+    yield from (f"not imported: the plug-in `{plugin.name}`" for plugin in runs[0].loaded_plugins)
+    yield from (f"not imported: the package `{package}`" for package in installed_names())

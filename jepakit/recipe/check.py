@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from jepakit.errors import nearest, suggestion
+from jepakit import registry
+from jepakit.errors import listing, nearest, printable, shown, suggestion
 from jepakit.plugins import Plugin
 from jepakit.recipe.errors import Problem
 from jepakit.recipe.schema import recipe_schema
-from jepakit.recipe.tree import KeyPath, Node
+from jepakit.recipe.tree import KeyPath, Node, dotted
 from jepakit.recipe.words import Schema, Vocabulary, describe_value
+from jepakit.signature import ComponentFields
 
-_OWN_WORDS = {"value_error", "assertion_error", "twice"}
+_OWN_WORDS = {"value_error", "assertion_error", "twice", "failed"}
 
 
-def retold(error: ValidationError, tree: Node, values: dict[str, Any], plugins: Sequence[Plugin], incomplete: bool) -> list[Problem]:
+def retold(
+    error: ValidationError,
+    tree: Node,
+    values: dict[str, Any],
+    plugins: Sequence[Plugin],
+    incomplete: bool,
+    unimported: Sequence[str] = (),
+) -> list[Problem]:
     """The problems behind a validation error.
 
     Args:
@@ -27,21 +37,28 @@ def retold(error: ValidationError, tree: Node, values: dict[str, Any], plugins: 
         values: Its values, default kinds filled in.
         plugins: What was imported; those that failed may be why a kind is unknown.
         incomplete: Whether parts of the recipe could not be read, so that nothing can be called missing.
+        unimported: What might bring an unknown kind, and was not to be imported.
     """
-    return _Teller(tree, values, plugins, incomplete).problems(error)
+    return _Teller(tree, values, plugins, incomplete, unimported).problems(error)
+
+
+@lru_cache(maxsize=1)
+def _vocabulary(_fields: frozenset[type[ComponentFields]]) -> Vocabulary:
+    """The schema's words, while the components stay the same: a sweep asks for them with every run that is wrong."""
+    return Vocabulary(recipe_schema())
 
 
 class _Teller:
-    def __init__(self, tree: Node, values: dict[str, Any], plugins: Sequence[Plugin], incomplete: bool) -> None:
-        self.tree, self.values, self.incomplete = tree, values, incomplete
-        self.failures = [f"`{plugin.name}` ({plugin.failure})" for plugin in plugins if plugin.failure]
-        self.schema = recipe_schema()
-        self.words = Vocabulary(self.schema)
+    def __init__(self, tree: Node, values: dict[str, Any], plugins: Sequence[Plugin], incomplete: bool, unimported: Sequence[str]) -> None:
+        self.tree, self.values, self.incomplete, self.unimported = tree, values, incomplete, unimported
+        self.failures = [f"`{shown(plugin.name)}` ({plugin.failure})" for plugin in plugins if plugin.failure]
+        self.words = _vocabulary(frozenset(found.fields for found in registry.components()))
+        self.schema = self.words.root
 
     def problems(self, error: ValidationError) -> list[Problem]:
         found = [(self.path(detail["loc"]), detail) for detail in error.errors()]
         unknown = [path for path, detail in found if detail["type"] == "extra_forbidden"]
-        bad_values = [path for path, detail in found if self.is_bad_value(detail)]
+        bad_values = {path[:length] for path, detail in found if self.is_bad_value(detail) for length in range(len(path))}
         problems: dict[object, Problem] = {}
         for path, detail in found:
             if self.is_missing(detail):
@@ -53,9 +70,9 @@ class _Teller:
                 problems[path] = self.unknown_kind(path)
             elif not self.is_bad_value(detail):
                 text = str(detail.get("ctx", {}).get("error") or detail["msg"])
-                problems[path, text] = Problem(self.tree.nearest_place(path), f"{self.dotted(path)}: {text}")
+                problems[path, text] = Problem(self.tree.nearest_place(path), f"`{dotted(path)}`: {printable(text)}")
             # Of a union's complaints about one value, the deepest says most: `a list` is right, its second entry is not.
-            elif not any(other[: len(path)] == path and len(other) > len(path) for other in bad_values):
+            elif path not in bad_values:
                 problems[path] = self.bad_value(path, detail)
         return sorted(problems.values(), key=_by_place)
 
@@ -84,15 +101,11 @@ class _Teller:
             schema, value = self.words.entry(schema, value, key), value[key]
         return schema, value
 
-    @staticmethod
-    def dotted(path: KeyPath) -> str:
-        return f"`{'.'.join(map(str, path))}`"
-
     def missing(self, path: KeyPath, name: str) -> Problem:
         schema, value = self.at(path)
         expected = self.words.describe(self.words.entry(schema, value, name))
         place = self.tree.nearest_place(path, of_key=True)
-        return Problem(place, f"{self.dotted((*path, name))} is missing", f"expected {expected}")
+        return Problem(place, f"`{dotted((*path, name))}` is missing", f"expected {expected}")
 
     def misspelled(self, path: KeyPath, name: str, unknown: list[KeyPath]) -> bool:
         written = [str(other[-1]) for other in unknown if other[:-1] == path]
@@ -102,17 +115,22 @@ class _Teller:
     def unknown_field(self, path: KeyPath) -> Problem:
         names = self.words.fields(*self.at(path[:-1]))
         place = self.tree.nearest_place(path, of_key=True)
-        within = f" in {self.dotted(path[:-1])}" if len(path) > 1 else ""
-        return Problem(place, f"unknown field `{path[-1]}`{within}", suggestion(str(path[-1]), names, "the fields here are"))
+        within = f" in `{dotted(path[:-1])}`" if len(path) > 1 else ""
+        return Problem(place, f"unknown field `{shown(str(path[-1]))}`{within}", suggestion(str(path[-1]), names, "the fields here are"))
 
     def unknown_kind(self, path: KeyPath) -> Problem:
         schema, value = self.at(path)
         kind, kinds = value.get("kind"), self.words.kinds(schema)
         slot = self.slot(path)
+        if self.unimported and isinstance(kind, str):
+            names = listing(self.unimported[:3]) + (", …" if len(self.unimported) > 3 else "")
+            wrong = f"the {slot} `{shown(kind)}` is none of jepakit's own"
+            advice = f"whether one of {names} brings it was not looked at"
+            return Problem(self.tree.nearest_place((*path, "kind")), wrong, advice, unchecked=True)
         advice = suggestion(str(kind), kinds, "its kinds are")
         if self.failures:
             advice += f"\n    these plug-ins could not be imported: {'; '.join(self.failures)}"
-        wrong = f"unknown {slot} `{kind}`" if isinstance(kind, str) else f"`kind` is a name, got {describe_value(kind)}"
+        wrong = f"unknown {slot} `{shown(kind)}`" if isinstance(kind, str) else f"`kind` is a name, got {describe_value(kind)}"
         return Problem(self.tree.nearest_place((*path, "kind")), wrong, advice)
 
     def slot(self, path: KeyPath) -> str:
@@ -123,7 +141,7 @@ class _Teller:
         schema, value = self.at(path)
         expected = self.words.describe(schema)
         advice = f"expected {expected}" if schema and expected != "any value" else detail["msg"]
-        wrong = f"{self.dotted(path)} cannot be {describe_value(value)}"
+        wrong = f"`{dotted(path)}` cannot be {describe_value(value)}"
         return Problem(self.tree.nearest_place(path), wrong, " ".join([advice, *self.hints(schema, value)]))
 
     def hints(self, schema: Schema, value: Any) -> Iterator[str]:

@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jepakit.errors import listing, nearest, suggestion
+from jepakit.errors import listing, nearest, shown, suggestion
+from jepakit.reading import Unreadable, read_bytes
 from jepakit.recipe.errors import Place, Problem, RecipeError, Source, shown_path
 from jepakit.recipe.shipped import shipped_recipes
-from jepakit.recipe.tree import KeyPath, Node
+from jepakit.recipe.tree import KeyPath, Node, dotted
 from jepakit.recipe.yaml12 import read_yaml
 
 MAX_BYTES = 256 * 1024
-MAX_CHAIN = 20
+MAX_CHAIN = 20  #: recipes of which each extends the next
+MAX_PARENTS = 100  #: recipes that are named in all the `extends` of one
+MAX_STEPS = 30  #: of an override's path
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -30,13 +33,13 @@ def find_recipe(name: str | Path) -> Path:
         if path.exists() and not (path.is_dir() and str(name) in shipped):
             return path
     except (OSError, ValueError) as error:
-        raise RecipeError([Problem(None, f"cannot read the recipe {str(name)!r}: {_reason(error)}")]) from error
+        raise RecipeError([Problem(None, f"cannot read the recipe `{shown(str(name))}`: {_reason(error)}")]) from error
     if str(name) in shipped:
         return shipped[str(name)]
     beside = [str(file) for file in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
     near = nearest(str(name), [*shipped, *beside])
-    advice = (f"did you mean `{near}`? " if near else "") + f"shipped recipes: {listing(shipped) or 'none'}"
-    raise RecipeError([Problem(None, f"there is no recipe `{name}`: neither a file nor the name of a shipped recipe", advice)])
+    advice = (f"did you mean `{shown(near)}`? " if near else "") + f"shipped recipes: {listing(shipped) or 'none'}"
+    raise RecipeError([Problem(None, f"there is no recipe `{shown(str(name))}`: neither a file nor the name of a shipped recipe", advice)])
 
 
 class Composer:
@@ -46,6 +49,7 @@ class Composer:
         self.default_kinds = default_kinds
         self.problems: list[Problem] = []
         self._read: dict[Path, Node | None] = {}  # so that a recipe which is extended twice is read once
+        self._parents = 0
 
     def file(self, path: Path, chain: tuple[Path, ...] = (), asked_at: Place | None = None) -> Node | None:
         """A recipe's file, laid on the recipes that it extends.
@@ -72,18 +76,15 @@ class Composer:
     def _source(self, path: Path, asked_at: Place | None) -> Source | None:
         content = b""
         try:
-            with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-            if len(content) <= MAX_BYTES:
-                return Source(str(path), content.decode().removeprefix("\ufeff"), path.parent)
-            wrong = f"more than {MAX_BYTES:_} bytes"
+            content = read_bytes(path, MAX_BYTES)
+            return Source(str(path), content.decode().removeprefix("\ufeff"), path.parent)
         except UnicodeDecodeError as error:
             # A place to show: what stands before the bad byte is fine, and its own line is shown with the byte replaced.
             before = content[: error.start].decode().split("\n")
             asked_at = Place(Source(str(path), content.decode("utf-8", "replace"), path.parent), len(before), len(before[-1]) + 1)
             wrong = f"the byte 0x{content[error.start]:02x} is not UTF-8"
-        except (OSError, ValueError) as error:
-            wrong = _reason(error)
+        except Unreadable as error:
+            wrong = str(error)
         self.problems.append(Problem(asked_at, f"cannot read the recipe {shown_path(path)}: {wrong}", hides=True))
         return None
 
@@ -100,6 +101,10 @@ class Composer:
             return node
         extends = node.data["extends"]
         entries = extends.data if isinstance(extends.data, list) else [extends]
+        self._parents += len(entries)
+        if self._parents > MAX_PARENTS:
+            self.problems.append(Problem(extends.place, f"more than {MAX_PARENTS} recipes to extend", hides=True))
+            return None
         layers = [self._parent(entry, chain) for entry in entries] + [node.without("extends")]
         found = [layer for layer in layers if layer]
         result = found[0]
@@ -121,7 +126,7 @@ class Composer:
             missing = False  # reading it will say why
         if missing:
             advice = suggestion(entry.data, shipped, f"paths start at {shown_path(path.parent)}; shipped recipes")
-            self.problems.append(Problem(entry.place, f"there is no recipe `{entry.data}` to extend", advice, hides=True))
+            self.problems.append(Problem(entry.place, f"there is no recipe `{shown(entry.data)}` to extend", advice, hides=True))
             return None
         return self.file(path, chain, entry.place)
 
@@ -129,11 +134,10 @@ class Composer:
         """The recipe with one ``path.to.field=value`` laid on it."""
         source = Source(name, text, Path.cwd(), is_file=False)
         written, equals, _ = text.partition("=")
-        path = written.split(".")
-        if not equals or not all(re.fullmatch(r"\S+", step) for step in path):
+        if not equals or not can_be_path(written):
             self.problems.append(Problem(Place(source), "an override is written `path.to.field=value`"))
             return recipe
-        if path[0] == "extends":
+        if written.partition(".")[0] == "extends":
             self.problems.append(Problem(Place(source), "`extends` cannot be overridden", "write a recipe that extends the other"))
             return recipe
         before = len(self.problems)
@@ -153,7 +157,11 @@ class Composer:
             value: The value.
             written: Where the path is written.
         """
-        return self._laid(recipe, path.split("."), value, written, ())
+        steps = path.split(".")
+        if len(steps) > MAX_STEPS:
+            self.problems.append(Problem(written, f"a path of {len(steps):,} steps", f"no value lies deeper than {MAX_STEPS}"))
+            return recipe
+        return self._laid(recipe, steps, value, written, ())
 
     def _laid(self, base: Node | None, path: Sequence[str], value: Node, written: Place, at: KeyPath) -> Node:
         if not path:
@@ -164,8 +172,8 @@ class Composer:
             index = next((index for index in range(len(base.data)) if str(index) == key), None)
             if index is None:
                 entries = f"its entries are 0 to {len(base.data) - 1}" if base.data else "it is empty"
-                wrong = f"`{'.'.join(map(str, at))}` has no entry `{key}`"
-                self.problems.append(Problem(place, wrong, f"{entries}; `{'.'.join(map(str, at))}=[…]` replaces the list"))
+                wrong = f"`{dotted(at)}` has no entry `{shown(key)}`"
+                self.problems.append(Problem(place, wrong, f"{entries}; `{dotted(at)}=[…]` replaces the list"))
                 return base
             entry = self._laid(base.data[index], rest, value, written, (*at, index))
             return replace(base, data=[*base.data[:index], entry, *base.data[index + 1 :]])
@@ -176,6 +184,11 @@ class Composer:
         merged = base.merged(layer, self.default_kinds, at)
         # What the recipe's file lacks is missing there, not in an override that touches the same mapping.
         return merged if merged is layer else replace(merged, place=base.place, keys=merged.keys | base.keys)
+
+
+def can_be_path(text: str) -> bool:
+    """Whether a text is such as ``path.to.field``: no empty steps, no spaces, no half characters."""
+    return bool(re.fullmatch(r"[^\s.]+(\.[^\s.]+)*", text)) and not re.search("[\ud800-\udfff]", text)
 
 
 def override_texts(overrides: Sequence[str], seed: int | None) -> list[tuple[str, str]]:

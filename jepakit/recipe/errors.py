@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 
 LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # YAML's own, so that lines count as the parser counts them
+MAX_TOLD = 50  #: mistakes that one message tells
 _SHOWN = 100  # characters of a long line, around the caret
+_PATH = 300  # characters of a path
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,13 @@ class Source:
     def __str__(self) -> str:
         return shown_path(self.name) if self.is_file else self.name
 
+    @cached_property
+    def _lines(self) -> list[str]:
+        return LINE_BREAK.split(self.text)
+
     def line(self, number: int) -> str:
         """The text of a line, counted from 1."""
-        return LINE_BREAK.split(self.text)[number - 1]
+        return self._lines[number - 1]
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Problem:
     wrong: str
     advice: str = ""  #: what was expected, and the nearest valid name
     hides: bool = False  #: a part of the recipe could not be read, so what is missing may well be there
+    unchecked: bool = False  #: it is none if a plug-in, which was not to be imported, brings what is unknown here
 
     def __str__(self) -> str:
         advice = f"\n    {self.advice}" if self.advice else ""
@@ -69,12 +77,15 @@ class RecipeError(UserError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
-        super().__init__("\n".join(map(str, self.problems)))
+        told = [str(problem) for problem in self.problems[:MAX_TOLD]]
+        if len(self.problems) > MAX_TOLD:
+            told.append(f"and {len(self.problems) - MAX_TOLD:,} more mistakes")
+        super().__init__("\n".join(told))
 
 
 def shown_path(path: str | Path) -> str:
     """A path as a user wants to read it: from the current folder if it lies below."""
     try:
-        return str(Path(path).relative_to(Path.cwd()))
+        return shown(str(Path(path).relative_to(Path.cwd())), _PATH)
     except (ValueError, OSError):
-        return str(path)
+        return shown(str(path), _PATH)

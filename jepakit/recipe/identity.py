@@ -50,7 +50,7 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         yield plugin.digest
     own = {plugin.file for plugin in recipe.loaded_plugins}
     for found in _components(recipe):
-        if found.cls.__module__.partition(".")[0] != "jepakit" and Path(found.file) not in own:
+        if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
             yield _digest(found)
 
 

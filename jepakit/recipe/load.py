@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jepakit.plugins import Plugin, is_file, load_entry_points, load_plugins
+from jepakit.plugins import Plugin, installed_names, is_file, load_entry_points, load_plugins
 from jepakit.recipe.check import retold
 from jepakit.recipe.compose import Composer, find_recipe, override_texts
 from jepakit.recipe.errors import Problem, RecipeError
@@ -44,6 +44,7 @@ class Draft:
     composer: Composer
     plugins: list[Plugin]
     installed: list[Plugin]
+    unimported: tuple[str, ...] = ()  #: plug-ins and installed packages that might bring components, and were not to be run
 
     def validated(self) -> Recipe:
         """The recipe.
@@ -58,7 +59,7 @@ class Draft:
             valid = Recipe.model_validate_json(json.dumps(values))
         except ValidationError as error:
             incomplete = any(problem.hides for problem in problems)
-            problems += retold(error, self.tree, values, [*self.plugins, *self.installed], incomplete)
+            problems += retold(error, self.tree, values, [*self.plugins, *self.installed], incomplete, self.unimported)
         if problems:
             raise RecipeError(problems)
         return valid.with_source(self.tree, self.plugins)
@@ -81,7 +82,9 @@ def draft_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | 
         tree = composer.override(tree, text, name)
     tree = _plugins_from_where_they_are_written(tree)
     installed = load_entry_points() if run_plugins else []
-    return Draft(_name(path), tree, composer, _load_plugins(tree, composer.problems, run_plugins), installed)
+    plugins = _load_plugins(tree, composer.problems, run_plugins)
+    unimported = () if run_plugins else (*(plugin.name for plugin in plugins), *installed_names())
+    return Draft(_name(path), tree, composer, plugins, installed, unimported)
 
 
 def _name(path: Path) -> str:
@@ -93,13 +96,20 @@ def _plugins_from_where_they_are_written(tree: Node) -> Node:
 
     def full(entry: Node) -> Node:
         if isinstance(entry.data, str) and is_file(entry.data):
-            return replace(entry, data=str(entry.place.source.folder / Path(entry.data).expanduser()))
+            return replace(entry, data=str(entry.place.source.folder / _expanded(entry.data)))
         return entry
 
     plugins = tree.get("plugins")
     if not plugins or not isinstance(plugins.data, list) or not isinstance(tree.data, dict):
         return tree
     return replace(tree, data=tree.data | {"plugins": replace(plugins, data=[full(entry) for entry in plugins.data])})
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # `~` of nobody
+        return Path(path)
 
 
 def _load_plugins(tree: Node, problems: list[Problem], run: bool) -> list[Plugin]:

@@ -86,6 +86,8 @@ class Optimizer(Block):
     """Gradients are scaled down to this norm; null leaves them as they are."""
     eps: PositiveFloat = 1e-8
     """Adam's ε."""
+    max_bad_updates: PositiveInt = 10
+    """An update whose loss or gradient is not finite is skipped; after so many in a row the run ends."""
 
 
 class Sweep(Block):
@@ -159,11 +161,11 @@ class Recipe(Block):
     """How many of the newest checkpoints stay; the one with the best return stays besides."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()
     """Files (from the folder of the file that names them) and modules that register components. They run as code."""
-    threads: PositiveInt | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """CPU threads of PyTorch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Numbers that matrix products are computed in; auto is bf16 where the hardware is made for it."""
-    device: Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Field(pattern=r"^cuda:\d+$")] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Field(pattern=r"^cuda:[0-9]{1,3}$")] = "auto"
     """Where to train."""
     sweep: Annotated[Sweep | None, BesidesResults()] = None
     """Makes this the recipe of many runs; null for one."""

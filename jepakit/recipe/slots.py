@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
 from jepakit import registry
-from jepakit.errors import UserError
+from jepakit.errors import UserError, told
 from jepakit.recipe.tree import KeyPath
 from jepakit.signature import ComponentFields
 
@@ -37,8 +37,16 @@ class InSlot:
             found = registry.component(self.slot, str(value["kind"]))
         except UserError as error:
             raise PydanticCustomError("unknown_kind", "unknown kind") from error
-        # By way of JSON: pydantic's strict Python mode would refuse a list for a tuple. Strict by word: a field may hold a lax model.
-        return found.fields.model_validate_json(json.dumps(value), strict=True)
+        try:
+            # By way of JSON: pydantic's strict Python mode would refuse a list for a tuple. Strict by word: a field may hold a lax model.
+            fields = found.fields.model_validate_json(json.dumps(value), strict=True)
+            fields.model_dump_json()  # what cannot be written down again would end a run at its start
+        except ValidationError:
+            raise
+        except (Exception, SystemExit) as error:  # by a validator of the component's author
+            wrong = f"the {self.slot} `{found.kind}` cannot read these values: {told(error)}"
+            raise PydanticCustomError("failed", "{wrong}", {"wrong": wrong}) from error
+        return fields
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self.validate, core_schema.any_schema())

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jepakit.recipe.compose import Composer
+from jepakit.recipe.compose import Composer, can_be_path
 from jepakit.recipe.dump import flow
-from jepakit.recipe.errors import Place, Problem, RecipeError, Source
+from jepakit.recipe.errors import MAX_TOLD, Place, Problem, RecipeError, Source
 from jepakit.recipe.load import draft_recipe
 from jepakit.recipe.schema import Recipe, Sweep
 from jepakit.recipe.tree import Node
 from jepakit.recipe.yaml12 import read_yaml
 
 MAX_RUNS = 10_000
+MAX_PATHS = 100  #: that one run of a sweep lays on the recipe
 _NOT_SWEPT = {
     "seed": "the runs of a configuration differ in their seeds: `seeds: [0, 1, 2]`, or how many, `seeds: 3`",
     "name": "it names the folder that all the runs share",
@@ -48,6 +49,7 @@ def expand_recipe(
     over: Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
     threads: int | None = None,
+    run_plugins: bool = True,
 ) -> tuple[str, tuple[Configuration, ...]]:
     """Every run of a recipe's sweep, validated; of a recipe without one, the run that it is.
 
@@ -57,6 +59,7 @@ def expand_recipe(
         over: ``path.to.field=value1,value2``, each an axis of the grid, in place of one of that path.
         seeds: In place of the sweep's own: how many from the recipe's seed on, or which.
         threads: Of each run, unless an override or the sweep says how many.
+        run_plugins: Whether to import plug-ins.
 
     Returns:
         The recipe's name and its configurations.
@@ -64,7 +67,7 @@ def expand_recipe(
     Raises:
         RecipeError: A run is wrong; every mistake that could be found in any of them, each with its place.
     """
-    draft = draft_recipe(recipe, overrides)
+    draft = draft_recipe(recipe, overrides, run_plugins=run_plugins)
     tree = draft.tree
     for number, text in enumerate(over, start=1):
         tree = _with_axis(draft.composer, tree, Source(f"--over #{number}", text, Path.cwd(), is_file=False))
@@ -73,7 +76,10 @@ def expand_recipe(
     base = replace(draft, tree=tree).validated()
     sweep = base.sweep or Sweep()
     if sweep.size > MAX_RUNS:
-        raise base.error("sweep", f"these are {sweep.size:,} runs", f"a sweep has at most {MAX_RUNS:,}")
+        runs = f"{sweep.size:,}" if sweep.size < 10**15 else "more than 10**15"
+        raise base.error("sweep", f"these are {runs} runs", f"a sweep has at most {MAX_RUNS:,}")
+    if (paths := max(map(len, sweep.cases.values()), default=0) + len(sweep.zip) + len(sweep.grid)) > MAX_PATHS:
+        raise base.error("sweep", f"it lays {paths:,} values on one run", f"a sweep lays at most {MAX_PATHS} on each")
     written = tree.get("sweep") or Node(None, tree.place)
     _refuse(_misplaced(written))
     every_seed = range(base.seed, base.seed + sweep.seeds) if isinstance(sweep.seeds, int) else sweep.seeds
@@ -82,6 +88,7 @@ def expand_recipe(
 
     one_run = _with_threads(tree.without("sweep"), threads)
     problems: list[Problem] = []
+    failed = 0
     configurations = []
     for label, settings in _cells(written):
         composer = Composer(draft.composer.default_kinds)
@@ -90,6 +97,9 @@ def expand_recipe(
             configurations.append(Configuration(label, tuple(valid.model_copy(update={"seed": seed}) for seed in every_seed)))
         except RecipeError as error:
             problems += error.problems
+            failed += 1
+            if failed == MAX_TOLD:  # the others are wrong in the same ways, mostly, and none will be run
+                break
     _refuse(problems)
     return base.name, tuple(configurations)
 
@@ -97,7 +107,7 @@ def expand_recipe(
 def _with_axis(composer: Composer, tree: Node, source: Source) -> Node:
     """The recipe with an axis in its sweep's grid."""
     path, equals, values = source.text.partition("=")
-    if not equals or not path.strip():
+    if not equals or not can_be_path(path):
         composer.problems.append(Problem(Place(source), "an axis is written `path.to.field=value1,value2`"))
         return tree
     source = replace(source, text=f"{path}=[{values}]")

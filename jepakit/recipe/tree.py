@@ -6,9 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jepakit.errors import shown
 from jepakit.recipe.errors import Place
 
 KeyPath = tuple[str | int, ...]
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as a message names it."""
+    return ".".join(shown(str(key), 40) for key in path)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jepakit.errors import shown
+
 Schema = Mapping[str, Any]
 
 
@@ -125,10 +127,7 @@ def describe_value(value: Any) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, str):
-        shown = json.dumps(value, ensure_ascii=False)
-        return f"the string {shown if len(shown) <= 60 else shown[:57] + '…' + shown[-1]}"
+        return f'the string "{shown(json.dumps(value, ensure_ascii=False)[1:-1], 58)}"'
     if isinstance(value, float) and not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinity"
-    if isinstance(value, int) and abs(value) > 10**30:
-        return f"a number of {len(str(abs(value)))} digits"
     return "`null`" if value is None else f"`{json.dumps(value)}`"

@@ -11,6 +11,7 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from jepakit.errors import shown
 from jepakit.recipe.errors import LINE_BREAK, Place, Problem, Source
 from jepakit.recipe.tree import Node
 
@@ -18,6 +19,7 @@ MAX_VALUES = 10_000
 MAX_DEPTH = 50
 
 _PLAIN = "plain"
+_UNREADABLE = "\0unreadable"  # what stands for a scalar that could not be read; no YAML holds a NUL
 _USUAL_TAGS = (BaseResolver.DEFAULT_SCALAR_TAG, BaseResolver.DEFAULT_SEQUENCE_TAG, BaseResolver.DEFAULT_MAPPING_TAG)
 _DIGITS = r"[0-9](?:_?[0-9])*"
 _INT = re.compile(rf"[-+]?{_DIGITS}")
@@ -41,17 +43,25 @@ def scalar(text: str) -> bool | int | float | str | None:
     """What an unquoted scalar stands for.
 
     Raises:
-        ValueError: A number of thousands of digits.
+        ValueError: A whole number that 64 bits do not hold.
     """
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
-        return int(text)
+        return _whole(text, 10)
     if re.fullmatch(r"0o[0-7]+|0x[0-9a-fA-F]+", text):
-        return int(text, 0)
+        return _whole(text, 0)
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
+
+
+def _whole(text: str, base: int) -> int:
+    # What is longer needs more bits however it begins, and Python refuses to read thousands of digits.
+    number = int(text, base) if len(text) < 100 else 2**63
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("a whole number of more than 64 bits")
+    return number
 
 
 class _Composer(Reader, Scanner, Parser, Composer, BaseResolver):
@@ -78,17 +88,24 @@ def read_yaml(source: Source, problems: list[Problem], start: int = 0) -> Node |
         The document, without what is wrong in it, or None where there is none to read.
     """
     reading = _Reading(source, problems, start)
+    composer: _Composer | None = None
     try:
-        node = _Composer(source.text[start:]).get_single_node()
-        return None if node is None else reading.value(node, ())
+        composer = _Composer(source.text[start:])
+        document = composer.get_single_node()
+        node = None if document is None else reading.value(document, ())
+        return None if node is None or node.data == _UNREADABLE else node
     except yaml.MarkedYAMLError as error:
-        wrong, advice = _IN_OTHER_WORDS.get(error.problem or "", (f"not YAML: {error.problem}", error.context or ""))
+        said = f"not YAML: {shown(error.problem or '', 200)}", shown(error.context or "", 200)
+        wrong, advice = _IN_OTHER_WORDS.get(error.problem or "", said)
         mark = error.problem_mark or error.context_mark
         problems.append(Problem(reading.place(mark) if mark else Place(source), wrong, advice, hides=True))
     except yaml.reader.ReaderError as error:
         before = LINE_BREAK.split(source.text[: start + error.position])
         place = Place(source, len(before), len(before[-1]) + 1)
         problems.append(Problem(place, f"a character that YAML does not allow: U+{error.character:04X}", hides=True))
+    except (ValueError, OverflowError):  # PyYAML does not look at how large a number is before it makes a character or a version of it
+        place = reading.place(composer.get_mark()) if composer else Place(source)
+        problems.append(Problem(place, "not YAML: an escape or a directive with a number out of range", hides=True))
     except RecursionError:
         problems.append(Problem(Place(source), f"values nested more than {MAX_DEPTH} deep", hides=True))
     except _TooMuch as error:
@@ -121,12 +138,13 @@ class _Reading:
         if len(within) > MAX_DEPTH:
             raise _TooMuch(f"values nested more than {MAX_DEPTH} deep", place)
         if node.tag not in (_PLAIN, *_USUAL_TAGS):
-            self.problems.append(Problem(place, f"the tag `{node.tag}`", "a recipe's values carry no tags: write the value alone"))
+            self.problems.append(Problem(place, f"the tag `{shown(node.tag)}`", "a recipe's values carry no tags: write the value alone"))
         within = (*within, node)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, place, within)
         if isinstance(node, yaml.SequenceNode):
-            return Node([self.value(entry, within) for entry in node.value], place)
+            entries = [self.value(entry, within) for entry in node.value]
+            return Node([entry for entry in entries if entry.data != _UNREADABLE], place)
         return Node(self.scalar(node, place), place)
 
     def scalar(self, node: yaml.Node, place: Place) -> bool | int | float | str | None:
@@ -134,10 +152,10 @@ class _Reading:
             node.value.encode()
             return scalar(node.value) if node.tag == _PLAIN else node.value
         except UnicodeEncodeError:
-            self.problems.append(Problem(place, "half a character: an escape such as `\\ud800` that stands alone"))
-        except ValueError:
-            self.problems.append(Problem(place, f"a number of {len(node.value):_} digits"))
-        return None
+            self.problems.append(Problem(place, "half a character: an escape such as `\\ud800` that stands alone", hides=True))
+        except ValueError as error:
+            self.problems.append(Problem(place, str(error), "where a fraction may stand, 1e20 may, too", hides=True))
+        return _UNREADABLE
 
     def mapping(self, node: yaml.MappingNode, place: Place, within: tuple[yaml.Node, ...]) -> Node:
         data: dict[str, Node] = {}
@@ -151,7 +169,8 @@ class _Reading:
             elif key == "<<" and key_node.tag == _PLAIN:
                 self.problems.append(Problem(key_place, "a merge key: YAML 1.2 has none", "use `extends:`"))
             elif key in data:
-                self.problems.append(Problem(key_place, f"`{key}` is written twice", f"the first is at {keys[key]}; keep one of the two"))
-            else:
+                advice = f"the first is at {keys[key]}; keep one of the two"
+                self.problems.append(Problem(key_place, f"`{shown(key)}` is written twice", advice))
+            elif _UNREADABLE not in (key, value.data):
                 data[key], keys[key] = value, key_place
         return Node(data, place, keys)

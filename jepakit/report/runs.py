@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from jepakit.errors import UserError
+from jepakit.reading import Unreadable, read_bytes
 from jepakit.recipe.errors import Problem, RecipeError, Source
 from jepakit.recipe.yaml12 import read_yaml
 
 CURVES = ("env_steps", "return_last_100", "embedding/variance", "embedding/mean_square", "embedding/rank", "loss/jepa")
 DIGITS = 5  #: significant ones of a curve's values
 FINISHED = ("finished", "stopped")  #: the ends that a recipe means; all others are left out
+
+MAX_BYTES = 4 * 1024**3  #: of one file; a run's metrics may be long
 
 _ADVICE = "name runs' folders, records, or folders of them"
 _RECORD_NAME = re.compile(r"[0-9a-f]{10}\.json")
@@ -195,9 +198,9 @@ def _state(path: Path) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror}") from None
+        return read_bytes(path, MAX_BYTES).decode()
+    except Unreadable as error:
+        raise UserError(f"can't read {path}: {error}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is broken: not UTF-8") from None
 

@@ -19,7 +19,8 @@ Write = Callable[[str, str], Path]
 texts = st.text(max_size=12) | st.sampled_from(
     ["on", "yes", "1e-3", "1_0", "null", "~", "", " a", "a: b", "# a", "\u2028", "\x85", "é😀", "0o17", "2001-01-01", "<<", "9" * 5000]
 )
-numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+whole = st.integers(-(2**63), 2**63 - 1)
+numbers = whole | st.floats(allow_nan=False, allow_infinity=False)
 anything = st.recursive(
     st.none() | st.booleans() | numbers | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -39,7 +40,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         "name": draw(st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}\Z")),
         "seed": draw(st.integers(0, 2**32 - 1)),
         "env": component("env", "fake").fields(**env),  # type: ignore[arg-type]
-        "encoder": component("encoder", "large").fields(dim=draw(st.integers(1))),  # type: ignore[call-arg]
+        "encoder": component("encoder", "large").fields(dim=draw(st.integers(1, 2**63 - 1))),  # type: ignore[call-arg]
         "regularizers": tuple(component("regularizer", kind).fields(weight=draw(st.floats(0, 1e300))) for kind in kinds),  # type: ignore[call-arg]
         "threads": draw(st.integers(1, 9) | st.just("auto")),
         "collapse_threshold": draw(st.floats(1e-300, 1)),
