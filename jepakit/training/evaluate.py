@@ -15,8 +15,8 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from jepakit.errors import UserError
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN
 from jepakit.training.build import build_env, build_learner, seed_everything
-from jepakit.training.checkpoint import Damaged, best_checkpoint, newest_whole, verify
 from jepakit.training.hardware import settle
+from jepakit.training.manifest import Damaged, best_checkpoint, newest_whole, verify
 from jepakit.training.policy import Policy
 from jepakit.training.state import load_weights
 from jepakit.training.stored import stored_recipe

@@ -17,10 +17,11 @@ from jepakit.diagnostics.collapse import CollapseWatch
 from jepakit.diagnostics.embedding import RankProbe
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Restorable
 from jepakit.recipe import Recipe
-from jepakit.training.checkpoint import checkpoints, load_state, save_checkpoint
+from jepakit.training.checkpoint import save_checkpoint
 from jepakit.training.folder import RunFolder
 from jepakit.training.frame_log import FrameLog
 from jepakit.training.learner import Learner
+from jepakit.training.manifest import checkpoints, load_state
 from jepakit.training.policy import Policy
 from jepakit.training.progress import Progress
 from jepakit.training.replay import Replay

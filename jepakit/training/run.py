@@ -18,12 +18,12 @@ from jepakit.errors import UserError
 from jepakit.files import DiskFull, write_atomically
 from jepakit.recipe import Recipe, load_recipe, recipe_id
 from jepakit.training.build import build_env, build_learner
-from jepakit.training.checkpoint import checkpoints, newest_whole
 from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken
 from jepakit.training.hardware import settle
 from jepakit.training.interrupt import graceful_stop
 from jepakit.training.lock import is_locked
 from jepakit.training.loop import Loop
+from jepakit.training.manifest import checkpoints, newest_whole
 from jepakit.training.progress import progress_for
 from jepakit.training.rehearsal import notices, rehearse
 from jepakit.training.state import put_back

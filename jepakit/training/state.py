@@ -13,8 +13,9 @@ from torch import Tensor
 
 from jepakit.errors import UserError
 from jepakit.protocols import Restorable
-from jepakit.training.checkpoint import Checkpoint, Damaged, Tensors, checked_names, load_state, load_tensors
+from jepakit.training.checkpoint import Checkpoint, Tensors, checked_names, load_tensors
 from jepakit.training.learner import Learner
+from jepakit.training.manifest import Damaged, load_state
 from jepakit.training.replay import Replay
 
 if TYPE_CHECKING:

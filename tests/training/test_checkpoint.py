@@ -16,16 +16,15 @@ import torch
 from jepakit.errors import UserError
 from jepakit.files import DiskFull, digest
 from jepakit.training import checkpoint
-from jepakit.training.checkpoint import (
+from jepakit.training.checkpoint import Checkpoint, load_tensors, save_checkpoint
+from jepakit.training.manifest import (
     FORMAT,
-    Checkpoint,
     Damaged,
     best_checkpoint,
     checkpoints,
+    checksum_of,
     load_state,
-    load_tensors,
     newest_whole,
-    save_checkpoint,
     verify,
     verify_frames,
 )
@@ -216,7 +215,7 @@ def test_frames_belong_to_a_checkpoint(tmp_path: Path) -> None:
 def rewrite(path: Path, **changes: Any) -> None:
     """A manifest as some jepakit might write it."""
     manifest = json.loads((path / "manifest.json").read_text()) | changes
-    manifest["checksum"] = checkpoint._checksum(manifest)
+    manifest["checksum"] = checksum_of(manifest)
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -163,7 +163,7 @@ def test_all_that_is_no_tensor_comes_back_exactly(make_loop: MakeLoop) -> None:
     at = loop.folder.metrics_bytes()
     path = save(loop)
     loop.folder.metric("train", n=3)
-    wall = loop.folder.wall_s
+    wall = json.loads((path / "state.json").read_text())["wall_s"]
     loop.folder.close()
 
     other = make_loop()
@@ -180,7 +180,7 @@ def test_all_that_is_no_tensor_comes_back_exactly(make_loop: MakeLoop) -> None:
     assert metrics.stat().st_size == at
     other.folder.metric("train", n=3)
     assert [json.loads(line)["n"] for line in metrics.read_text().splitlines()] == [0, 1, 2, 3]
-    assert other.folder.wall_s >= wall - 0.1  # the seconds that the run has taken by then go on
+    assert other.folder.wall_s >= wall > 0  # the seconds that the run has taken by then go on
 
 
 def test_every_generator_goes_on_where_it_was(make_loop: MakeLoop) -> None:

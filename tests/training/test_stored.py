@@ -63,7 +63,7 @@ def test_a_broken_recipe_is_a_mistake(tmp_path: Path, bomb: Path, text: str) -> 
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a run's folder: it has no recipe.yaml"):
+    with pytest.raises(UserError, match="is not a run's folder: it has no recipe"):
         stored_recipe(tmp_path)
     (tmp_path / "events.jsonl").touch()
     with pytest.raises(UserError, match="killed before its first step; remove it, and run it again"):

@@ -1,0 +1,411 @@
+"""Runs that are killed outright and go on as if they had not been; and all that can stand in the way of that."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.resume import differences, processes, run_killed, run_whole
+from jepakit.cli.app import main
+from jepakit.errors import UserError
+from jepakit.files import DiskFull
+from jepakit.training import checkpoint, lock
+from jepakit.training.evaluate import evaluate
+from jepakit.training.folder import RunFolder
+from jepakit.training.loop import Loop
+from jepakit.training.manifest import checkpoints, verify
+from jepakit.training.run import resume, run
+
+SMALL = """
+name: small
+total_steps: 720
+env: {kind: gym, id: CartPole-v1, num_envs: 2, size: [16, 24]}
+encoder: {kind: vit, dim: 8, depth: 1, heads: 2, patch: 8}
+algorithm: {kind: ppo, rollout_steps: 20, epochs: 1, minibatch_size: 20}
+checkpoint_every: 120
+device: cpu
+precision: fp32
+threads: 1
+"""
+#: What has a state of its own: batch statistics, a generator, a schedule, prioritised replay whose ring wraps.
+RECIPES = {
+    "ppo": [
+        "regularizers=[{kind: sigreg, weight: 0.1}]",
+        "augmentations=[{kind: random_shift, pad: 1}]",
+        "encoder={kind: nature_cnn, dim: 8}",
+        "env.size=[36, 36]",
+    ],
+    "dqn": [
+        "algorithm={kind: dqn, rollout_steps: 20, minibatch_size: 8, learning_starts: 100, updates_per_step: 0.1, target_every: 3}",
+        "replay={capacity: 150, sampler: prioritized}",
+        "optimizer.lr_schedule=cosine",
+    ],
+}
+
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def records(folder: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [record for record in records(folder, "events.jsonl") if record["event"] == kind]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Call ``jepakit`` in this process: exit code, output, errors."""
+
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["jepakit", *map(str, args)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return int(stop.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_run_that_was_killed_again_and_again_ends_as_one_that_was_not(recipe: Path, tmp_path: Path, name: str) -> None:
+    context, whole, killed = processes(), tmp_path / "whole", tmp_path / "killed"
+    run_whole(context, recipe, RECIPES[name], whole)
+    size = (whole / "metrics.jsonl").stat().st_size
+    kills = run_killed(context, recipe, RECIPES[name], killed, size, kills=3, rng=random.Random(os.urandom(8)))
+    assert differences(whole, killed) == [], kills
+    assert len(events(killed, "resume")) >= len(kills) - 1  # one was killed before it could tell, perhaps
+    assert [record["event"] for record in records(killed, "events.jsonl")][-1] == "finished"
+    ends = [json.loads((folder / "summary.json").read_text()) for folder in (whole, killed)]
+    assert [end.pop("wall_s") > 0 and end.pop("steps_per_second") > 0 for end in ends] == [True, True]
+    assert ends[0] == ends[1]
+    assert not list(killed.rglob("*.partial"))
+    assert not (killed / "lock").exists()
+
+
+class Killed(BaseException):
+    """As if the process had been: nothing handles it."""
+
+
+@pytest.fixture(scope="module")
+def cut_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cut")
+    (folder / "small.yaml").write_text(SMALL)
+    cut_off(folder / "small.yaml", folder / "run", at=400)
+    return folder / "run"
+
+
+@pytest.fixture
+def cut(cut_once: Path, tmp_path: Path) -> Path:
+    """A run cut off after 400 of its 720 env steps, checkpoints of 240 and of 360 on the disk."""
+    return shutil.copytree(cut_once, tmp_path / "run")
+
+
+def cut_off(recipe: Path, folder: Path, at: int, overrides: tuple[str, ...] = ()) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        write = Loop._record_batch
+
+        def record(self: Loop, *args: Any) -> None:
+            write(self, *args)
+            if self.history.env_steps >= at:
+                raise Killed
+
+        patch.setattr(Loop, "_record_batch", record)
+        with pytest.raises(Killed):
+            run(recipe, overrides=overrides, out=folder, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What that run comes to."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "small.yaml").write_text(SMALL)
+    return run(folder / "small.yaml", out=folder / "run", quiet=True).path
+
+
+def test_the_command_goes_on_and_says_so_and_does_nothing_twice(cut: Path, whole: Path, cli: Cli) -> None:
+    done = subprocess.run([sys.executable, "-m", "jepakit", "resume", cut], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "resuming at 360 env steps" in done.stderr
+    assert done.stdout.startswith(f"run {cut}\nfinished: 720 env steps")
+    assert differences(whole, cut) == []
+    (event,) = events(cut, "resume")
+    assert (event["checkpoint"], event["host"]) == ("000000000360", platform.node())
+
+    before = sorted((path, path.stat().st_mtime_ns) for path in cut.rglob("*"))
+    code, out, err = cli("resume", cut)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"finished before: {cut}\nfinished: 720 env steps")
+    assert sorted((path, path.stat().st_mtime_ns) for path in cut.rglob("*")) == before
+
+
+def test_before_the_first_checkpoint_it_begins_again(recipe: Path, tmp_path: Path, whole: Path) -> None:
+    cut_off(recipe, tmp_path / "run", at=80)
+    assert not checkpoints(tmp_path / "run" / "checkpoints")
+    assert resume(tmp_path / "run", quiet=True).summary["status"] == "finished"
+    assert differences(whole, tmp_path / "run") == []
+    assert events(tmp_path / "run", "resume")[0]["checkpoint"] is None
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_damaged_checkpoint_is_warned_of_and_the_one_before_it_is_used(
+    cut: Path, whole: Path, both: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older, newest = checkpoints(cut / "checkpoints")[-2:]
+    (newest / "state.safetensors").write_bytes((newest / "state.safetensors").read_bytes()[:100])
+    if both:
+        for path in checkpoints(cut / "checkpoints"):
+            (path / "weights.safetensors").unlink()
+    resume(cut, quiet=True)
+    assert differences(whole, cut) == []
+    err = capsys.readouterr().err
+    assert f"warning: {newest} is damaged" in err
+    assert events(cut, "warning")[0]["text"] in err
+    assert events(cut, "resume")[0]["checkpoint"] == (None if both else older.name)
+
+
+def test_what_half_a_write_left_behind_is_in_nobodys_way(cut: Path, whole: Path) -> None:
+    partial = cut / "checkpoints" / ".000000000480.partial"
+    partial.mkdir()
+    (partial / "weights.safetensors").write_bytes(b"half")
+    for name in ("metrics.jsonl", "events.jsonl"):
+        with (cut / name).open("a") as file:
+            file.write('{"event": "half a li')
+    resume(cut, quiet=True)
+    assert differences(whole, cut) == []
+    assert events(cut, "resume")
+    assert not partial.exists()
+
+
+def test_a_failed_run_goes_on(recipe: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Loop._record_batch
+
+    def burn(self: Loop, *args: Any) -> None:
+        write(self, *args)
+        if self.history.env_steps == 400:
+            raise RuntimeError("the machine is on fire")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_record_batch", burn)
+        with pytest.raises(RuntimeError, match="on fire"):
+            run(recipe, out=tmp_path / "run", quiet=True)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
+    resume(tmp_path / "run", quiet=True)
+    assert differences(whole, tmp_path / "run") == []
+    assert not (tmp_path / "run" / "traceback.txt").exists()
+
+
+def test_other_formats_and_other_runs_are_refused_and_nothing_is_changed(cut: Path) -> None:
+    newest = checkpoints(cut / "checkpoints")[-1]
+    (cut / "summary.json").write_text('{"status": "interrupted"}')
+    (newest / "counters.json").write_text("{}")
+    before = sorted(cut.rglob("*"))
+    with pytest.raises(UserError, match="older jepakit"):
+        resume(cut, quiet=True)
+    (newest / "counters.json").unlink()
+    recipe = (cut / "recipe.yaml").read_text()
+    (cut / "recipe.yaml").write_text(recipe.replace("dim: 8", "dim: 16"))
+    with pytest.raises(UserError, match="does not fit the recipe's components"):
+        resume(cut, quiet=True)
+    (newest / "counters.json").write_text("{}")
+    assert sorted(cut.rglob("*")) == before
+
+
+def test_only_one_process_writes(cut: Path, cli: Cli) -> None:
+    held = lock.Lock(cut)
+    assert cli("resume", cut) == (2, "", f"{cut} is being written by process {os.getpid()} on {platform.node()}: wait for it\n")
+    held.release()
+
+
+def test_a_folder_with_links_is_not_written_through(cut: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    for name in ("metrics.jsonl", "lock"):
+        (cut / name).unlink(missing_ok=True)
+        (cut / name).symlink_to(tmp_path / "precious")
+        with pytest.raises(UserError, match=f"{name} is a link"):
+            resume(cut, quiet=True)
+        (cut / name).unlink()
+        assert (tmp_path / "precious").read_text() == "mine"
+
+
+PLUGIN = """
+import os, gymnasium, numpy as np
+open({trace!r}, "a").write("ran")
+from gymnasium.envs.classic_control import CartPoleEnv
+from jepakit import register
+from jepakit.envs.gym import GymEnv
+from torchrl.envs import EnvBase
+
+class Drunk(CartPoleEnv):
+    def step(self, action):
+        self.state = tuple(np.array(self.state) + np.random.default_rng().normal(size=4) / 1000)
+        return super().step(action)
+
+if "Drunk-v0" not in gymnasium.registry:
+    gymnasium.register("Drunk-v0", Drunk, max_episode_steps=200)
+
+@register("env", "forgetful")
+class Forgetful(EnvBase):  # offers no snapshot
+    def __init__(self, seed):
+        inner = GymEnv(seed, id="CartPole-v1", num_envs=2, size=(16, 24))
+        super().__init__(batch_size=inner.batch_size, device="cpu")
+        self.__dict__["inner"] = inner
+        for spec in ("observation_spec", "action_spec", "reward_spec", "done_spec"):
+            setattr(self, spec, getattr(inner, spec).clone())
+        self.frame_shape, self.single_action_spec = inner.frame_shape, inner.single_action_spec
+        self._set_seed, self._reset, self._step = inner._set_seed, inner._reset, inner._step
+    seconds = property(lambda self: self.inner.seconds)
+    def _set_seed(self, seed): ...
+    def _reset(self, now=None): ...
+    def _step(self, now): ...
+"""
+DRUNK = "{kind: gym, id: Drunk-v0, num_envs: 2, size: [16, 24]}"
+
+
+@pytest.mark.filterwarnings("ignore:.*already returned terminated")  # a drunk that is replayed falls earlier
+@pytest.mark.parametrize(("env", "algorithm"), [(DRUNK, "dqn"), ("{kind: forgetful}", "ppo")])
+def test_simulators_that_cannot_be_brought_back_begin_new_episodes(recipe: Path, tmp_path: Path, env: str, algorithm: str) -> None:
+    (tmp_path / "odd.py").write_text(PLUGIN.format(trace=str(tmp_path / "trace")))
+    more = (f"plugins=[{tmp_path / 'odd.py'}]", f"env={env}", *(RECIPES["dqn"] if algorithm == "dqn" else ()))
+    cut_off(recipe, tmp_path / "run", at=400, overrides=more)
+    (notice,) = [event["text"] for event in events(tmp_path / "run", "notice") if "exactly" in event["text"]]
+    assert notice == "this env's simulators cannot be brought back exactly: a resumed run goes on with new episodes"
+    assert resume(tmp_path / "run", trust=True, quiet=True).summary["env_steps"] == 720
+    after = [event["text"] for event in events(tmp_path / "run", "notice")]
+    assert after[-1] == "this env's simulators cannot be brought back exactly: new episodes begin"
+    assert events(tmp_path / "run", "resume")[0]["checkpoint"] == "000000000360"
+    steps = [record["env_steps"] for record in records(tmp_path / "run") if record["phase"] == "train"]
+    assert steps == list(range(40, 721, 40))
+
+
+def test_a_strangers_folder_runs_no_code_of_theirs(recipe: Path, tmp_path: Path, cli: Cli) -> None:
+    """Neither plug-ins that they have brought along, nor what their recipe extends, nor pickles under other names."""
+    trace = tmp_path / "trace"
+    (tmp_path / "odd.py").write_text(PLUGIN.format(trace=str(trace)))
+    folder = tmp_path / "runs" / "theirs"
+    cut_off(recipe, folder, at=400, overrides=(f"plugins=[{tmp_path / 'odd.py'}]",))
+    finished = tmp_path / "runs" / "finished"
+    shutil.copytree(folder, finished)
+    summary = {"status": "finished", "env_steps": 720, "return_last_100": 1.0, "return_auc": 1.0, "embedding_variance": 1.0}
+    (finished / "summary.json").write_text(json.dumps(summary | {"collapsed": False}))
+    sneaky = tmp_path / "runs" / "sneaky"
+    shutil.copytree(folder, sneaky)
+    (sneaky / "base.yaml").write_text((sneaky / "recipe.yaml").read_text())
+    (sneaky / "recipe.yaml").write_text("extends: ./base.yaml\n")
+    trace.unlink()
+
+    for verb in ("eval", "resume"):
+        for theirs in (folder, sneaky):
+            code, _, err = cli(verb, theirs)
+            assert code == 2
+            assert "names code that would be run: the plug-in" in err
+            assert "--trust" in err
+    for words in (["compare", finished], ["record", finished, "--to", tmp_path / "records"], ["runs", tmp_path / "runs"]):
+        code, out, err = cli(*words)
+        assert code == 0, err
+        assert out
+    assert not trace.exists()
+    assert len(evaluate(folder, episodes=1, trust=True)["greedy"]["returns"]) == 1
+    assert trace.exists()
+
+
+def test_a_full_disk_loses_nothing_and_says_what_it_needed(recipe: Path, tmp_path: Path, whole: Path, cli: Cli) -> None:
+    size = sum(file.stat().st_size for file in (whole / "checkpoints" / "000000000720").iterdir())
+    with small_disk(tmp_path / "disk", int(2.5 * size)) as disk:
+        code, _, err = cli("run", recipe, "--out", disk / "run", "--quiet")
+        assert code == 1
+        failed, advice, *rest = err.splitlines()
+        assert failed.startswith(f"failed: DiskFull: no room left in {disk / 'run'}")
+        assert " needs " in failed
+        assert failed.endswith(" are free")
+        assert advice == f"earlier checkpoints are whole; once there is room, go on with: jepakit resume {disk / 'run'}"
+        assert not [line for line in rest if "traceback:" not in line]
+        kept = checkpoints(disk / "run" / "checkpoints")
+        assert kept
+        for path in kept:
+            verify(path)
+        assert not list(disk.rglob("*.partial"))
+        shutil.copytree(disk / "run", tmp_path / "roomy")
+    resume(tmp_path / "roomy", quiet=True)
+    assert differences(whole, tmp_path / "roomy") == []
+
+
+class small_disk:
+    """A file system of ``size`` bytes; skips the test where mounting is not allowed."""
+
+    def __init__(self, at: Path, size: int) -> None:
+        self.at, self.size = at, size
+
+    def __enter__(self) -> Path:
+        self.at.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={self.size}", "tmpfs", str(self.at)]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("mounting a small tmpfs is not allowed here")
+        return self.at
+
+    def __exit__(self, *exc: object) -> None:
+        subprocess.run(["umount", "-l", str(self.at)], check=True)
+
+
+def test_a_full_disk_where_none_can_be_mounted(recipe: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file = checkpoint.save_file
+
+    def full(tensors: Any, path: Path) -> None:
+        if path.parent.name == ".000000000480.partial":
+            raise OSError(28, "No space left on device")
+        save_file(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(DiskFull, match=r"the checkpoint of 480 env steps needs [\d.]+ kB") as failed:
+            run(recipe, out=tmp_path / "run", quiet=True)
+    assert "go on with: jepakit resume" in failed.value.__notes__[0]
+    resume(tmp_path / "run", quiet=True)
+    assert differences(whole, tmp_path / "run") == []
+
+
+def test_a_resumed_runs_display_counts_from_where_it_goes_on(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    started = time.perf_counter()
+    resume(cut)
+    seconds = time.perf_counter() - started
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("steps ")]
+    assert lines[0].startswith("steps 400/720  done 56%")
+    rate = float(lines[0].split("  steps/s ")[1].split()[0].replace(",", ""))
+    assert rate < 40 / 0.001
+    minutes, left = lines[0].split("ETA ")[1].split()[0].split(":")
+    assert int(minutes) * 60 + int(left) <= 8 * seconds
+
+
+def test_a_folder_from_before_its_recipe_is_refused_clearly(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_recipe", killed)
+        with pytest.raises(Killed):
+            run(recipe, quiet=True)
+    (folder,) = Path("runs/small").iterdir()
+    with pytest.raises(UserError, match="killed before its first step; remove it, and run it again"):
+        resume(folder)
+    with pytest.raises(UserError, match="holds no run: remove it"):
+        run(recipe, quiet=True)
