@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 #: How uint8 pixels x become floats: 1 - x/255, x/255 or x/255 - 0.5.
@@ -12,7 +13,7 @@ Scaling = Literal["inverted", "unit", "centered"]
 
 def scale(pixels: Tensor, scaling: Scaling) -> Tensor:
     """uint8 pixels -> floats; see `Scaling`."""
-    unit = pixels.float().div_(255)  # in place from here: these are the largest tensors of a forward pass
+    unit = pixels.to(torch.float32, copy=True).div_(255)  # in place from here: these are the largest tensors of a forward pass
     match scaling:
         case "inverted":
             return unit.neg_().add_(1)

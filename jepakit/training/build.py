@@ -98,7 +98,7 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folde
         terms=losses,
         augmentations=augmentations,
         algorithm=algorithm,
-        replay=_build_replay(recipe, algorithm, env, hardware, replay_folder) if isinstance(algorithm, OffPolicyAlgorithm) else None,
+        replay=build_replay(recipe, algorithm, env, hardware, replay_folder) if isinstance(algorithm, OffPolicyAlgorithm) else None,
         hardware=hardware,
         **recipe.optimizer.model_dump(),
     )
@@ -121,7 +121,12 @@ def _build_jepa(config: Jepa, part: Callable[..., Any], encoder: nn.Module, widt
     )
 
 
-def _build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, hardware: Hardware, folder: Path | None) -> Replay:
+def build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, hardware: Hardware, folder: Path | None = None) -> Replay:
+    """The recipe's replay, which takes its memory as it fills.
+
+    Raises:
+        RecipeError: It cannot be made as the recipe says.
+    """
     with blaming(recipe, "replay"):
         return Replay(
             algorithm,

@@ -9,10 +9,12 @@ from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
 from jepakit.protocols import ACTION, PIXELS, Algorithm
-from jepakit.training.build import blaming, build_learner
+from jepakit.training.build import blaming, build_learner, build_replay
 from jepakit.training.hardware import Hardware
 from jepakit.training.learner import Learner
+from jepakit.training.memory import free_memory, in_words
 from jepakit.training.policy import Policy
+from jepakit.training.replay import Replay
 from jepakit.training.terms import WeightedTerm, expect_shape, unroll
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     policy = Policy(learner)
     if not learner.off_policy:
         _check_rollout(recipe, env.batch_size[0], learner.algorithm)
+    if learner.off_policy and not recipe.replay.memory_map:
+        _check_memory(recipe, build_replay(recipe, learner.off_policy, env, hardware))
     with blaming(recipe, "algorithm", _places(learner)):
         acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
         batch = TensorDict.stack(acted, dim=1)  # [N, 2]
@@ -70,7 +74,9 @@ def _places(learner: Learner) -> dict[int, str]:
     if learner.jepa:
         places |= {id(getattr(learner.jepa, part)): f"jepa.{part}" for part in ("target", "predictor", "objective", "projector")}
     places |= {id(augmentation): f"augmentations.{i}" for i, augmentation in enumerate(learner.augmentations)}
-    return places | {id(term.loss): path for path, term in _terms(learner)}
+    places |= {id(term.loss): path for path, term in _terms(learner)}
+    places.pop(id(None), None)  # a part that is not there, and the `self` of every function
+    return places
 
 
 def _terms(learner: Learner) -> Iterator[tuple[str, WeightedTerm]]:
@@ -87,6 +93,14 @@ def _check_rollout(recipe: Recipe, num_envs: int, algorithm: Algorithm) -> None:
     if num_envs * steps < wanted:
         text = f"minibatch_size {wanted} is more than a collected batch holds: {num_envs * steps} env steps"
         raise recipe.error("algorithm.minibatch_size", text)
+
+
+def _check_memory(recipe: Recipe, replay: Replay) -> None:
+    """A replay fills over hours: better to learn now than then that it does not fit."""
+    needed, free = sum(replay.sizes.values()), free_memory()
+    if free is not None and needed > free:
+        wrong = f"replay of {recipe.replay.capacity:,} env steps takes {in_words(needed)}, and {in_words(free)} are free"
+        raise recipe.error("replay.capacity", wrong, "a smaller capacity, or `replay.memory_map: true` for files in its place")
 
 
 def _try_each_part(recipe: Recipe, learner: Learner, steps: TensorDictBase) -> None:

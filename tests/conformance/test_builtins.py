@@ -23,7 +23,7 @@ BUILTINS = [found for found in registry.components() if found.cls.__module__.sta
 def test_it_keeps_the_rules_of_its_slot(found: registry.Component) -> None:
     if found.missing:
         pytest.skip(found.missing)
-    vectors = found.slot in ("target", "auxiliary") or (found.slot, found.kind) == ("encoder", "mlp")
+    vectors = found.slot in ("target", "auxiliary") or (found.slot, found.kind) in (("encoder", "mlp"), ("encoder", "impala"))
     shapes = [*FRAME_SHAPES, VECTORS] if vectors else FRAME_SHAPES
     check_component(found.slot, found.kind, frame_shapes=shapes, **FIELDS.get((found.slot, found.kind), {}))
 
