@@ -15,7 +15,10 @@ import jepakit
 from jepakit.errors import UserError
 
 #: Each is a file beside this one, whose function ``command`` is the verb. It imports what it needs inside: ``--help`` reads them all.
-VERBS = ("run", "resume", "ablate", "validate", "show", "list", "explain", "new", "schema", "eval", "compare", "record", "reproduce")
+VERBS = (
+    *("run", "resume", "ablate", "validate", "show", "list", "explain", "new", "schema", "eval", "runs", "compare", "record", "reproduce"),
+    "doctor",
+)
 
 app = typer.Typer(
     name="jepakit",

@@ -72,8 +72,8 @@ class RunFolder:
             UserError: Another process writes it, it can't be written, or writing it would write elsewhere.
         """
         for file in (path / "lock", *path.glob("*.jsonl")):
-            if file.is_symlink():
-                raise UserError(f"{file} is a link: what is behind it would be written over")
+            if file.is_symlink() or (file.exists() and not file.is_file()):
+                raise UserError(f"{file} is no plain file: what is behind it would be written over")
         try:
             folder = cls(path, Lock(path))
             _cut_half_a_line(path / "events.jsonl")
@@ -183,8 +183,9 @@ def refuse_taken(path: Path) -> None:
 
 def read_summary(path: Path) -> dict[str, Any] | None:
     """The ``summary.json`` of the run at ``path``, or None while there is none that can be read."""
+    file = path / "summary.json"
     try:
-        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     except (OSError, ValueError, RecursionError):
         return None
     return summary if isinstance(summary, dict) and isinstance(summary.get("status"), str) else None

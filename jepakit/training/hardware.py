@@ -38,7 +38,7 @@ def resolve_hardware(device: str, precision: str, threads: int | str) -> Hardwar
     """
     device = _resolve_device(device)
     if precision == "auto":
-        precision = "bf16" if _has_fast_bf16(device) else "fp32"
+        precision = "bf16" if has_fast_bf16(device) else "fp32"
     return Hardware(device, precision, usable_cores() if threads == "auto" else int(threads))
 
 
@@ -86,7 +86,8 @@ def _resolve_device(device: str) -> str:
     return device
 
 
-def _has_fast_bf16(device: str) -> bool:
+def has_fast_bf16(device: str) -> bool:
+    """Whether the hardware multiplies bf16 natively."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere and later multiply bf16 in hardware
     if device == "cpu":

@@ -72,14 +72,17 @@ class Lock:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process writes the folder now, or one on another host may do so; the lock is looked at, and left as it is."""
+    path = folder / NAME
     try:
-        with (folder / NAME).open(encoding="utf-8") as file:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return _is_far(_owner(file))
     except BlockingIOError:
         return True
     except OSError:
-        return False  # there is none
+        return False
 
 
 def _owner(file: IO[str]) -> dict[str, Any]:

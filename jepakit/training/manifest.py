@@ -106,6 +106,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         Damaged: It is none, or is not as it was written.
     """
     try:
+        if not (path / "manifest.json").is_file():
+            raise Damaged("manifest.json is missing")
         manifest = dict(json.loads((path / "manifest.json").read_text(encoding="utf-8")))
         for expected in manifest["files"].values():
             if not isinstance(expected["bytes"], int):

@@ -240,7 +240,7 @@ def test_a_folder_with_links_is_not_written_through(cut: Path, tmp_path: Path) -
     for name in ("metrics.jsonl", "lock"):
         (cut / name).unlink(missing_ok=True)
         (cut / name).symlink_to(tmp_path / "precious")
-        with pytest.raises(UserError, match=f"{name} is a link"):
+        with pytest.raises(UserError, match=f"{name} is no plain file"):
             resume(cut, quiet=True)
         (cut / name).unlink()
         assert (tmp_path / "precious").read_text() == "mine"

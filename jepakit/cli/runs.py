@@ -1,0 +1,55 @@
+"""``jepakit runs``: which runs there are, and how they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from jepakit.report.inventory import Entry
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Runs at any depth below it are found.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, sizes in bytes.")] = False,
+) -> None:
+    """Show the runs in a folder: state, progress, return, size, and whether they can be resumed."""
+    import json
+    from dataclasses import asdict
+
+    from jepakit.cli.output import emit, table
+    from jepakit.files import readable
+    from jepakit.report.inventory import take_inventory
+
+    entries = take_inventory(folder)
+    if as_json:
+        typer.echo(json.dumps([asdict(entry) | {"path": str(entry.path)} for entry in entries], indent=2))
+        return
+    if not entries:
+        emit(f"no runs in {folder}")
+        return
+    rows = [_row(entry, folder) for entry in entries]
+    emit(table("run", "name", "seed", "state", "env steps", "done", "return", "size", "resumable", rows=rows))
+    emit(f"{len(entries)} runs, {readable(sum(entry.size for entry in entries))}")
+
+
+def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
+    from jepakit.files import readable
+
+    done = f"{min(1.0, entry.env_steps / entry.total_steps):.0%}" if entry.total_steps and entry.total_steps > 0 else "-"
+    resumable = f"no: {entry.why_not}"
+    if entry.resumes_at is not None:
+        resumable = f"yes, at {entry.resumes_at:,}" if entry.resumes_at else "yes, from its start"
+    return (
+        str(entry.path.relative_to(folder) if entry.path != folder else entry.path),
+        entry.name,
+        "-" if entry.seed is None else str(entry.seed),
+        entry.state,
+        f"{entry.env_steps:,}",
+        done,
+        "-" if entry.return_last_100 is None else f"{entry.return_last_100:.4g}",
+        readable(entry.size),
+        resumable,
+    )

@@ -1,0 +1,157 @@
+"""The runs in a folder at a glance, however they are: whatever lies there is read, and nothing of it is run or changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jepakit.errors import UserError
+from jepakit.recipe.errors import Source
+from jepakit.recipe.yaml12 import read_yaml
+from jepakit.training.lock import is_locked
+from jepakit.training.manifest import FORMAT, Damaged, checkpoints, read_manifest
+
+RUN_FILES = {"events.jsonl", "metrics.jsonl", "summary.json"}
+ENDED = ("finished", "stopped", "interrupted", "failed")
+TAIL = 64 * 1024  #: bytes at a file's end, among which its newest train record is
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")  # a stranger's could hold what a terminal obeys
+MAX_BYTES = 256 * 1024  #: of a recipe or a summary that is looked at
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run's folder."""
+
+    path: Path
+    name: str  #: its recipe's; "?" where that cannot be read
+    seed: int | None
+    state: str  #: ``finished``, ``stopped``, ``interrupted``, ``failed``, ``killed`` or ``running``
+    env_steps: int
+    total_steps: int | None
+    return_last_100: float | None
+    size: int  #: bytes on the disk
+    resumes_at: int | None  #: env steps of the checkpoint that a resume would begin with, if that is whole; None: it cannot be resumed
+    why_not: str = ""  #: in that case
+
+
+def take_inventory(folder: Path) -> list[Entry]:
+    """The runs at ``folder`` and below it, sorted by path.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    return [_look(path) for path in sorted(_runs(folder))]
+
+
+def newest_record(metrics: Path) -> dict[str, Any]:
+    """The newest train record of a ``metrics.jsonl``, which may be written just now; empty while there is none."""
+    try:
+        with _plain(metrics).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            lines = file.read().split(b"\n")[:-1]  # the last one is not whole yet, or empty
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and record.get("phase") == "train":
+            return record
+    return {}
+
+
+def _runs(folder: Path) -> Iterator[Path]:
+    for path, below, files in os.walk(folder):
+        if RUN_FILES.intersection(files):
+            below.clear()
+            yield Path(path)
+        below[:] = [name for name in below if not name.startswith(".")]
+
+
+def _look(path: Path) -> Entry:
+    recipe, summary, record = _recipe(path / "recipe.yaml"), _summary(path / "summary.json"), newest_record(path / "metrics.jsonl")
+    state = "running" if is_locked(path) else str(summary.get("status", "killed"))
+    resumes_at, why_not = _resumes_at(path, state)
+    told = summary or record
+    return Entry(
+        path,
+        name=name if isinstance(name := recipe.get("name"), str) and _NAME.fullmatch(name) else "?",
+        seed=_number(recipe, "seed"),
+        state=state,
+        env_steps=_number(told, "env_steps") or 0,
+        total_steps=_number(recipe, "total_steps"),
+        return_last_100=value if isinstance(value := told.get("return_last_100"), (int, float)) else None,
+        size=_size(path),
+        resumes_at=resumes_at,
+        why_not=why_not,
+    )
+
+
+def _resumes_at(path: Path, state: str) -> tuple[int | None, str]:
+    if state in ("finished", "stopped"):
+        return None, "it has ended"
+    if state == "running":
+        return None, "a process is at it"
+    if not (path / "recipe.yaml").is_file():
+        return None, "it has no recipe.yaml"
+    for checkpoint in reversed(checkpoints(path / "checkpoints")):
+        if (checkpoint / "counters.json").exists():
+            return None, "an older jepakit's checkpoints"
+        try:
+            manifest = read_manifest(checkpoint)
+        except Damaged:
+            continue
+        if manifest["format"] != FORMAT:
+            return None, "another jepakit's checkpoints"
+        return int(checkpoint.name), ""
+    return 0, ""
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    try:
+        with _plain(path).open(encoding="utf-8") as file:
+            node = read_yaml(Source(str(path), file.read(MAX_BYTES), path.parent), [])
+    except (OSError, ValueError):
+        return {}
+    plain = node.plain() if node else None
+    return plain if isinstance(plain, dict) else {}
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        with _plain(path).open(encoding="utf-8") as file:
+            summary = json.loads(file.read(MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return summary if isinstance(summary, dict) and summary.get("status") in ENDED else {}
+
+
+def _plain(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(path)  # a pipe would be waited for, and a device would never end
+    return path
+
+
+def _number(told: dict[str, Any], name: str) -> int | None:
+    value = told.get(name)
+    return value if isinstance(value, int) else None
+
+
+def _size(path: Path) -> int:
+    """Bytes of all files; of a link its own."""
+    total = 0
+    for folder, _, files in os.walk(path):
+        for file in files:
+            try:
+                total += os.lstat(os.path.join(folder, file)).st_size  # noqa: PTH118
+            except OSError:
+                continue  # it went just now
+    return total

@@ -1,0 +1,91 @@
+"""``jepakit runs`` and ``jepakit doctor``, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jepakit.training import doctor
+from jepakit.training.doctor import examine
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    def make(name: str, status: str | None) -> Path:
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "recipe.yaml").write_text("name: tiny\nseed: 4\ntotal_steps: 2000\n")
+        (folder / "metrics.jsonl").write_text('{"phase": "train", "env_steps": 500, "return_last_100": 12.25}\n')
+        if status:
+            (folder / "summary.json").write_text(json.dumps({"status": status, "env_steps": 2000, "return_last_100": 20.5}))
+        return folder
+
+    return make
+
+
+def test_runs_are_shown(process: Cli, make_run: Callable[..., Path]) -> None:
+    make_run("tiny/b", "finished")
+    make_run("tiny/a", None)
+    code, out, err = process("runs")
+    assert (code, err) == (0, "")
+    heading, *rows, total = out.splitlines()
+    assert heading.split() == ["run", "name", "seed", "state", "env", "steps", "done", "return", "size", "resumable"]
+    assert rows[0].split("  ")[0] == "tiny/a"
+    cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows]
+    assert cells == [
+        ["tiny/a", "tiny", "4", "killed", "500", "25%", "12.25", "100 bytes", "yes, from its start"],
+        ["tiny/b", "tiny", "4", "finished", "2,000", "100%", "20.5", "166 bytes", "no: it has ended"],
+    ]
+    assert total == "2 runs, 266 bytes"
+    told = json.loads(process("runs", "runs/tiny", "--json").out)
+    assert [(entry["path"], entry["state"], entry["resumes_at"]) for entry in told] == [
+        ("runs/tiny/a", "killed", 0),
+        ("runs/tiny/b", "finished", None),
+    ]
+
+
+def test_no_runs(cli: Cli, tmp_path: Path) -> None:
+    assert cli("runs") == (2, "", "there is no folder runs\n")
+    assert cli("runs", str(tmp_path)) == (0, f"no runs in {tmp_path}\n", "")
+
+
+def test_the_doctor_finds_this_machine_fit(process: Cli) -> None:
+    code, out, err = process("doctor")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "a run will work"
+    for what in ("torch ", "device ", "cores ", "rendering ", "recipes ", "disk ", "usable", "400×600"):
+        assert what in out
+
+
+def test_what_is_missing_is_named_with_the_command_that_mends_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["safetensors>=0.5", "torch>=99", "no-such-package[fast]>=1.2,<2", "pytest ; extra == 'dev'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: wanted)
+    monkeypatch.setattr("jepakit.envs.simulators.draw", lambda simulator: 1 / 0)
+    code, out, err = cli("doctor", "--runs", "/proc/nowhere/runs")
+    assert (code, err) == (1, "")
+    lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("✗")}
+    assert "which is not >=99; pip install 'torch>=99'" in lines["torch"]
+    assert lines["no-such-package"].endswith("missing; pip install 'no-such-package[fast]<2,>=1.2'")
+    assert "ZeroDivisionError" in lines["rendering"]
+    assert "cannot be written to" in lines["disk"] or "make room" in lines["disk"]
+    assert out.splitlines()[-1] == f"a run will not work: {', '.join(lines)}"
+    assert "pytest" not in out
+
+
+def test_a_package_that_cannot_be_imported_is_missing_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ImportError("libcudart.so.99: cannot open shared object file")
+
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["numpy>=2"])
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    found = next(finding for finding in examine(tmp_path) if finding.what == "numpy")
+    assert not found.works
+    assert "cannot be imported: ImportError: libcudart" in found.found
+    assert found.fix == "pip install --force-reinstall 'numpy>=2'"
