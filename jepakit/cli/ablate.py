@@ -38,7 +38,7 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs, and run none.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures and the result alone.")] = False,
 ) -> None:
-    """Run a recipe's sweep: every configuration with every seed. What has finished before is not run again."""
+    """Run a recipe's sweep: every configuration with every seed. What has finished is not run again, what is half done goes on."""
     from jepakit.cli.output import emit
     from jepakit.sweep.engine import run_plan
     from jepakit.sweep.plan import load_sweep
@@ -92,11 +92,12 @@ def _dry(plan: Plan, out: Path, recorded: Sequence[Path], jobs: int) -> list[str
 
     states = [find_run(run, out / plan.name / run.id, recorded).state for run in plan.runs]
     rows = [(run.label, str(run.seed), run.id, str(run.threads), state) for run, state in zip(plan.runs, states, strict=True)]
-    new, again = states.count("new"), states.count("unfinished")
-    there = len(states) - new - again
+    new, half, broken = states.count("new"), states.count("unfinished"), states.count("broken")
+    there = len(states) - new - half - broken
+    again = f", {broken} to start again" if broken else ""
     return [
         table("run", "seed", "id", "threads", "state", rows=rows),
-        f"{len(states)} runs in {out / plan.name}: {there} there or running, {again} to start again, {new} new; {jobs} at a time",
+        f"{len(states)} runs in {out / plan.name}: {there} there or running, {half} to resume{again}, {new} new; {jobs} at a time",
     ]
 
 
@@ -119,7 +120,7 @@ def _result(plan: Plan, outcomes: Sequence[Outcome], out: Path, recorded: Sequen
         if outcome.state == "failed":
             lines.append(f"failed: {name}: {outcome.error}" + (f"\n    {outcome.log}" if outcome.log else ""))
         if outcome.state == "elsewhere":
-            lines.append(f"running elsewhere: {name}: {outcome.path} (if it is not, remove that folder)")
+            lines.append(f"running elsewhere: {name}: {outcome.path} (if its process is gone, remove {outcome.path / 'lock'})")
     if any(outcome.summary for outcome in outcomes):
         places = [out / plan.name] if any(outcome.state == "finished" for outcome in outcomes) else []
         places += recorded if any(outcome.state == "recorded" for outcome in outcomes) else []

@@ -17,6 +17,7 @@ from jepakit.training.lock import is_locked
 from jepakit.training.manifest import FORMAT, Damaged, checkpoints, read_manifest
 
 RUN_FILES = {"events.jsonl", "metrics.jsonl", "summary.json"}
+ALREADY = {"finished": "it has ended", "stopped": "it has ended", "running": "a process is at it"}  #: why there is nothing to resume
 ENDED = ("finished", "stopped", "interrupted", "failed")
 TAIL = 64 * 1024  #: bytes at a file's end, among which its newest train record is
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")  # a stranger's could hold what a terminal obeys
@@ -79,7 +80,7 @@ def _runs(folder: Path) -> Iterator[Path]:
 def _look(path: Path) -> Entry:
     recipe, summary, record = _recipe(path / "recipe.yaml"), _summary(path / "summary.json"), newest_record(path / "metrics.jsonl")
     state = "running" if is_locked(path) else str(summary.get("status", "killed"))
-    resumes_at, why_not = _resumes_at(path, state)
+    begins_at, why_not = (None, ALREADY[state]) if state in ALREADY else resumes_at(path)
     told = summary or record
     return Entry(
         path,
@@ -90,16 +91,13 @@ def _look(path: Path) -> Entry:
         total_steps=_number(recipe, "total_steps"),
         return_last_100=value if isinstance(value := told.get("return_last_100"), (int, float)) else None,
         size=_size(path),
-        resumes_at=resumes_at,
+        resumes_at=begins_at,
         why_not=why_not,
     )
 
 
-def _resumes_at(path: Path, state: str) -> tuple[int | None, str]:
-    if state in ("finished", "stopped"):
-        return None, "it has ended"
-    if state == "running":
-        return None, "a process is at it"
+def resumes_at(path: Path) -> tuple[int | None, str]:
+    """The env steps that a resume of an unfinished run would begin with, if what lies there is whole; or None, and why it cannot."""
     if not (path / "recipe.yaml").is_file():
         return None, "it has no recipe.yaml"
     for checkpoint in reversed(checkpoints(path / "checkpoints")):

@@ -20,7 +20,16 @@ def start_run(recipe: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
         out: The run's folder.
         log: Gets all that the process prints.
     """
-    command = [sys.executable, "-m", "jepakit", "run", str(recipe), "--out", str(out), "--quiet"]
+    return _start(["run", str(recipe), "--out", str(out), "--quiet"], log)
+
+
+def resume_run(folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start ``jepakit resume``; the folder's plug-ins are known to be the sweep's own."""
+    return _start(["resume", str(folder), "--trust", "--quiet"], log)
+
+
+def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "jepakit", *words]
     with log.open("wb") as printed:
         return subprocess.Popen(
             command,

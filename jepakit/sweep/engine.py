@@ -14,13 +14,14 @@ from pathlib import Path
 from shutil import copyfile, rmtree
 
 from jepakit.errors import UserError
-from jepakit.sweep.child import start_run, why_it_ended
-from jepakit.sweep.found import find_run, is_alive
+from jepakit.sweep.child import resume_run, start_run, why_it_ended
+from jepakit.sweep.found import Found, find_run
 from jepakit.sweep.plan import Plan, Planned, rehearse_runs
-from jepakit.sweep.table import Board, board_for
+from jepakit.sweep.table import Board, board_for, named
 from jepakit.sweep.watched import RunState, Watched
 from jepakit.training.folder import RunFolder, read_summary
 from jepakit.training.interrupt import graceful_stop
+from jepakit.training.lock import is_locked
 from jepakit.training.run import ENDED_AS_MEANT
 
 POLL_SECONDS = 0.25
@@ -40,7 +41,7 @@ class Outcome:
 
 
 def run_plan(plan: Plan, root: Path, jobs: int, recorded: Sequence[Path] = (), quiet: bool = False) -> list[Outcome]:
-    """Run what has not finished yet, in ``root/<name>/<id>``, the first seed of every configuration first.
+    """Run what is new and go on with what is half done, in ``root/<name>/<id>``, the first seed of every configuration first.
 
     Args:
         plan: The runs.
@@ -121,14 +122,22 @@ class _Engine:
             if found.state in ("finished", "recorded", "elsewhere"):
                 run.state, run.path, run.summary, run.fresh = found.state, found.path, found.summary or {}, False
             else:
-                if found.state == "unfinished":
-                    rmtree(run.path)
-                recipe = self.scratch / run.planned.id / "recipe.yaml"
-                self.running[run.planned.id] = run, start_run(recipe, run.path, self.printed(run))
+                self.running[run.planned.id] = run, self.process(run, found)
                 run.state = "running"
         except (UserError, OSError) as error:
             run.state, run.error = "failed", str(error)
         self.board.tell(run)
+
+    def process(self, run: Watched, found: Found) -> subprocess.Popen[bytes]:
+        """`jepakit run`, or `resume` of what is half done; what cannot be resumed goes."""
+        if found.state == "unfinished":
+            for name in ("summary.json", "traceback.txt"):
+                (run.path / name).unlink(missing_ok=True)  # of how it ended the last time
+            return resume_run(run.path, self.printed(run))
+        if found.state == "broken":
+            self.board.note(f"notice: {named(run)} starts again ({run.path}): {found.why}")
+            rmtree(run.path)
+        return start_run(self.scratch / run.planned.id / "recipe.yaml", run.path, self.printed(run))
 
     def printed(self, run: Watched) -> Path:
         return self.scratch / run.planned.id / "printed.txt"
@@ -151,7 +160,7 @@ class _Engine:
             run.state, run.summary = "finished", summary
         elif status == "interrupted" or (self.stopping and status != "failed"):
             run.state = "interrupted"
-        elif status is None and is_alive(run.path):  # another process was quicker
+        elif status is None and is_locked(run.path):  # another process was quicker
             run.state = "elsewhere"
         else:
             run.state, run.error = "failed", why_it_ended(code, self.printed(run))

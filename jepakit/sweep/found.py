@@ -1,30 +1,28 @@
-"""What is there already of a planned run: finished, recorded, half done, or run by another process right now."""
+"""What is there already of a planned run: finished, recorded, half done, broken, or run by another process right now."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from jepakit.errors import UserError
+from jepakit.files import digest
 from jepakit.recipe import Recipe, dump
 from jepakit.recipe.errors import Source
 from jepakit.recipe.schema import besides_results
 from jepakit.recipe.yaml12 import read_yaml
+from jepakit.report.inventory import resumes_at
 from jepakit.report.record import find_record, read_record
 from jepakit.sweep.plan import Planned
-from jepakit.training.folder import read_summary, refuse_taken
+from jepakit.training.folder import plugin_copies, read_summary, refuse_taken
+from jepakit.training.lock import is_locked
 from jepakit.training.run import ENDED_AS_MEANT
 
-State = Literal["new", "finished", "recorded", "unfinished", "elsewhere"]
+State = Literal["new", "finished", "recorded", "unfinished", "broken", "elsewhere"]
 BESIDES = besides_results(Recipe)
-SECONDS_TO_START = 60.0  #: for which a folder without a process id is taken to be of a run that starts
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,7 @@ class Found:
     state: State
     path: Path  #: its folder or its record
     summary: dict[str, Any] | None = None  #: of a finished or recorded one
+    why: str = ""  #: a broken one cannot be resumed
 
 
 def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found:
@@ -55,10 +54,20 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
         held = read_record(record)
         _agree(run, held.recipe, record)
         return Found("recorded", record, held.summary)
+    if is_locked(folder):
+        return Found("elsewhere", folder)
     if not (folder / "events.jsonl").exists():
         refuse_taken(folder)
         return Found("new", folder)
-    return Found("unfinished" if summary or not is_alive(folder) else "elsewhere", folder)
+    begins_at, why = resumes_at(folder)
+    if begins_at is None:
+        return Found("broken", folder, why=why)
+    stored = _stored_recipe(folder)
+    if not isinstance(stored, dict):
+        return Found("broken", folder, why="its recipe.yaml cannot be read")
+    _agree(run, stored, folder)
+    _agree_on_plugins(run, folder)
+    return Found("unfinished", folder)
 
 
 def _agree(run: Planned, stored: Any, where: Path) -> None:
@@ -69,6 +78,13 @@ def _agree(run: Planned, stored: Any, where: Path) -> None:
         raise UserError(
             f"{wrong}\n    another version of jepakit made it, or it was edited: leave it out, or name another folder with --out"
         )
+
+
+def _agree_on_plugins(run: Planned, folder: Path) -> None:
+    """The run's own copies of plug-ins are what they were: a resume runs them."""
+    for copy, plugin in plugin_copies(folder, run.recipe):
+        if not copy.is_file() or digest(copy) != plugin.digest:
+            raise UserError(f"{copy} is not the plug-in `{plugin.name}`: it was edited; name another folder with --out")
 
 
 def _stored_recipe(folder: Path) -> Any:
@@ -94,47 +110,3 @@ def _differences(planned: Any, stored: Any, path: str) -> Iterator[str]:
             yield from _differences(mine, theirs, f"{path}.{index}")
     elif planned != stored:
         yield f"`{path}` is {json.dumps(stored)} there and {json.dumps(planned)} here"
-
-
-def is_alive(folder: Path) -> bool:
-    """Whether the process whose run is in a folder may still run; of one on another host nothing is known."""
-    events = folder / "events.jsonl"
-    if not events.exists():
-        return False
-    start = _start_event(events)
-    if start is None:
-        return time.time() - events.stat().st_mtime < SECONDS_TO_START
-    if start.get("host", platform.node()) != platform.node():
-        return True
-    try:
-        os.kill(start["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's, but alive
-    # Process ids come round again: a process that is younger than the run is another one.
-    began = _began(start["pid"])
-    return began is None or began <= datetime.fromisoformat(start["time"]).timestamp() + 2
-
-
-def _start_event(events: Path) -> dict[str, Any] | None:
-    """The newest ``start`` in ``events.jsonl``."""
-    found = None
-    for line in events.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # half a line
-        if record.get("event") == "start":
-            found = record
-    return found
-
-
-def _began(pid: int) -> float | None:
-    """When a process began, where Linux tells."""
-    try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-        boot = next(line.split()[1] for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-        return int(boot) + ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, StopIteration):
-        return None

@@ -142,7 +142,7 @@ class Clock:
         states = Counter(run.state for run in self.runs)
         done = sum(run.steps for run in self.runs)
         left = sum(run.total_steps - run.steps for run in self.runs if run.state in ("running", "waiting"))
-        speed = (done - self.before) / max(perf_counter() - self.start, 1e-9)
+        speed = max(0, done - self.before) / max(perf_counter() - self.start, 1e-9)  # a resume may go back a little
         parts = [f"{len(self.runs)} runs", *(f"{count} {state}" for state, count in states.items())]
         if left and speed:
             parts += [f"{speed:,.0f} steps/s", f"ETA {duration(left / speed)}"]

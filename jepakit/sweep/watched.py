@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from jepakit.report.inventory import newest_record
 from jepakit.sweep.found import Found
 from jepakit.sweep.plan import Planned
 
@@ -25,30 +25,20 @@ class Watched:
     summary: dict[str, Any] = field(default_factory=dict)  #: once it has ended as meant
     error: str = ""  #: why it failed
     log: Path | None = None  #: the traceback, or all that the run has printed
-    _read: int = 0
 
     @classmethod
     def of(cls, planned: Planned, found: Found) -> Watched:
         """As it was found."""
-        if found.state in ("new", "unfinished"):
-            return cls(planned, "waiting", found.path)
+        if found.state in ("new", "unfinished", "broken"):
+            waiting = cls(planned, "waiting", found.path)
+            if found.state == "unfinished":
+                waiting.follow()
+            return waiting
         return cls(planned, found.state, found.path, fresh=False, summary=found.summary or {})  # type: ignore[arg-type]
 
     def follow(self) -> None:
-        """Read what has been added to ``metrics.jsonl``."""
-        try:
-            with (self.path / "metrics.jsonl").open("rb") as file:
-                file.seek(self._read)
-                added = file.read()
-        except FileNotFoundError:
-            return
-        whole = added[: added.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in reversed(whole.splitlines()):
-            record = json.loads(line)
-            if record["phase"] == "train":
-                self.latest = record
-                break
+        """Read the end of ``metrics.jsonl``, which a resume cuts back first."""
+        self.latest = newest_record(self.path / "metrics.jsonl") or self.latest
 
     @property
     def total_steps(self) -> int:

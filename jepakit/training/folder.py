@@ -20,6 +20,7 @@ import torch
 import jepakit
 from jepakit.errors import UserError
 from jepakit.files import needing, write_atomically
+from jepakit.plugins import Plugin
 from jepakit.recipe import Recipe, dump
 from jepakit.training.hardware import Hardware, usable_cores
 from jepakit.training.lock import Lock
@@ -101,12 +102,13 @@ class RunFolder:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """``recipe.yaml`` with every default, its plug-in files copied to ``plugins/`` beside it: running it again gives the same run."""
+        copies = {id(plugin): copy for copy, plugin in plugin_copies(self.path, recipe)}
         entries = []
-        for number, plugin in enumerate(recipe.loaded_plugins):
+        for plugin in recipe.loaded_plugins:
             if plugin.file is None:
                 entries.append(plugin.name)  # a module stays where it is installed
                 continue
-            copy = self.path / "plugins" / str(number) / plugin.file.name
+            copy = copies[id(plugin)]
             copy.parent.mkdir(parents=True)
             shutil.copyfile(plugin.file, copy)
             entries.append(copy.relative_to(self.path).as_posix())
@@ -159,6 +161,12 @@ class RunFolder:
         if name not in self._open:
             self._open[name] = (self.path / name).open("a", encoding="utf-8")
         return self._open[name]
+
+
+def plugin_copies(folder: Path, recipe: Recipe) -> list[tuple[Path, Plugin]]:
+    """Where a run keeps its copies of plug-ins that are files."""
+    numbered = enumerate(recipe.loaded_plugins)
+    return [(folder / "plugins" / str(number) / plugin.file.name, plugin) for number, plugin in numbered if plugin.file]
 
 
 def _cut_half_a_line(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,11 @@ def test_a_failed_run_is_named_and_the_others_go_on(cli: Cli, sweep: Path) -> No
     (finished,) = [path.parent for path in Path("runs/moods").glob("*/summary.json") if '"finished"' in path.read_text()]
     assert out.splitlines()[-1] == "to compare: jepakit compare runs/moods"
 
+    code, out, err = cli("ablate", str(sweep), "--over", "encoder.breaks_at=20")  # goes on with it, its plug-in trusted
+    assert code == 1
+    assert "ArithmeticError: broke down as told" in out
+    assert [json.loads(line)["event"] for line in (traceback.parent / "events.jsonl").open()] == ["start", "failed", "resume", "failed"]
+
     code, out, err = cli("run", str(sweep), "--set", "sweep=null", "--set", "threads=1")
     assert (code, out.splitlines()[0]) == (0, f"finished before: {finished}"), err
 
@@ -93,7 +99,7 @@ def test_a_dry_run_shows_the_runs_and_makes_no_folder(cli: Cli, sweep: Path, mon
     table = [[row[0], row[1], row[3], row[4]] for row in rows(out)[:-1]]
     labels = ["encoder.breaks_at=20"] * 2 + ["encoder.breaks_at=null"] * 2
     assert table == [[label, seed, "1", "new"] for label, seed in zip(labels, ["4", "1"] * 2, strict=True)]
-    assert out.splitlines()[-1] == "4 runs in elsewhere/moods: 0 there or running, 0 to start again, 4 new; 6 at a time"
+    assert out.splitlines()[-1] == "4 runs in elsewhere/moods: 0 there or running, 0 to resume, 4 new; 6 at a time"
     assert sorted(Path().iterdir()) == before
 
 

@@ -30,7 +30,7 @@ threads: 1
 
 #: Takes a recipe, a folder, how to end, and a file to tell when it starts and ends.
 STAND_IN = """
-import json, os, platform, shutil, signal, sys, time
+import json, os, shutil, signal, sys, time
 recipe, out, ending, diary = sys.argv[1:]
 def tell(what):
     with open(diary, "a") as file:
@@ -46,17 +46,18 @@ def interrupt(*_):
     time.sleep(0.5 if ending == "slow" else 0)
     end("interrupted", 130)
 signal.signal(signal.SIGINT, signal.SIG_IGN if ending == "stubborn" else interrupt)
-tell("start")
+tell("start" if not os.path.exists(out) else "resume")
 if ending == "refuse":
     print("your mistake\\n    write something else")
     sys.exit(2)
-os.makedirs(out)
-shutil.copyfile(recipe, os.path.join(out, "recipe.yaml"))
-leave("events.jsonl", event="start", pid=os.getpid(), host=platform.node(), time="2999-01-01T00:00:00+00:00")
+os.makedirs(out, exist_ok=True)
+if recipe != os.path.join(out, "recipe.yaml"):
+    shutil.copyfile(recipe, os.path.join(out, "recipe.yaml"))
+leave("events.jsonl", event="start", pid=os.getpid())
 leave("metrics.jsonl", phase="train", env_steps=32, return_last_100=10.0, wall_s=1.0, **{"embedding/variance": 0.25})
 time.sleep(0.3)
-if ending == "late":  # as if the folder were of the process that started this one
-    leave("events.jsonl", event="start", pid=os.getppid(), host=platform.node(), time="2999-01-01T00:00:00+00:00")
+if ending == "late":  # as if another process had taken the folder
+    leave("lock", pid=1, host="elsewhere.example")
     sys.exit(2)
 if ending == "fail":
     open(os.path.join(out, "traceback.txt"), "w").write("Traceback:\\n  somewhere\\nValueError: far too wide\\n")
@@ -101,6 +102,7 @@ def endings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             return subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
 
     monkeypatch.setattr(engine, "start_run", start)
+    monkeypatch.setattr(engine, "resume_run", lambda folder, log: start(folder / "recipe.yaml", folder, log))
     monkeypatch.setattr(engine, "rehearse_runs", lambda runs: len(list(runs)))
     monkeypatch.setattr(engine, "POLL_SECONDS", 0.02)
     return by_label

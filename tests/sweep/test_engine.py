@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import signal
 import threading
 import time
@@ -14,8 +13,13 @@ from pathlib import Path
 import pytest
 
 from jepakit.errors import UserError
+from jepakit.recipe import dump
 from jepakit.sweep.engine import Outcome, run_plan
+from jepakit.sweep.found import find_run
 from jepakit.sweep.plan import Plan
+from jepakit.sweep.table import Clock
+from jepakit.sweep.watched import Watched
+from jepakit.training.lock import Lock
 
 MakePlan = Callable[..., Plan]
 Diary = Callable[[], list[str]]
@@ -103,11 +107,14 @@ def test_ctrl_c_lets_running_runs_save_and_starts_no_new_one(
     finished = (outcomes[0].path / "summary.json").stat().st_mtime_ns
 
     endings.clear()
+    before = len(diary())
     outcomes = run_plan(plan, out, 1, quiet=True)
     assert states(outcomes) == ["finished"] * 4
     assert [outcome.fresh for outcome in outcomes] == [False, True, True, True]
     assert (outcomes[0].path / "summary.json").stat().st_mtime_ns == finished
-    assert len((outcomes[1].path / "metrics.jsonl").read_text().splitlines()) == 1, "what was half done is begun afresh"
+    how = [line.split()[0] for line in diary()[before:] if not line.startswith("end")]
+    assert how == ["resume", "resume", "start"], "what is half done goes on"
+    assert len((outcomes[1].path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 def test_the_second_ctrl_c_kills(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
@@ -121,18 +128,65 @@ def test_the_second_ctrl_c_kills(tmp_path: Path, make_plan: MakePlan, endings: d
         os.kill(pid, 0)
 
 
-def half_done(folder: Path, **start: object) -> None:
-    folder.mkdir(parents=True)
-    event = {"event": "start", "pid": os.getpid(), "host": platform.node(), "time": "2999-01-01T00:00:00+00:00"} | start
-    (folder / "events.jsonl").write_text(json.dumps(event) + "\n")
+@pytest.mark.parametrize("why", ["it has no recipe.yaml", "an older jepakit's checkpoints", "its recipe.yaml cannot be read"])
+def test_what_cannot_be_resumed_starts_again_with_a_notice(
+    tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, capsys: pytest.CaptureFixture[str], why: str
+) -> None:
+    plan = make_plan()
+    folder = tmp_path / "out" / "swept" / plan.runs[0].id
+    (folder / "checkpoints" / "000000000032").mkdir(parents=True)
+    (folder / "events.jsonl").touch()
+    if "no recipe" not in why:
+        (folder / "recipe.yaml").write_text(dump(plan.runs[0].recipe) if "older" in why else "a: [")
+    if "older" in why:
+        (folder / "checkpoints" / "000000000032" / "counters.json").touch()
+    (outcome,) = run_plan(plan, tmp_path / "out", 1)
+    assert outcome.state == "finished"
+    assert [line.split()[0] for line in diary()] == ["start", "end"]
+    assert not (folder / "checkpoints").exists()
+    assert f"notice: `encoder.dim=16` seed 0 starts again ({folder}): {why}\n" in capsys.readouterr().err
+
+
+def test_how_a_run_ended_the_last_time_is_not_how_it_ended_now(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+    plan = make_plan()
+    endings |= {"dim=16": "fail"}
+    run_plan(plan, tmp_path / "out", 1, quiet=True)
+    endings |= {"dim=16": "refuse"}
+    (outcome,) = run_plan(plan, tmp_path / "out", 1, quiet=True)
+    assert (outcome.state, outcome.error) == ("failed", "your mistake\n    write something else")
+
+
+def test_progress_counts_from_where_a_run_goes_on(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+    plan = make_plan()
+    endings |= {"dim=16": "die"}
+    run_plan(plan, tmp_path / "out", 1, quiet=True)
+    path = tmp_path / "out" / "swept" / plan.runs[0].id
+    run = Watched.of(plan.runs[0], find_run(plan.runs[0], path))
+    assert (run.state, run.steps, run.steps_per_second) == ("waiting", 32, 32.0)
+    clock = Clock([run])
+    assert clock.footer() == "1 runs, 1 waiting", "nothing was done in this sweep yet"
+    with (path / "metrics.jsonl").open("w") as file:  # cut back, and grown again
+        file.write('{"phase": "train", "env_steps": 16, "wall_s": 0.5}\n')
+    run.follow()
+    assert run.steps == 16
+    assert "steps/s" not in clock.footer()
+    run.state = "running"
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write('{"phase": "train", "env_steps": 48, "wall_s": 1.5}\n')
+    run.follow()
+    assert (run.steps, run.steps_per_second, run.seconds_left) == (48, 32.0, 0.5)
+    assert "steps/s, ETA" in clock.footer()
 
 
 def test_a_run_that_another_process_is_at_is_left_alone(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary) -> None:
     plan = make_plan("encoder.dim=16,32")
-    half_done(tmp_path / "out" / "swept" / plan.runs[0].id)
+    folder = tmp_path / "out" / "swept" / plan.runs[0].id
+    folder.mkdir(parents=True)
+    held = Lock(folder)
     elsewhere, finished = run_plan(plan, tmp_path / "out", 1, quiet=True)
     assert (elsewhere.state, finished.state) == ("elsewhere", "finished")
-    assert [path.name for path in elsewhere.path.iterdir()] == ["events.jsonl"]
+    assert [path.name for path in elsewhere.path.iterdir()] == ["lock"]
+    held.release()
 
 
 def test_a_run_that_another_process_takes_meanwhile_has_not_failed(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:

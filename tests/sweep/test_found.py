@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +13,9 @@ import yaml
 from jepakit.errors import UserError
 from jepakit.recipe import dump
 from jepakit.sweep.found import find_run
-from jepakit.sweep.plan import Plan, Planned
+from jepakit.sweep.plan import Plan, Planned, load_sweep
+from jepakit.training.folder import RunFolder
+from jepakit.training.lock import Lock
 
 WriteRecord = Callable[..., Path]
 
@@ -29,11 +25,10 @@ def run(make_plan: Callable[..., Plan]) -> Planned:
     return make_plan().runs[0]
 
 
-def events(folder: Path, **start: Any) -> Path:
+def events(folder: Path) -> Path:
     """A run's folder without a summary."""
     folder.mkdir()
-    event = {"event": "start", "pid": os.getpid(), "host": platform.node(), "time": datetime.now(UTC).isoformat()} | start
-    (folder / "events.jsonl").write_text(json.dumps(event) + '\n{"event": "half a li')
+    (folder / "events.jsonl").write_text('{"event": "start"}\n{"event": "half a li')
     return folder
 
 
@@ -82,26 +77,43 @@ def test_names_cadences_and_fields_that_one_jepakit_lacks_do_not_matter(tmp_path
 
 
 def test_a_folder_of_a_living_process_is_its_own(tmp_path: Path, run: Planned) -> None:
-    assert find_run(run, events(tmp_path / "mine")).state == "elsewhere"
+    folder = finished(tmp_path / "mine", dump(run.recipe), "interrupted")
+    held = Lock(folder)
+    assert find_run(run, folder).state == "elsewhere"
+    held.release()
+    assert find_run(run, folder).state == "unfinished"
 
 
 def test_a_folder_of_a_dead_process_is_unfinished_unless_it_is_on_another_host(tmp_path: Path, run: Planned) -> None:
-    gone = subprocess.Popen([sys.executable, "-S", "-c", ""])
-    gone.wait()
-    assert find_run(run, events(tmp_path / "dead", pid=gone.pid)).state == "unfinished"
-    assert find_run(run, events(tmp_path / "far", pid=gone.pid, host="elsewhere.example")).state == "elsewhere"
+    folder = finished(tmp_path / "dead", dump(run.recipe), "interrupted")
+    (folder / "lock").write_text(json.dumps({"pid": 1, "host": platform.node()}))
+    assert find_run(run, folder).state == "unfinished"
+    (folder / "lock").write_text('{"pid": 1, "host": "elsewhere.example"}')
+    assert find_run(run, folder).state == "elsewhere"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
-def test_a_process_that_is_younger_than_the_run_is_another_one(tmp_path: Path, run: Planned) -> None:
-    assert find_run(run, events(tmp_path / "old", time="2020-01-01T00:00:00+00:00")).state == "unfinished"
+def test_what_is_half_done_of_other_values_is_refused(tmp_path: Path, run: Planned) -> None:
+    folder = finished(tmp_path / "run", dump(run.recipe).replace("dim: 16", "dim: 32"), "failed")
+    with pytest.raises(UserError, match=r"`encoder.dim` is 32 there and 16 here"):
+        find_run(run, folder)
 
 
-def test_a_folder_that_was_just_taken_is_left_alone(tmp_path: Path, run: Planned) -> None:
-    taken = tmp_path / "taken"
-    taken.mkdir()
-    (taken / "events.jsonl").touch()
-    assert find_run(run, taken).state == "elsewhere"
-    long_ago = time.time() - 3600
-    os.utime(taken / "events.jsonl", (long_ago, long_ago))
-    assert find_run(run, taken).state == "unfinished"
+def test_what_cannot_be_resumed_is_broken(tmp_path: Path, run: Planned) -> None:
+    found = find_run(run, events(tmp_path / "run"))
+    assert (found.state, found.why) == ("broken", "it has no recipe.yaml")
+    (tmp_path / "run" / "recipe.yaml").write_text("[")
+    found = find_run(run, tmp_path / "run")
+    assert (found.state, found.why) == ("broken", "its recipe.yaml cannot be read")
+
+
+def test_a_plug_in_that_was_edited_in_the_runs_folder_is_refused(tmp_path: Path, recipe: Path) -> None:
+    """Going on with the run would import it."""
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    recipe.write_text(recipe.read_text() + "plugins: [./mine.py]\n")
+    (planned,) = load_sweep(recipe).runs
+    folder = events(tmp_path / "run")
+    RunFolder(folder).write_recipe(planned.recipe)
+    assert find_run(planned, folder).state == "unfinished"
+    (folder / "plugins" / "0" / "mine.py").write_text("x = 2\n")
+    with pytest.raises(UserError, match=r"mine\.py is not the plug-in `.*mine\.py`: it was edited"):
+        find_run(planned, folder)
