@@ -31,7 +31,7 @@ def notices(recipe: Recipe, env: EnvBase) -> list[str]:
     reached = held or any(config.weight > 0 for config in recipe.auxiliary) or getattr(recipe.algorithm, "gradients_to_encoder", True)
     if not (jepa or reached):
         found.append("no trained term reaches the encoder: it keeps its random weights")
-    if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and not held:
+    if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and recipe.jepa.objective.kind != "infonce" and not held:
         found.append("with gradients through both encoders a constant embedding is the least L_JEPA: a regularizer prevents that")
     batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0]
     whole = -(-recipe.total_steps // batch) * batch

@@ -1,0 +1,35 @@
+"""What is legal, and may not be meant."""
+
+from pathlib import Path
+
+import pytest
+
+from jepakit.recipe import load_recipe
+from jepakit.training.build import build_env
+from jepakit.training.rehearsal import notices
+
+CONSTANT = "with gradients through both encoders a constant embedding is the least L_JEPA: a regularizer prevents that"
+RANDOM = "no trained term reaches the encoder: it keeps its random weights"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], []),
+        (["jepa.target.kind=online"], [CONSTANT]),
+        (["jepa.target.kind=online", "regularizers=[{kind: vicreg}]"], []),
+        (["jepa.target.kind=online", "regularizers=[{kind: vicreg, weight: 0.0}]"], [CONSTANT]),
+        (["jepa.target.kind=online", "jepa.objective.kind=infonce"], []),
+        (["jepa.target.kind=online", "jepa.weight=0.0"], []),
+        (["jepa=null", "algorithm.gradients_to_encoder=false"], [RANDOM]),
+        (["jepa=null", "algorithm.gradients_to_encoder=false", "auxiliary=[{kind: reconstruction}]"], []),
+        (["total_steps=1001"], ["total_steps 1,001 is rounded up to whole batches of 16: 1,008"]),
+    ],
+)
+def test_notices(tmp_path: Path, overrides: list[str], expected: list[str]) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8}\ntotal_steps: 1600\n")
+    recipe = load_recipe(file, overrides)
+    env = build_env(recipe)
+    assert notices(recipe, env) == expected
+    env.close()
