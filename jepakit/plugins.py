@@ -133,6 +133,7 @@ def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
     def within(other: str) -> bool:
         return f"{other}.".startswith(f"{module}.")
 
+    filters = list(warnings.filters)
     try:
         load()
     except (NoSuchPlugin, NameTaken):
@@ -142,6 +143,7 @@ def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
         raise
     except BaseException as error:
         registry.forget(within)
+        warnings.filters[:] = filters  # type: ignore[index]  # it may have made errors of warnings
         failure = _failure(error)
         warnings.warn(PluginWarning(f"the plug-in `{shown(name, 300)}` cannot be imported: {failure}"), stacklevel=3)
         return failure

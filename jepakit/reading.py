@@ -6,8 +6,10 @@ import os
 import stat
 from pathlib import Path
 
+MOST = 64 * 1024**2  #: bytes of a file that is read as a whole and is small where all is well
 
-class Unreadable(Exception):
+
+class Unreadable(OSError):
     """A file cannot be read; the message says why, without its name."""
 
 
@@ -25,15 +27,31 @@ def read_bytes(path: Path, most: int) -> bytes:
         # Not blocking: to open a pipe is to wait for someone who writes.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            mode = os.fstat(descriptor).st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            status = os.fstat(descriptor)
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
                 raise Unreadable("it is no file, but a device or a pipe")
+            if status.st_size > most:
+                raise Unreadable(_too_long(most))
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(most + 1)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:  # a ValueError of names that no file has
         raise Unreadable((error.strerror if isinstance(error, OSError) else None) or str(error)) from error
-    if len(content) > most:
-        raise Unreadable(f"more than {most:_} bytes")
+    if len(content) > most:  # of those that do not know their size
+        raise Unreadable(_too_long(most))
     return content
+
+
+def read_text(path: Path, most: int = MOST) -> str:
+    """The same as text.
+
+    Raises:
+        Unreadable: It cannot be read.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    return read_bytes(path, most).decode()
+
+
+def _too_long(most: int) -> str:
+    return f"more than {most:_} bytes"

@@ -82,7 +82,7 @@ def _field(parameter: inspect.Parameter, init: Callable[..., Any], base: type[Co
     name, annotation = parameter.name, parameter.annotation
     if name in base.model_fields:
         raise RegistrationError(f"the field `{name}` is the slot's own; the constructor cannot have one of that name")
-    if name.startswith("_") or hasattr(base, name):
+    if name.startswith("_") or hasattr(base, name) or name in base.__class_vars__:
         raise RegistrationError(f"the field name `{name}` is taken by pydantic or private; choose another")
     if annotation is parameter.empty:
         raise RegistrationError(f"the field `{name}` needs a type annotation: a recipe's values are checked against it")

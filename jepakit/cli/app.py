@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -12,13 +13,15 @@ from typing import Annotated
 import typer
 
 import jepakit
-from jepakit.errors import UserError
+from jepakit.errors import UserError, printable
 
 #: Each is a file beside this one, whose function ``command`` is the verb. It imports what it needs inside: ``--help`` reads them all.
 VERBS = (
     *("run", "resume", "ablate", "validate", "show", "list", "explain", "new", "schema", "eval", "runs", "compare", "record", "reproduce"),
     "doctor",
 )
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium warns in yellow, in a pipe too
 
 app = typer.Typer(
     name="jepakit",
@@ -48,7 +51,7 @@ def main() -> None:
     # Read when torch is first imported: its threads spin for microseconds, not milliseconds, before they sleep. On idle cores that is as
     # fast; beside another run it is twice as fast (docs/results/throughput.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_: f"warning: {printable(_COLOURS.sub('', str(message)))}\n"
     try:
         app(prog_name="jepakit")
     except UserError as error:

@@ -19,6 +19,7 @@ from jepakit.envs.tape import Simulator, Tape, restores_exactly
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, FrameShape
 
+MAX_ENVS = 4096
 ENDS = ("done", "terminated", "truncated")
 
 
@@ -43,6 +44,8 @@ class BatchedEnv(EnvBase):
     def __init__(
         self, seed: int, id: str, make: Callable[[], Simulator], num_envs: int, frame_shape: FrameShape, pixels: torch.dtype
     ) -> None:
+        if num_envs > MAX_ENVS:
+            raise UserError(f"num_envs {num_envs} is more simulators than one process can step: at most {MAX_ENVS}")
         super().__init__(batch_size=[num_envs], device="cpu")
         self.id, self.make, self.frame_shape = id, make, frame_shape
         self.simulators = [Tape(make()) for _ in range(num_envs)]

@@ -25,7 +25,7 @@ CURVES = ("env_steps", "return_last_100", "embedding/variance", "embedding/mean_
 DIGITS = 5  #: significant ones of a curve's values
 FINISHED = ("finished", "stopped")  #: the ends that a recipe means; all others are left out
 
-MAX_BYTES = 4 * 1024**3  #: of one file; a run's metrics may be long
+MAX_BYTES = 1024**3  #: of one file; a run's metrics may be long
 
 _ADVICE = "name runs' folders, records, or folders of them"
 _RECORD_NAME = re.compile(r"[0-9a-f]{10}\.json")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from jepakit.errors import UserError
 from jepakit.files import digest
+from jepakit.reading import read_text
 from jepakit.recipe import Recipe, dump
 from jepakit.recipe.errors import Source
 from jepakit.recipe.schema import besides_results
@@ -89,7 +90,7 @@ def _agree_on_plugins(run: Planned, folder: Path) -> None:
 
 def _stored_recipe(folder: Path) -> Any:
     try:
-        return _plain((folder / "recipe.yaml").read_text(encoding="utf-8"))
+        return _plain(read_text(folder / "recipe.yaml"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {folder / 'recipe.yaml'}: {error}") from None
 

@@ -189,9 +189,9 @@ def blaming(recipe: Recipe, path: str, places: Mapping[int, str] = MappingProxyT
     """
     try:
         yield
-    except RecipeError:
+    except (RecipeError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # a component that leaves by sys.exit, too
         foreseen = isinstance(error, (UserError, ValueError))
         message = str(error) if foreseen else f"{type(error).__name__}: {error}"
         frames = list(traceback.walk_tb(error.__traceback__))[::-1]

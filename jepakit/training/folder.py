@@ -21,6 +21,7 @@ import jepakit
 from jepakit.errors import UserError
 from jepakit.files import needing, write_atomically
 from jepakit.plugins import Plugin
+from jepakit.reading import read_text
 from jepakit.recipe import Recipe, dump
 from jepakit.training.hardware import Hardware, usable_cores
 from jepakit.training.lock import Lock
@@ -193,7 +194,7 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     """The ``summary.json`` of the run at ``path``, or None while there is none that can be read."""
     file = path / "summary.json"
     try:
-        summary = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        summary = json.loads(read_text(file)) if file.is_file() else None
     except (OSError, ValueError, RecursionError):
         return None
     return summary if isinstance(summary, dict) and isinstance(summary.get("status"), str) else None

@@ -13,6 +13,7 @@ from typing import Any
 
 from jepakit.errors import UserError
 from jepakit.files import digest
+from jepakit.reading import read_text
 
 FORMAT = 2
 FILES = ("weights", "optimizer", "state")  #: of tensors
@@ -108,7 +109,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         if not (path / "manifest.json").is_file():
             raise Damaged("manifest.json is missing")
-        manifest = dict(json.loads((path / "manifest.json").read_text(encoding="utf-8")))
+        manifest = dict(json.loads(read_text(path / "manifest.json")))
         for expected in manifest["files"].values():
             if not isinstance(expected["bytes"], int):
                 raise TypeError

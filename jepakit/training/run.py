@@ -16,6 +16,7 @@ from typing import Any
 
 from jepakit.errors import UserError
 from jepakit.files import DiskFull, write_atomically
+from jepakit.reading import read_text
 from jepakit.recipe import Recipe, load_recipe, recipe_id
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken
@@ -178,7 +179,7 @@ def _go_on(loop: Loop) -> None:
 
 def _compare_versions(loop: Loop, warn: Callable[[str], None]) -> None:
     try:
-        before = json.loads((loop.folder.path / "provenance.json").read_text(encoding="utf-8"))["packages"]
+        before = json.loads(read_text(loop.folder.path / "provenance.json"))["packages"]
         before = dict(before)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return
