@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jepakit.report.claims import BASELINE, CLAIMS, J_ALONE, J_GRAD, J_REG, RECOVERY, Judged, judge, symbol, wilson
+from jepakit.report.claims import BASELINE, CLAIMS, J_ALONE, J_ALONE_WHITE, J_GRAD, J_REG, RECOVERY, Judged, judge, symbol, wilson
 from jepakit.report.runs import Run
 
 STEPS = np.arange(1, 101) * 1000.0
@@ -64,10 +64,20 @@ OTHERWISE = {
 
 
 def test_the_paper_itself_would_be_held() -> None:
-    longer = [run(22, variance=1e-9, variance_end=1.0), *(run(22, variance=1e-9) for _ in range(4))]
-    judged = judge(AS_THE_PAPER_HAS_IT, [_longer(one) for one in longer])
-    assert set(verdicts(judged).values()) == {"held"}, verdicts(judged)
-    assert len(judged) == len(CLAIMS) + 1
+    recovered = [_longer(run(22, variance=1e-9, variance_end=1.0)), *(_longer(run(22, variance=1e-9)) for _ in range(4))]
+    judged = judge(AS_THE_PAPER_HAS_IT, recovered)
+    found = verdicts(judged)
+    assert {found[claim.configuration, claim.text] for claim in (*CLAIMS, RECOVERY)} == {"held"}, found
+
+
+def test_what_is_claimed_of_j_alone_is_judged_of_the_longer_runs_besides() -> None:
+    alone = [claim.text for claim in CLAIMS if claim.configuration == J_ALONE]
+    collapsed = AS_THE_PAPER_HAS_IT | {J_ALONE: five(300)}
+    judged = judge(collapsed, AS_THE_PAPER_HAS_IT[J_ALONE])
+    found = verdicts(judged)
+    assert [found[J_ALONE, text] for text in alone] != ["held"] * len(alone)
+    assert [found[J_ALONE_WHITE, text] for text in alone] == ["held"] * len(alone)
+    assert len(judged) == len(CLAIMS) + len(alone) + 1
 
 
 @pytest.mark.parametrize("claim", OTHERWISE, ids=lambda claim: claim[1])
@@ -109,11 +119,11 @@ def _longer(short: Run) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("ends", "verdict"), [([1.0, 1e-9, 1e-9], "held"), ([1e-9] * 5, "not held"), ([], "undecided")], ids=["one", "none", "no runs"]
+    ("ends", "verdict"), [([1.0, 1e-9, 1e-9], "held"), ([1e-9] * 5, "undecided"), ([], "undecided")], ids=["one", "none", "no runs"]
 )
 def test_recovery_is_held_by_one_run(ends: list[float], verdict: str) -> None:
     longer = [_longer(run(22, variance=end)) for end in ends]
-    assert verdicts(judge(AS_THE_PAPER_HAS_IT, longer))[J_ALONE, RECOVERY.text] == verdict
+    assert verdicts(judge(AS_THE_PAPER_HAS_IT, longer))[J_ALONE_WHITE, RECOVERY.text] == verdict
 
 
 def test_nothing_recovers_that_never_collapsed() -> None:
