@@ -31,6 +31,8 @@ def capture(loop: Loop) -> Checkpoint:
         "env_steps": history.env_steps,
         "return_last_100": history.return_last(100),
         "updates": learner.updates,
+        "bad_updates": learner.bad_updates,
+        "first_bad": learner.first_bad,
         "episodes": history.episodes,
         "returns": list(history.returns),
         "return_curve": history.return_curve,
@@ -73,7 +75,8 @@ def _put_back(loop: Loop, path: Path) -> list[str]:
     state = _joined(load_state(path), load_tensors(path, "state"))
     load_weights(path, loop.learner)
     _load_optimizer(path, loop.learner)
-    loop.learner.updates = state["updates"]
+    for name in ("updates", "bad_updates", "first_bad"):
+        setattr(loop.learner, name, state[name])
     loop.learner.experience.load_state_dict(state["experience"])
     if loop.frames:
         loop.frames.load(state["frames"])

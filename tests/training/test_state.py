@@ -157,6 +157,7 @@ def test_all_that_is_no_tensor_comes_back_exactly(make_loop: MakeLoop) -> None:
     history.latest = {"env_steps": 3200, "return_last_100": None, "loss/jepa": 1e-7}
     loop.watch.collapsed, loop.watch.collapsed_at = True, 1600
     loop.rank.recent = torch.arange(12, dtype=torch.uint8).reshape(2, 6)
+    loop.learner.bad_updates, loop.learner.first_bad = 4, "loss/jepa"
     loop.env.count = 9
     for n in range(3):
         loop.folder.metric("train", n=n)
@@ -171,6 +172,7 @@ def test_all_that_is_no_tensor_comes_back_exactly(make_loop: MakeLoop) -> None:
     assert vars(other.history) == vars(history)
     assert other.history.returns.maxlen == 100
     assert vars(other.watch) == vars(loop.watch)
+    assert (other.learner.bad_updates, other.learner.first_bad) == (4, "loss/jepa")
     assert torch.equal(other.rank.recent, loop.rank.recent)
     assert (other.env.count, other.env.seed) == (9, None)
     assert torch.equal(other.env.restored["stacks"], torch.full((2, 3), 9, dtype=torch.uint8))
