@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Fr
 
 MAX_ENVS = 4096
 ENDS = ("done", "terminated", "truncated")
+
+
+class EnvFailed(Exception):
+    """A simulator raised; the message says which, when, and with which seed to see it again."""
 
 
 class BatchedEnv(EnvBase):
@@ -58,6 +63,7 @@ class BatchedEnv(EnvBase):
         self.lengths = torch.zeros(num_envs, 1, dtype=torch.int64)
         self.is_restored = False  #: the next reset goes on where the episodes are, rather than beginning new ones
         self.seconds = 0.0  #: spent in steps and resets so far
+        self._first_seeds: list[int] = []
         self._seeds: list[int | None] = []
         self.set_seed(seed)
         self.is_closed = False
@@ -125,7 +131,8 @@ class BatchedEnv(EnvBase):
 
     def _set_seed(self, seed: int | None) -> None:
         # Each simulator is seeded at its next reset only: later episodes continue its own stream.
-        self._seeds = np.random.SeedSequence(seed).generate_state(self.numel()).tolist()
+        self._first_seeds = np.random.SeedSequence(seed).generate_state(self.numel()).tolist()
+        self._seeds = list(self._first_seeds)
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
         started = time.perf_counter()
@@ -134,7 +141,8 @@ class BatchedEnv(EnvBase):
         if self.is_restored:
             self.is_restored, which = False, []
         for n in which:
-            observation, _ = self.simulators[n].reset(seed=self._seeds[n])
+            with self._naming(n, "reset"):
+                observation, _ = self.simulators[n].reset(seed=self._seeds[n])
             self._seeds[n] = None
             self.stacks[n] = self._frame(n, observation)
             self.returns[n], self.lengths[n] = 0.0, 0
@@ -145,8 +153,9 @@ class BatchedEnv(EnvBase):
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         started = time.perf_counter()
         observations, rewards, terminated, truncated = [], [], [], []
-        for simulator, action in zip(self.simulators, self._to_gymnasium(tensordict[ACTION]), strict=True):
-            observation, reward, has_terminated, has_truncated, _ = simulator.step(action)
+        for n, action in enumerate(self._to_gymnasium(tensordict[ACTION])):
+            with self._naming(n, f"step({action})"):
+                observation, reward, has_terminated, has_truncated, _ = self.simulators[n].step(action)
             observations.append(observation)
             rewards.append([float(reward)])
             terminated.append([bool(has_terminated)])
@@ -160,6 +169,14 @@ class BatchedEnv(EnvBase):
         step = self._observation().update({"reward": reward, **ends, "done": ends["terminated"] | ends["truncated"]})
         self.seconds += time.perf_counter() - started
         return step
+
+    @contextmanager
+    def _naming(self, n: int, call: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            where = f"after {self.lengths[n].item()} steps of an episode of simulator {n}, seeded with {self._first_seeds[n]}"
+            raise EnvFailed(f"{self.id}: {call} raised {type(error).__name__}: {error} ({where})") from error
 
     def _observation(self) -> TensorDict:
         now = {PIXELS: self.stacks, EPISODE_RETURN: self.returns, EPISODE_LENGTH: self.lengths}

@@ -1,18 +1,21 @@
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from tensordict import TensorDict, TensorDictBase
 from torchrl.collectors import Collector
 from torchrl.data import Bounded, Categorical
 from torchrl.envs.utils import check_env_specs
 
+from jepakit.envs.batched import EnvFailed
 from jepakit.envs.frames import to_frame
 from jepakit.envs.gym import GymEnv
 from jepakit.protocols import FrameShape
@@ -254,3 +257,44 @@ def test_starting_up_says_nothing() -> None:
     }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+class Fails(gymnasium.Env[Any, Any]):
+    """Draws a gradient, and raises at its third step."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}
+    action_space = spaces.Discrete(2)
+    observation_space = spaces.Discrete(2)
+
+    def __init__(self, render_mode: str) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps == 3:
+            raise ZeroDivisionError("the pole is of no length")
+        return 0, 1.0, False, False, {}
+
+    def render(self) -> Any:
+        return np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)
+
+
+def test_a_simulator_that_raises_is_named_with_its_step_and_seed() -> None:
+    gymnasium.register("Fails-v0", Fails)
+    try:
+        env = GymEnv(7, id="Fails-v0", num_envs=2, size=None)
+        seeds = np.random.SeedSequence(7).generate_state(2)
+        with pytest.raises(EnvFailed) as caught:
+            env.rollout(5)
+        assert re.fullmatch(
+            rf"Fails-v0: step\([01]\) raised ZeroDivisionError: the pole is of no length "
+            rf"\(after 2 steps of an episode of simulator 0, seeded with {seeds[0]}\)",
+            str(caught.value),
+        )
+    finally:
+        del gymnasium.registry["Fails-v0"]
