@@ -16,7 +16,12 @@ import jepakit
 from jepakit.errors import UserError, printable
 
 #: Each is a file beside this one, whose function ``command`` is the verb. It imports what it needs inside: ``--help`` reads them all.
-VERBS = "run resume ablate validate show list explain new schema eval runs compare record reproduce doctor".split()
+VERBS = (
+    *("run", "resume", "ablate"),  # training
+    *("validate", "show", "list", "explain", "new", "schema"),  # recipes and components
+    *("eval", "runs", "compare", "record", "reproduce"),  # what came of it
+    "doctor",
+)
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium warns in yellow, in a pipe too
 

@@ -207,6 +207,8 @@ def _train(loop: Loop, prepare: Callable[[Loop], None]) -> dict[str, Any]:
             raise  # a resumed run's checkpoints are none of its recipe's: nothing has happened to it
         if isinstance(error, DiskFull):
             error.add_note(f"earlier checkpoints are whole; once there is room, go on with: jepakit resume {folder.path}")
+        elif saved := checkpoints(folder.checkpoints):
+            error.add_note(f"last checkpoint: {saved[-1]}; once the cause is gone, go on with: jepakit resume {folder.path}")
         with contextlib.suppress(OSError):  # a full disk may be the very failure
             write_atomically(folder.path / "traceback.txt", traceback.format_exc())
             error.add_note(f"traceback: {folder.path / 'traceback.txt'}")

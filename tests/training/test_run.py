@@ -155,6 +155,21 @@ def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(recipe: Pat
     assert records(tmp_path / "out", "events.jsonl")[-1]["event"] == "failed"
 
 
+def test_a_run_whose_numbers_go_bad_names_the_term_and_its_last_checkpoint(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(
+        "from torch import nn\nfrom jepakit import register\n\n"
+        "@register('regularizer', 'bad')\nclass Bad(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.calls = 0\n"
+        "    def forward(self, s_x):\n        self.calls += 1\n        return s_x.mean() / (self.calls < 20)\n"
+    )
+    overrides = [f"plugins=[{tmp_path / 'bad.py'}]", "regularizers=[{kind: bad}]", "checkpoint_every=16", "total_steps=2000"]
+    with pytest.raises(FloatingPointError, match=r"not finite in 10 updates in a row, first loss/regularizer/bad \(update") as caught:
+        run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
+    last = max((tmp_path / "out" / "checkpoints").iterdir())
+    assert caught.value.__notes__[0] == f"last checkpoint: {last}; once the cause is gone, go on with: jepakit resume {tmp_path / 'out'}"
+    assert any(record.get("updates_skipped") for record in records(tmp_path / "out"))
+
+
 def test_a_failure_before_the_first_step_leaves_a_summary_too(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jepakit.training.folder import RunFolder
 
