@@ -28,9 +28,10 @@ def read_bytes(path: Path, most: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             status = os.fstat(descriptor)
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            regular = stat.S_ISREG(status.st_mode)
+            if not (regular or stat.S_ISDIR(status.st_mode)):
                 raise Unreadable("it is no file, but a device or a pipe")
-            if status.st_size > most:
+            if regular and status.st_size > most:
                 raise Unreadable(_too_long(most))
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(most + 1)

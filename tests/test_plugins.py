@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -13,7 +14,7 @@ import pytest
 
 from jepakit import registry
 from jepakit.plugins import PluginWarning, load_entry_points
-from jepakit.recipe import Problem, RecipeError, load_recipe
+from jepakit.recipe import Problem, RecipeError, load_recipe, recipe_id
 from jepakit.registry import load_builtins
 from jepakit.signature import NameTaken
 
@@ -141,6 +142,15 @@ BROKEN = [
     ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name' ({}:11)"),
     ("raise SystemExit(3)", "SystemExit: 3 ({}:11)"),
     ("1 +", "SyntaxError: invalid syntax"),
+    ("raise GeneratorExit", "GeneratorExit ({}:11)"),
+    ("raise BaseException('of its own')", "BaseException: of its own ({}:11)"),
+    ("def f(): f()\nf()", "RecursionError: maximum recursion depth exceeded ({}:11)"),
+    ("register([], 3)(Mine)", "TypeError: unhashable type: 'list' ({}:11)"),
+    ("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})()", "<exception str() failed> ({}:11)"),
+    ("import warnings; warnings.simplefilter('error'); warnings.warn('x')", "UserWarning: x ({}:11)"),
+    ("raise ValueError('a\\nb\\x1b[31m')", "ValueError: a"),
+    ("register('encoder', 'x')(type('T', (), {'requires': 3}))", "`requires` says by which command"),
+    ("@register('encoder', 'x')\nclass C:\n    def __init__(self, *, component: int = 3): ...", "`component` is taken"),
     ("@register('encoder', 'star')\nclass C:\n    def __init__(self, *args): ...", "cannot register C as encoder `star`: "),
 ]
 
@@ -169,13 +179,55 @@ def test_a_broken_plugin_warns_and_harms_only_the_recipe_that_needs_it(write: Wr
         ("json.nowhere", "there is no module `json.nowhere`"),
         ("", "neither a file"),
         ('"a\\0.py"', "null byte"),
+        ("~nobody_of_that_name/a.py", "No such file"),
+        ("pipe.py", "a device or a pipe"),
+        ("/dev/zero", "a device or a pipe"),
+        ("sys", "no source"),
+        ("a_folder", "no source"),
     ],
 )
-def test_a_plugin_that_is_not_there_is_a_mistake_at_its_place(write: Write, entry: str, says: str) -> None:
+def test_a_plugin_that_is_not_there_is_a_mistake_at_its_place(write: Write, monkeypatch: pytest.MonkeyPatch, entry: str, says: str) -> None:
+    os.mkfifo("pipe.py")
+    Path("a_folder").mkdir()
+    monkeypatch.syspath_prepend(".")
     quoted = entry if entry.startswith('"') else f'"{entry}"'
     (problem,) = problems(write("r.yaml", text(f"[{quoted}]", kind="vit")))
     assert str(problem).startswith("r.yaml:3:11: ")
     assert says in problem.wrong
+
+
+def test_a_package_may_hold_what_is_no_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    write("odd_package/__init__.py", encoder())
+    (tmp_path / "odd_package" / "folder.py").mkdir()
+    os.mkfifo(tmp_path / "odd_package" / "pipe.py")
+    assert load_recipe(write("r.yaml", text("[odd_package]"))).encoder.kind == "mine"
+
+
+FAILING = """\
+from typing import Annotated, Any
+from pydantic import AfterValidator
+from jepakit import register
+import sys
+
+@register("encoder", "mine")
+class Mine:
+    __module__ = {module}
+    def __init__(self, frames, *, width: Annotated[Any, AfterValidator({validator})] = None): ...
+"""
+
+
+@pytest.mark.parametrize("validator", ["lambda value: {}[value]", "sys.exit", "lambda value: object()", "lambda value: 1 / 0"])
+def test_a_field_whose_validator_fails_is_a_mistake_in_the_recipe(write: Write, validator: str) -> None:
+    write("a.py", FAILING.format(validator=f"lambda value: None if value is None else ({validator})(value)", module="'a'"))
+    (problem,) = problems(write("r.yaml", text("[a.py]", kind="mine, width: 3")))
+    assert str(problem).startswith("r.yaml:2:10: `encoder`: the encoder `mine` cannot read these values: ")
+
+
+def test_a_class_without_a_module_is_one_like_others(write: Write) -> None:
+    write("a.py", FAILING.format(validator="str", module="None"))
+    for _ in range(2):
+        recipe_id(load_recipe(write("r.yaml", text("[a.py]"))))
 
 
 def test_plugins_need_not_run(write: Write) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,14 +105,26 @@ def test_a_parent_that_is_wanted_twice_is_read_once(write: Write, monkeypatch: p
         (".", "cannot read the recipe"),
         ("loop.yaml", "no recipe `loop.yaml`"),
         ('"a\\0b"', "no recipe"),
+        ("pipe.yaml", "a device or a pipe"),
+        ("/dev/zero", "a device or a pipe"),
+        ('"a\\nb\\e[31m"', r"no recipe `a\nb\x1b[31m` to extend"),
     ],
 )
 def test_parents_that_cannot_be_read(folder: Path, problems: Problems, extends: str, says: str) -> None:
     (folder / "loop.yaml").symlink_to("loop.yaml")
+    os.mkfifo(folder / "pipe.yaml")
     parent, seed = problems(f"extends: {extends}\nseed: -1")  # `env` may well stand in the parent, so nothing is called missing
     assert says in parent.wrong
     assert str(parent).startswith("r.yaml:1:10: ")
     assert "`seed` cannot be" in seed.wrong
+
+
+def test_no_more_than_a_hundred_parents_in_all(write: Write, problems: Problems) -> None:
+    write("many.yaml", ENV + "extends: [" + "parent.yaml, " * 60 + "]")
+    write("parent.yaml", "seed: 1")
+    assert load_recipe("many.yaml").seed == 1
+    (problem,) = problems("extends: [" + "many.yaml, " * 41 + "]")
+    assert str(problem).startswith("many.yaml:2:10: more than 100 recipes to extend")
 
 
 def test_extending_a_shipped_recipe_by_name(write: Write) -> None:
@@ -175,12 +188,14 @@ def test_overrides_are_laid_on_one_after_the_other(write: Write) -> None:
         ("regularizers.-1.weight=1", "--set #2: `regularizers` has no entry `-1`"),
         ("regularizers.0.weigth=1", "--set #2: unknown field `weigth` in `regularizers.0`"),
         ("encoder.kind=smal", "--set #2: unknown encoder `smal`"),
+        ("encoder\udcff=smal", "--set #2: an override is written"),
+        ("a" + ".a" * 5_000 + "=1", "--set #2: a path of 5,001 steps"),
     ],
 )
 def test_a_wrong_override_is_named_by_its_number(problems: Problems, override: str, line: str) -> None:
     (problem,) = problems(ENV + "regularizers: [{kind: spread}]", ["total_steps=5", override])
     assert str(problem).startswith(line)
-    assert str(problem).splitlines()[1] == f"    {override}"
+    assert str(problem).splitlines()[1] == f"    {override[:120]}".replace("\udcff", "�")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,8 +155,36 @@ def test_long_and_hostile_lines_are_shown_with_care(problems: Problems) -> None:
     _, quoted, pointer, *_ = str(problem).splitlines()
     assert quoted[pointer.index("^")] == "9"
     assert len(quoted) < 140
-    (problem,) = problems(ENV + 'name: "\u202e a"')
-    assert "\u202e" not in problem.place.quoted()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["a\\nb", "\\e[31m", "\\u202eb", "\\x9b", "x" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"{}": 1',
+        'env: {{kind: fake, id: x, "{}": 1}}',
+        'encoder: {{kind: "{}"}}',
+        'name: "{}"',
+        'extends: "{}"',
+        'plugins: ["./{}"]',
+        'jepa: {{"{}": {{"{}": 1}}}}',
+        '"{}": 1\n"{}": 1',
+    ],
+)
+def test_a_name_is_one_short_line_that_no_terminal_acts_on(problems: Problems, text: str, name: str) -> None:
+    found = problems(text.format(*[name] * text.count("{}")))
+    message = str(RecipeError(found))
+    assert all(char.isprintable() or char == "\n" for char in message)
+    assert all(re.match(r"r.yaml:\d+:\d+: |    ", line) for line in message.splitlines())
+    assert all(len(line) < 700 for line in message.splitlines())
+
+
+def test_one_message_tells_at_most_fifty_mistakes(problems: Problems) -> None:
+    found = problems("".join(f"key_{n}: {n}\n" for n in range(3_000)))
+    assert len(found) == 3_001
+    message = str(RecipeError(found))
+    assert message.count("r.yaml:") == 50
+    assert message.endswith("\nand 2,951 more mistakes")
 
 
 def test_a_builder_can_blame_a_value(write: Write) -> None:

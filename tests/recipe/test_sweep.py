@@ -11,7 +11,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jepakit.recipe import Recipe, RecipeError, dump, load_recipe, recipe_id
+from jepakit.recipe import Recipe, RecipeError, dump, load, load_recipe, recipe_id
+from jepakit.recipe.check import retold
+from jepakit.recipe.errors import MAX_TOLD
 from jepakit.recipe.sweep import MAX_RUNS, Configuration, expand_recipe
 
 BASE: dict[str, Any] = {"seed": 7, "env": {"kind": "gym", "id": "CartPole-v1"}, "encoder": {"kind": "vit", "dim": 8}}
@@ -166,6 +168,9 @@ sweep:
         ("  zip: {encoder.dim: [8]}\n  grid: {§encoder.dim: [8]}", "`encoder.dim` stands in both `zip` and `grid`"),
         ("  seeds: §[]", "`sweep.seeds` cannot be a list of 0"),
         (f"  §seeds: {MAX_RUNS + 1}", "these are 10,001 runs"),
+        ("  §seeds: 1000000000000000000", "these are more than 10**15 runs"),
+        (f"  §grid: {{a: [1]}}\n  cases: {{a: {{{', '.join(f'x{n}: 1' for n in range(100))}}}}}", "it lays 101 values on one run"),
+        ("  grid: {§" + "a." * 300 + "x: [1]}", "a path of 301 steps"),
         (f"  seeds: [0, §{2**32}]", f"cannot be `{2**32}`"),
     ],
 )
@@ -177,6 +182,16 @@ def test_a_mistake_in_a_sweep_is_shown_where_it_is_written(tmp_path: Path, sweep
         expand_recipe(file)
     (line,) = [line for line in str(error.value).splitlines() if wrong in line]
     assert line.startswith(f"{file}:{len(before)}:{len(before[-1]) + 1}: ")
+
+
+def test_runs_that_are_all_wrong_are_not_all_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "swept.yaml"
+    file.write_text(SWEPT + f"  grid: {{encoder.dim: [x], optimizer.lr: {[n / 1000 for n in range(1, 3_000)]}}}\n")
+    looked: list[object] = []
+    monkeypatch.setattr(load, "retold", lambda *args: looked.append(0) or retold(*args))
+    with pytest.raises(RecipeError, match=r"`encoder\.dim`"):
+        expand_recipe(file)
+    assert len(looked) == MAX_TOLD
 
 
 def test_all_mistakes_of_all_runs_are_told_each_once(tmp_path: Path) -> None:

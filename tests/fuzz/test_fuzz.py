@@ -1,0 +1,37 @@
+"""A sample of the bad inputs of which ``benchmarks/fuzz.py`` tries many thousands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_bad_inputs_end_in_a_message_that_names_a_place(tmp_path: Path) -> None:
+    # A process of its own: its children are forks, and what plug-ins do to a process stays there.
+    totals = tmp_path / "totals.json"
+    command = [sys.executable, "-m", "tests.fuzz.campaign", "--count", "200", "--jobs", "2", "--without", "validate", "--seed", "7"]
+    done = subprocess.run([*command, "--json", str(totals)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert json.loads(totals.read_text())["bad"] >= 200
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        ([b"validate", b"\xff\xfe.yaml"], "there is no recipe `\\udcff\\udcfe.yaml`"),
+        (
+            [b"show", b"cartpole_pixels", b"--set", b"seed=\xff", b"--set", b"\xff=1"],
+            "--set #1: a character that YAML does not allow",
+        ),
+    ],
+)
+def test_what_only_a_process_of_its_own_shows(tmp_path: Path, args: list[bytes], named: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "jepakit", *args], cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert named in done.stderr.decode()
