@@ -100,7 +100,10 @@ def test_a_ring_is_as_it_was(tmp_path: Path, length: int, batches: int) -> None:
         replay.extend(one)
         fresh.extend(one)
         assert_same(replay, fresh)
-    assert again.save() == log.save()
+    newest = log.save()
+    assert again.save() == newest
+    held = load_file(tmp_path / "replay" / newest[-1]["name"])
+    assert all(len(held[str(env)]) <= replay.slots for env in range(ENVS)), "what lies no more in the ring is not written"
 
 
 def test_each_frame_is_written_once_and_old_ones_go(tmp_path: Path) -> None:

@@ -38,13 +38,11 @@ device: cpu
 precision: fp32
 threads: 1
 """
-#: What has a state of its own: batch statistics, a generator, a schedule, prioritised replay whose ring wraps.
+#: What has a state of its own: a generator, a schedule, prioritised replay whose ring wraps.
 RECIPES = {
     "ppo": [
         "regularizers=[{kind: sigreg, weight: 0.1}]",
         "augmentations=[{kind: random_shift, pad: 1}]",
-        "encoder={kind: nature_cnn, dim: 8}",
-        "env.size=[36, 36]",
     ],
     "dqn": [
         "algorithm={kind: dqn, rollout_steps: 20, minibatch_size: 8, learning_starts: 100, updates_per_step: 0.1, target_every: 3}",
