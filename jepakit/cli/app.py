@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 import jepakit
-from jepakit.errors import UserError, printable
+from jepakit.errors import UserError, printable, shown
 
 #: Each is a file beside this one, whose function ``command`` is the verb. It imports what it needs inside: ``--help`` reads them all.
 VERBS = (
@@ -23,6 +24,8 @@ VERBS = (
     "doctor",
 )
 
+#: What is wrong with a path that a user has named, wherever that is noticed.
+_OF_A_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EROFS)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium warns in yellow, in a pipe too
 
 app = typer.Typer(
@@ -62,6 +65,9 @@ def main() -> None:
     except Exception as error:
         # Whoever has already kept the traceback (a run, in its folder) says where in a note; nobody else has, so it is shown.
         notes = getattr(error, "__notes__", None)
+        if notes is None and isinstance(error, OSError) and error.filename and error.errno in _OF_A_PATH:
+            typer.echo(f"cannot use {shown(str(error.filename), 300)}: {error.strerror}", err=True)
+            sys.exit(2)
         if notes is None:
             traceback.print_exc()
         typer.echo("\n".join([f"failed: {type(error).__name__}: {error}", *(notes or [])]), err=True)

@@ -11,11 +11,12 @@ import json
 import multiprocessing
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from multiprocessing.connection import Connection
@@ -23,11 +24,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.fuzz import harness, plugins, recipes, runs
-from tests.fuzz.harness import Input
+from tests.fuzz.harness import Input, Outcome
 
 FAMILIES = recipes.FAMILIES | plugins.FAMILIES | runs.FAMILIES
 BATCH = 100  #: inputs of one child
-PATIENCE = harness.SECONDS + 60  #: seconds after which a child that says nothing is killed
+PATIENCE = harness.WAITING + 60  #: seconds after which a child that says nothing is killed
 
 
 class Result(NamedTuple):
@@ -114,36 +115,65 @@ def batch(seed: int, numbers: Sequence[int], work: Path, family: str | None) -> 
     return found
 
 
-def campaign(seed: int, count: int, family: str | None = None, jobs: int = 1, say: Any = lambda text: None) -> dict[str, Any]:
-    """Go on until ``count`` inputs were bad: refused, or taken with a warning."""
+def as_process(seed: int, number: int, work: Path) -> Result:
+    """An input given to a process of its own, as a user would."""
+    folder = work / f"process {number}"
+    folder.mkdir()
+    family, given = make(seed, number, folder)
+    command = [sys.executable, "-m", "jepakit", *given.args]
+    limits: dict[str, Any] = {"timeout": 2 * harness.WAITING, "preexec_fn": harness.limit_memory}
+    started = time.perf_counter()
+    try:
+        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False, **limits)
+        got = Outcome(done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace"), round(time.perf_counter() - started, 3))
+    except subprocess.TimeoutExpired as error:
+        got = Outcome(124, str(error), 2 * harness.WAITING)
+    harness.remove(folder)
+    folder.rmdir()
+    wrong = harness.complaint(given, got)
+    return Result(number, f"{family}, as a process", given.args, got.code, got.seconds, harness.is_bad(got), wrong, got.text)
+
+
+def results(seed: int, count: int, family: str | None, jobs: int, processes: int, work: Path) -> Iterator[Result]:
+    """Inputs until ``count`` were bad: refused, or taken with a warning; then some for processes of their own."""
+    number = bad = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        while bad < count:
+            size = min(BATCH, max(10, (count - bad) // jobs))
+            batches = [range(number + n * size, number + (n + 1) * size) for n in range(jobs)]
+            number += jobs * size
+            for result in chain.from_iterable(pool.map(lambda numbers: batch(seed, numbers, work, family), batches)):
+                bad += result.bad
+                yield result
+    yield from (as_process(seed, number + n, work) for n in range(processes))
+
+
+def campaign(
+    seed: int, count: int, family: str | None = None, jobs: int = 1, processes: int = 0, say: Any = lambda text: None
+) -> dict[str, Any]:
+    """The totals of many inputs."""
     harness.prepare()
     started = time.perf_counter()
     tried: Counter[str] = Counter()
     bad: Counter[str] = Counter()
-    findings: dict[str, list[Result]] = defaultdict(list)
+    findings: dict[str, list[int]] = defaultdict(list)
     slowest: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="fuzz") as name:
         work = Path(name).resolve()
         runs.good(work / "good")
-        number = 0
-        with ThreadPoolExecutor(jobs) as pool:
-            while sum(bad.values()) < count:
-                size = min(BATCH, max(10, (count - sum(bad.values())) // jobs))
-                rounds = [range(number + n * size, number + (n + 1) * size) for n in range(jobs)]
-                number += jobs * size
-                for result in chain.from_iterable(pool.map(lambda numbers: batch(seed, numbers, work, family), rounds)):
-                    tried[result.family] += 1
-                    bad[result.family] += result.bad
-                    slowest = sorted([*slowest, result], key=lambda found: -found.seconds)[:5]
-                    if result.complaint:
-                        findings[result.complaint].append(result)
-                        say(f"{result.number} ({result.family}) {result.args}: {result.complaint}\n{result.text[-1500:]}\n")
+        for result in results(seed, count, family, jobs, processes, work):
+            tried[result.family] += 1
+            bad[result.family] += result.bad
+            slowest = sorted([*slowest, result], key=lambda found: -found.seconds)[:5]
+            if result.complaint:
+                findings[result.complaint].append(result.number)
+                say(f"{result.number} ({result.family}) {result.args}: {result.complaint}\n{result.text[-1500:]}\n")
     return {
         "seed": seed,
         "inputs": sum(tried.values()),
         "bad": sum(bad.values()),
-        "findings": {wrong: [found.number for found in results] for wrong, results in findings.items()},
-        "families": {family: {"inputs": tried[family], "bad": bad[family]} for family in FAMILIES if tried[family]},
+        "findings": findings,
+        "families": {family: {"inputs": tried[family], "bad": bad[family]} for family in sorted(tried)},
         "slowest_s": [[result.seconds, result.family, result.number] for result in slowest],
         "wall_s": round(time.perf_counter() - started, 1),
     }
@@ -158,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", choices=list(FAMILIES), action="append", default=[], help="none of these")
     parser.add_argument("--only", type=int, help="one input again")
     parser.add_argument("--jobs", type=int, default=1, help="inputs at a time")
+    parser.add_argument("--processes", type=int, default=0, help="further inputs, each for a process of its own")
     parser.add_argument("--json", type=Path, help="where to write the totals")
     chosen = parser.parse_args(arguments)
     for name in chosen.without:
@@ -179,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.chdir(work)
             harness.remove(folder)
         return 0
-    found = campaign(chosen.seed, chosen.count, chosen.family, chosen.jobs, lambda text: print(text, flush=True))  # noqa: T201
+    found = campaign(chosen.seed, chosen.count, chosen.family, chosen.jobs, chosen.processes, lambda text: print(text, flush=True))  # noqa: T201
     text = json.dumps(found, indent=2) + "\n"
     if chosen.json:
         chosen.json.write_text(text)

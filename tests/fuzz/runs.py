@@ -194,9 +194,15 @@ def runs_place(rng: random.Random, folder: Path) -> Input:
     if name.startswith("-"):
         name = "./-"
     args = rng.choice(
-        [["compare", name], ["eval", name], ["resume", name], ["record", name, "--to", "records"], ["compare", "--out", name, "run"]]
+        [
+            *([verb, name] for verb in ("compare", "eval", "resume", "runs")),
+            ["record", name, "--to", "records"],
+            ["compare", "--out", name, "run"],
+            ["run", "-q", "r.yaml", "--out", name],
+        ]
     )
-    return Input(args, ("run", "no ", "folder", "path", name.encode("unicode_escape").decode()))
+    written(folder, RECIPE)
+    return Input(args, ("run", "no ", "folder", "path", name[:100], name.encode("unicode_escape").decode()))
 
 
 FAMILIES = {
