@@ -38,7 +38,7 @@ def command(
     loaded, _ = settle(load_recipe(recipe, overrides or (), seed))
     if loaded.sweep:
         plan = load_sweep(recipe, [*(overrides or ()), f"seed={loaded.seed}"])
-        with _patience(len(plan.runs)):
+        with _patience(plan.name, len(plan.runs)):
             configurations = rehearse_runs(plan.runs)
         emit(f"valid: {plan.name}, a sweep of {len(plan.runs)} runs of {configurations} configurations", *plan.notes)
         return
@@ -46,12 +46,12 @@ def command(
 
 
 @contextlib.contextmanager
-def _patience(rehearsals: int = 1) -> Iterator[None]:
+def _patience(name: str, rehearsals: int = 1) -> Iterator[None]:
     """Have what computes for too long raise, in the very component, so that a size with a few digits too many is no endless wait."""
     from jepakit.errors import UserError
 
     def give_up(*_: object) -> None:
-        raise UserError(f"more than {PATIENCE} s of computing for one fake batch: is a size meant to be that large?")
+        raise UserError(f"more than {PATIENCE} s of computing for one fake batch of `{name}`: is a size meant to be that large?")
 
     before = signal.signal(signal.SIGPROF, give_up)
     signal.setitimer(signal.ITIMER_PROF, PATIENCE * rehearsals, 1)
@@ -69,7 +69,7 @@ def _rehearsed(recipe: Recipe) -> Iterator[str]:
     from jepakit.training.rehearsal import notices, rehearse
 
     recipe, hardware = settle(recipe)
-    with _patience(), contextlib.closing(build_env(recipe)) as env:
+    with _patience(recipe.name), contextlib.closing(build_env(recipe)) as env:
         learner = rehearse(recipe, env, hardware)
         parameters = sum(parameter.numel() for parameter in learner.trained.parameters() if parameter.requires_grad)
         yield f"pixels [K, C, H, W] = {list(env.frame_shape)}, s_x [D] = [{learner.embedding_width}], {parameters:,} trained parameters"

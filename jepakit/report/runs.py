@@ -243,5 +243,6 @@ def _rounded(value: Any) -> Any:
 
 
 def _of_no_machine(provenance: dict[str, Any]) -> dict[str, Any]:
-    command = [_ABSOLUTE.sub("", str(argument)) for argument in provenance.get("command", ())]
+    said = provenance.get("command")
+    command = [_ABSOLUTE.sub("", str(argument)) for argument in (said if isinstance(said, list) else ())]
     return {name: value for name, value in provenance.items() if name != "pid"} | {"command": command}

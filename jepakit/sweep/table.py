@@ -93,7 +93,7 @@ class LiveBoard(QuietBoard):
     def __init__(self, title: str, runs: Sequence[Watched], console: Console | None = None) -> None:
         super().__init__()
         self.title, self.runs, self.clock, self.last = title, runs, Clock(runs), 0.0
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, markup=False, emoji=False)
         self.live = Live(console=self.console, auto_refresh=False, vertical_overflow="visible")
 
     def __enter__(self) -> Self:

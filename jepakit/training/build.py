@@ -189,7 +189,7 @@ def blaming(recipe: Recipe, path: str, places: Mapping[int, str] = MappingProxyT
     """
     try:
         yield
-    except (RecipeError, KeyboardInterrupt):
+    except (RecipeError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a component that leaves by sys.exit, too
         foreseen = isinstance(error, (UserError, ValueError))

@@ -73,7 +73,7 @@ class RunFolder:
         Raises:
             UserError: Another process writes it, it can't be written, or writing it would write elsewhere.
         """
-        for file in (path / "lock", *path.glob("*.jsonl")):
+        for file in (path / "lock", path / "summary.json", *path.glob("*.jsonl")):
             if file.is_symlink() or (file.exists() and not file.is_file()):
                 raise UserError(f"{file} is no plain file: what is behind it would be written over")
         try:

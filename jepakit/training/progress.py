@@ -109,7 +109,7 @@ class Live(Quiet):
         super().__init__()
         self.title = title
         self.clock = Clock(total_steps)
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, markup=False, emoji=False)  # a name may hold `[/…]`
         self.live = RichLive(console=self.console, auto_refresh=False)
 
     def __enter__(self) -> Self:

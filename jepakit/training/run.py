@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 from jepakit.files import DiskFull, write_atomically
 from jepakit.reading import read_text
 from jepakit.recipe import Recipe, load_recipe, recipe_id
@@ -184,7 +184,7 @@ def _compare_versions(loop: Loop, warn: Callable[[str], None]) -> None:
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return
     now = provenance(loop.learner.hardware)["packages"]
-    changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+    changed = [f"{name} {shown(str(before[name]))} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
     if changed:
         warn(f"not the packages that the run began with: {', '.join(changed)}")
 

@@ -99,7 +99,7 @@ def test_a_size_with_a_few_digits_too_many_is_no_endless_wait(cli: Cli, tmp_path
     before = signal.getsignal(signal.SIGPROF)
     code, _, err = cli("validate", written(tmp_path, SMALL + ENCODER.replace("depth: 1", "depth: 10_000_000")))
     assert code == 2
-    assert err.startswith("r.yaml:2:10: more than 0.3 s of computing for one fake batch")
+    assert err.startswith("r.yaml:2:10: more than 0.3 s of computing for one fake batch of `r`")
     assert signal.getsignal(signal.SIGPROF) == before
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
 

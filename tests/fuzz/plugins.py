@@ -60,6 +60,7 @@ ERRORS = [
     "__import__('click').ClickException('click') if __import__('importlib.util').util.find_spec('click') else KeyError(2)",
     "Exception('x' * 100_000)",
 ]
+IN_COMPONENTS = [error for error in ERRORS if error != "GeneratorExit"]  # Python itself uses it to end generators, such as context managers
 LINES = [
     "raise {error}",
     "def f(): f()\nf()",
@@ -196,8 +197,8 @@ def code(rng: random.Random) -> str:
             ["", "", "", "requires = 3", "__slots__ = ()", "__module__ = None", "requires = {'nothing_there': 'x'}", "__doc__ = 5"]
         ),
         signature=rng.choice([SIGNATURES[0]] * 20 + SIGNATURES),
-        inside=rng.choice(["pass", "pass", "raise " + rng.choice(ERRORS), "self.x = torch.nn.Linear(10**9, 10**9)", "return 3"]),
-        forward=rng.choice(FORWARDS).format(error=rng.choice(ERRORS)),
+        inside=rng.choice(["pass", "pass", "raise " + rng.choice(IN_COMPONENTS), "self.x = torch.nn.Linear(10**9, 10**9)", "return 3"]),
+        forward=rng.choice(FORWARDS).format(error=rng.choice(IN_COMPONENTS)),
     )
     if rng.random() < 0.5:
         source += (

@@ -521,7 +521,7 @@ def built(rng: random.Random, folder: Path) -> Input:
         pool = ["cpu", "cuda", "cuda:0", "cuda:99999999999999999999", "mps", "fp32", "bf16", {"capacity": 2**62}, {"capacity": 1}, *numbers]
         tree[field] = rng.choice(pool)
     args = ["validate", written(folder, as_yaml(rng, tree))]
-    return Input([*args, "--no-plugins"] if rng.random() < 0.2 else args, ("r.yaml",))
+    return Input([*args, "--no-plugins"] if rng.random() < 0.2 else args, ("r.yaml", "`all`"))
 
 
 #: Families of inputs, with their shares.

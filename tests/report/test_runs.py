@@ -170,3 +170,12 @@ def test_records_go_nowhere_that_cant_be_written(make_folder: MakeFolder, tmp_pa
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't write"):
         write_record(load_runs([make_folder()])[0], tmp_path / "file")
+
+
+@pytest.mark.parametrize("command", [3, None, "text", {"a": 1}, [{"a": 1}, 3]])
+def test_a_command_that_is_no_list_is_left_out(make_folder: MakeFolder, command: object) -> None:
+    folder = make_folder()
+    provenance = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps(provenance | {"command": command}))
+    kept = load_runs([folder])[0].provenance["command"]
+    assert kept == (["{'a': 1}", "3"] if isinstance(command, list) else [])

@@ -242,6 +242,9 @@ def test_a_folder_with_links_is_not_written_through(cut: Path, tmp_path: Path) -
             resume(cut, quiet=True)
         (cut / name).unlink()
         assert (tmp_path / "precious").read_text() == "mine"
+    (cut / "summary.json").mkdir()
+    with pytest.raises(UserError, match=r"summary\.json is no plain file"):
+        resume(cut, quiet=True)
 
 
 PLUGIN = """
