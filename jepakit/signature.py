@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 
 
 class RegistrationError(UserError):
@@ -100,9 +101,14 @@ def _model(cls: type, kind: str, base: type[ComponentFields], fields: dict[str, 
     kind_field: Any = (Literal[kind], Field(kind, description=base.model_fields["kind"].description))
     try:
         model = create_model(f"{cls.__name__}Fields", __base__=base, __module__=cls.__module__, kind=kind_field, **fields)
-        model.model_json_schema()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydantic leaves a default that JSON cannot hold out, and warns; it is refused below
+            schema = model.model_json_schema()
     except (PydanticUserError, TypeError) as error:
         raise RegistrationError(f"a field has a type that no recipe can write: {str(error).splitlines()[0]}") from error
+    for name, field in model.model_fields.items():
+        if not field.is_required() and field.default_factory is None and "default" not in schema["properties"][name]:
+            raise RegistrationError(f"the default of the field `{name}` cannot be written in a recipe: {shown(repr(field.default))}")
     defaults = {name: field.get_default() for name, field in model.model_fields.items() if not field.is_required()}
     try:
         model.model_validate(defaults)

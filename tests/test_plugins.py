@@ -151,6 +151,10 @@ BROKEN = [
     ("raise ValueError('a\\nb\\x1b[31m')", "ValueError: a"),
     ("register('encoder', 'x')(type('T', (), {'requires': 3}))", "`requires` says by which command"),
     ("@register('encoder', 'x')\nclass C:\n    def __init__(self, *, component: int = 3): ...", "`component` is taken"),
+    (
+        "from typing import Any\n@register('encoder', 'x')\nclass C:\n    def __init__(self, *, width: Any = object()): ...",
+        "the default of the field `width` cannot be written in a recipe",
+    ),
     ("@register('encoder', 'star')\nclass C:\n    def __init__(self, *args): ...", "cannot register C as encoder `star`: "),
 ]
 

@@ -65,7 +65,8 @@ def _fields(heading: str, names: list[str], schema: Mapping[str, Any]) -> Iterat
         yield Text(f"\n{heading}", style="bold")
     for name in names:
         field = schema["properties"][name]
-        default = "required" if name in schema.get("required", ()) else f"default {json.dumps(field['default'], ensure_ascii=False)}"
+        default = f"default {json.dumps(field['default'], ensure_ascii=False)}" if "default" in field else "a default of its own"
+        default = "required" if name in schema.get("required", ()) else default
         yield Text.assemble("  ", (name, "cyan"), f": {Vocabulary(schema).describe(field)}; {default}")
         if "description" in field:
             yield indented(prose(field["description"]), 6)
