@@ -1,7 +1,7 @@
 """Does memory stay flat over a long run? The resident memory of a training process against env steps.
 
-python benchmarks/memory.py --recipe cartpole_pixels --steps 300000 --json docs/results/memory_ppo.json
-python benchmarks/memory.py --recipe cartpole_dqn --steps 300000 --json docs/results/memory_dqn.json
+python benchmarks/memory.py pendulum_pixels --set seed=100 --set threads=1 --json docs/results/memory_ppo.json
+python benchmarks/memory.py cartpole_dqn --set total_steps=300_000 --set replay.capacity=20_000 --json docs/results/memory_dqn.json
 """
 
 from __future__ import annotations
@@ -36,36 +36,46 @@ def env_steps(metrics: Path) -> int:
     return steps[-1] if steps else 0
 
 
-def watch(recipe: str, steps: int) -> list[tuple[int, int]]:
-    """(env steps, bytes) of a run of so many steps, some hundred of them."""
+def watch(command: list[str], out: Path) -> list[tuple[int, int]]:
+    """(env steps, bytes) of a run in ``out``, each time that it has written a record."""
     curve: list[tuple[int, int]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        command = [sys.executable, "-m", "jepakit", "run", recipe, "--set", f"total_steps={steps}", "--out", str(out), "--quiet"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while process.poll() is None:
-            now = env_steps(out / "metrics.jsonl")
-            if now > (curve[-1][0] if curve else 0) + steps // 200:
-                curve.append((now, resident(process.pid)))
-            time.sleep(SECONDS)
+    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        now = env_steps(out / "metrics.jsonl")
+        if now > (curve[-1][0] if curve else 0):
+            curve.append((now, resident(process.pid)))
+        time.sleep(SECONDS)
     if process.returncode:
         sys.exit(process.returncode)
     return curve
 
 
+def thinned(curve: list[tuple[int, int]], points: int) -> list[tuple[int, int]]:
+    """At most so many of them, evenly chosen, the last one among them."""
+    if len(curve) <= points:
+        return curve
+    return [curve[round(n * (len(curve) - 1) / (points - 1))] for n in range(points)]
+
+
 def main() -> None:
-    """Print how much memory grew over the second half of the run."""
+    """Print how much memory a run took over its course, and how much that grew over its second half."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--recipe", default="cartpole_pixels")
-    parser.add_argument("--steps", type=int, default=300_000)
+    parser.add_argument("recipe", nargs="?", default="cartpole_pixels")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="as of `jepakit run`")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the run there")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    curve = watch(arguments.recipe, arguments.steps)
+    overrides = [word for override in arguments.set for word in ("--set", override)]
+    command = [sys.executable, "-m", "jepakit", "run", arguments.recipe, *overrides, "--quiet"]
+    with tempfile.TemporaryDirectory() as folder:
+        curve = watch(command, arguments.out or Path(folder) / "run")
+    for steps, size in thinned(curve, 12):
+        print(f"{steps:>9,} env steps  {size / 1e6:7,.1f} MB")  # noqa: T201
     middle, end = curve[len(curve) // 2], curve[-1]
-    grown = (end[1] - middle[1]) / 1e6
-    print(f"{arguments.recipe}: {end[1] / 1e6:,.0f} MB after {end[0]:,} env steps, {grown:+,.1f} MB since {middle[0]:,}")  # noqa: T201
+    print(f"{(end[1] - middle[1]) / 1e6:+,.1f} MB since {middle[0]:,} env steps")  # noqa: T201
     if arguments.json:
-        arguments.json.write_text(json.dumps({"recipe": arguments.recipe, "curve": curve}) + "\n")
+        found = {"recipe": arguments.recipe, "overrides": arguments.set, "env_steps_and_bytes": thinned(curve, 200)}
+        arguments.json.write_text(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
