@@ -30,7 +30,8 @@ class DQN(nn.Module):
     instead: L_critic = mean(-Σ p log p(s, a)), where p is the target's distribution after the same Bellman step, projected on the atoms.
 
     Q̄ has an encoder of its own, which follows the online one as its head does. s' is embedded by it alone: ``double`` picks a' by the
-    online head on the *target's* embedding, where van Hasselt et al. would embed s' twice.
+    online head on the *target's* embedding, where van Hasselt et al. would embed s' twice. The rewards of an m-step return are those of the
+    policy of its day, without correction, as in Rainbow.
 
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, Algorithm 1 and Methods (the clipped error: Huber);
     van Hasselt et al. 2016, Eq. 4 (double); Wang et al. 2016, Eq. 9 (dueling); Bellemare et al. 2017, Algorithm 1 (C51); Hessel et al.
