@@ -22,7 +22,7 @@ class Intensity(nn.Module):
     One factor for a stack's K frames, another for each stack. Black stays black, and white becomes no whiter.
 
     Source: Schwarzer et al. 2021, Data-Efficient Reinforcement Learning with Self-Predictive Representations (SPR), its data augmentation;
-    Kostrikov, Yarats and Fergus 2021 (DrQ), its comparison of augmentations.
+    Yarats, Kostrikov and Fergus 2021 (DrQ), its comparison of augmentations.
 
     Args:
         scale: Standard deviation of the factor before clipping; the papers have 0.05.

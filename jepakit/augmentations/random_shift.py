@@ -21,7 +21,7 @@ class RandomShift(nn.Module):
 
     One shift for a stack's K frames, another for each stack.
 
-    Source: Kostrikov, Yarats and Fergus 2021, Image Augmentation Is All You Need (DrQ), its image shifts (84 x 84, pad 4).
+    Source: Yarats, Kostrikov and Fergus 2021, Image Augmentation Is All You Need (DrQ), its image shifts (84 x 84, pad 4).
 
     Args:
         pad: Farthest shift in pixels, each way; the paper has 4 for frames of 84 x 84.

@@ -27,7 +27,7 @@ class Reconstruction(nn.Module):
     two transposed convolutions, to 2 and to 8 times the height and width, cropped to the frame: a choice, and cheaper than the paper's
     four layers.
 
-    Source: Yarats et al. 2019, Improving Sample Efficiency in Model-Free Reinforcement Learning from Images (SAC-AE), the loss of its
+    Source: Yarats et al. 2021, Improving Sample Efficiency in Model-Free Reinforcement Learning from Images (SAC-AE), the loss of its
     regularized autoencoder, but for the weight decay on the decoder. Kenneweg et al., JEPA for RL, section 1 has JEPA replace such
     autoencoders.
 
