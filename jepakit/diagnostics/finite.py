@@ -1,4 +1,4 @@
-"""What went bad when a loss or its gradient is not finite."""
+"""What went bad when an embedding, a loss or its gradient is not finite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,35 @@ import torch
 from torch import Tensor, nn
 
 from jepakit.protocols import ACTION, PIXELS, REWARD, Minibatch, Term
+
+
+class BadEmbedding(FloatingPointError):
+    """The encoder's output is not finite."""
+
+
+class BadWeights(FloatingPointError):
+    """A weight is not finite, and nothing that follows can be."""
+
+
+def expect_finite_embedding(s_x: Tensor) -> None:
+    """Refuse an ``s_x`` [*, D] that is not finite: a distribution made of it raises something that names nobody.
+
+    Raises:
+        BadEmbedding: It is not.
+    """
+    if not s_x.isfinite().all():
+        raise BadEmbedding("s_x, what the encoder makes of the pixels, is not finite")
+
+
+def expect_finite_weights(module: nn.Module) -> None:
+    """Refuse a ``module`` that an optimizer step has spoiled.
+
+    Raises:
+        BadWeights: One of its parameters is not finite; names it.
+    """
+    for name, parameter in module.named_parameters():
+        if not parameter.isfinite().all():
+            raise BadWeights(f"`{name}` is not finite any more, after a gradient that was: the learning rate may be too high")
 
 
 def bad_terms(terms: Mapping[str, Term], parameters: Sequence[nn.Parameter]) -> list[str]:

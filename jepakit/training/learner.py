@@ -11,7 +11,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from jepakit.diagnostics.embedding import Spread, spread
-from jepakit.diagnostics.finite import bad_terms, figures
+from jepakit.diagnostics.finite import BadEmbedding, bad_terms, expect_finite_embedding, expect_finite_weights, figures
 from jepakit.protocols import (
     ACTION,
     MASK,
@@ -119,7 +119,8 @@ class Learner:
             update) and ``embedding/variance_min`` (the least of the round). A round without updates has these three alone, of the batch.
 
         Raises:
-            FloatingPointError: A term of the loss, or its gradient, has not been finite for ``max_bad_updates`` updates in a row.
+            FloatingPointError: s_x, a term of the loss, or its gradient has not been finite for ``max_bad_updates`` updates in a row, or
+                a step has spoiled a weight.
             ValueError: A component's output has not the shape that its slot promises.
         """
         self._anneal(progress)
@@ -142,8 +143,16 @@ class Learner:
 
         Raises:
             FloatingPointError: That was so for the ``max_bad_updates``-th time in a row.
+            BadWeights: The step before has spoiled a weight.
         """
-        terms, metrics = self.losses(minibatch)
+        try:
+            terms, metrics = self.losses(minibatch)
+        except BadEmbedding:
+            self._count_bad(minibatch, "s_x")
+            return None
+        except (RuntimeError, ValueError):
+            expect_finite_weights(self.trained)  # a distribution made of them raises something that names nobody
+            raise
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         total.backward()
@@ -162,23 +171,30 @@ class Learner:
         metrics |= {f"loss/{name}": term.loss for name, term in terms.items()} | {"loss/total": total}
         return {name: value.detach() for name, value in metrics.items()}
 
-    def _count_bad(self, minibatch: Minibatch) -> None:
+    def _count_bad(self, minibatch: Minibatch, what: str = "") -> None:
         """After a bad step every weight would be bad, and with the next update every term: it is not taken, and looked into."""
+        expect_finite_weights(self.trained)
         self.bad_updates += 1
         if not self.first_bad:
-            terms, _ = self.losses(minibatch)
-            parameters = [p for p in self.trained.parameters() if p.requires_grad]
-            self.first_bad = (
-                f"{', '.join(bad_terms(terms, parameters)) or 'the sum of all terms'} (update {self.updates + 1:,}; {figures(minibatch)})"
-            )
+            what = what or self._bad_terms(minibatch) or "the sum of all terms"
+            self.first_bad = f"{what} (update {self.updates + 1:,}; {figures(minibatch)})"
         if self.bad_updates >= self.max_bad_updates:
             raise FloatingPointError(f"not finite in {self.bad_updates} updates in a row, first {self.first_bad}")
 
+    def _bad_terms(self, minibatch: Minibatch) -> str:
+        terms, _ = self.losses(minibatch)  # again: the graph is gone
+        return ", ".join(bad_terms(terms, [p for p in self.trained.parameters() if p.requires_grad]))
+
     def losses(self, minibatch: Minibatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
-        """The terms of Eq. 3 for ``minibatch``, and further figures to log; what the algorithm's losses note stays in its ``steps``."""
+        """The terms of Eq. 3 for ``minibatch``, and further figures to log; what the algorithm's losses note stays in its ``steps``.
+
+        Raises:
+            BadEmbedding: The encoder's output is not finite.
+        """
         window, steps = minibatch
         pixels = self._augmented(window[PIXELS])  # [B, H+1, K, C, H, W]
         s_x = self._encoded(pixels[:, 0])  # [B, D]
+        expect_finite_embedding(s_x)
         variance, mean_square = self._spread(s_x, pixels[:, 0])
 
         steps[S_X] = s_x if self.algorithm.gradients_to_encoder else s_x.detach()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
+from jepakit.diagnostics.finite import BadWeights
 from jepakit.protocols import ACTION, PIXELS, Algorithm
 from jepakit.training.build import blaming, build_learner, build_replay
 from jepakit.training.hardware import Hardware
@@ -62,9 +63,12 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         for pixels in (batch[PIXELS], batch["next", PIXELS]):
             pixels.random_(0, 256)
         _try_each_part(recipe, learner, batch.flatten())
-        learner.learn(batch, progress=0.0)
-        if not learner.updates:  # replay, before its algorithm would learn
-            learner.update(learner.experience.sample())
+        try:
+            learner.learn(batch, progress=0.0)
+            if not learner.updates:  # replay, before its algorithm would learn
+                learner.update(learner.experience.sample())
+        except BadWeights as error:
+            raise recipe.error("optimizer.lr", str(error)) from error
     return learner
 
 

@@ -4,15 +4,19 @@ from typing import Any
 
 import pytest
 import torch
+from tensordict import TensorDict
 from torch import Tensor, nn
 from torchrl.data import Categorical
 
+from jepakit.diagnostics.finite import BadWeights
 from jepakit.predictors.mlp import MLPPredictor
 from jepakit.protocols import ACTION, MASK, PIXELS, Minibatch
 from jepakit.regularizers.variance import Variance
 from jepakit.training.experience import window
 from jepakit.training.learner import Learner
+from jepakit.training.policy import Policy
 from jepakit.training.terms import WeightedTerm, unroll
+from tests.conftest import FRAMES
 
 REGULARIZED = {"regularizer/variance": WeightedTerm(Variance(), weight=1.0)}
 
@@ -291,6 +295,50 @@ def test_after_so_many_in_a_row_the_run_ends_and_names_what_went_bad_first(
     with pytest.raises(FloatingPointError, match=rf"^not finite in 3 updates in a row, first {first}"):
         learner.learn(collect(learner), progress=0.0)
     assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
+
+
+class Breaks(nn.Module):
+    """An encoder whose output is not finite at some of its calls with gradients."""
+
+    def __init__(self, calls: set[int]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(FRAMES.frames * FRAMES.channels * FRAMES.height * FRAMES.width, 8)
+        self.calls, self.seen = calls, 0
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.seen += torch.is_grad_enabled()
+        return self.layer(pixels.flatten(-4).float() / 255) / (self.seen not in self.calls)
+
+
+@pytest.mark.parametrize("jepa", [{}, None])
+def test_an_encoder_whose_output_is_not_finite_is_named_before_a_distribution_chokes_on_it(
+    make_learner: Any, collect: Any, jepa: dict[str, Any] | None
+) -> None:
+    learner = make_learner(encoder=Breaks({2}), jepa=jepa, minibatch_size=10)
+    batch = collect(learner)
+    metrics = learner.learn(batch, progress=0.0)
+    assert (metrics["updates_skipped"], learner.updates) == (1, 3)
+    assert all(parameter.isfinite().all() for parameter in learner.parts.parameters())
+
+    learner = make_learner(encoder=Breaks(set(range(2, 99))), jepa=jepa, minibatch_size=10, max_bad_updates=2)
+    with pytest.raises(FloatingPointError, match=r"^not finite in 2 updates in a row, first s_x \(update 2; pixels"):
+        learner.learn(batch, progress=0.0)
+
+
+@pytest.mark.parametrize("jepa", [{}, None])
+def test_a_step_that_spoils_the_weights_ends_the_run_at_once(make_learner: Any, collect: Any, jepa: dict[str, Any] | None) -> None:
+    learner = make_learner(lr=1e38, jepa=jepa, minibatch_size=10)
+    batch = collect(learner)
+    with pytest.raises(BadWeights, match=r"^`\w[\w.]*` is not finite any more, after a gradient that was: "):
+        learner.learn(batch, progress=0.0)
+    with pytest.raises(BadWeights):
+        Policy(learner)(TensorDict({PIXELS: batch[PIXELS][:, 0]}, batch.batch_size[:1]))
+
+
+def test_acting_on_an_embedding_that_is_not_finite_names_it(make_learner: Any) -> None:
+    learner = make_learner(encoder=Breaks({0}))
+    with pytest.raises(FloatingPointError, match=r"^s_x, what the encoder makes of the pixels, is not finite$"):
+        Policy(learner)(TensorDict({PIXELS: torch.zeros(2, *FRAMES, dtype=torch.uint8)}, [2]))
 
 
 def test_bad_updates_count_only_in_a_row(make_learner: Any, collect: Any) -> None:
