@@ -14,6 +14,7 @@ from torchrl.objectives import LossModule
 from torchrl.objectives.utils import TargetNetUpdater
 
 from jepakit.protocols import ACTION, REWARD, S_X
+from jepakit.targets.encoders import follow, tensors
 
 TD_ERROR = "td_error"  #: float [B], written by the losses: what prioritised replay draws by
 PRIORITY_WEIGHT = "priority_weight"  #: float [B], of prioritised replay alone
@@ -55,12 +56,9 @@ class TargetNetworks(nn.Module):
             return
         loss, network = self._heads
         heads, target_heads = getattr(loss, f"{network}_params"), getattr(loss, f"target_{network}_params")
-        pairs = [(target_heads[name], value) for name, value in heads.items(include_nested=True, leaves_only=True)]
-        for mine, theirs in (*pairs, *zip(_tensors(self.encoder), _tensors(encoder), strict=True)):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - self.decay)
-            else:
-                mine.copy_(theirs)
+        names = list(heads.keys(include_nested=True, leaves_only=True))
+        follow([target_heads[name] for name in names], [heads[name] for name in names], self.decay)
+        follow(tensors(self.encoder), tensors(encoder), self.decay)
 
 
 def make_mlp(width: int, hidden: tuple[int, ...], out: int | tuple[int, ...]) -> MLP:
@@ -74,7 +72,3 @@ def loss_inputs(minibatch: TensorDictBase, reward_scale: float) -> TensorDictBas
     inputs = minibatch.select(S_X, ACTION, STEPS_TO_NEXT_OBS, PRIORITY_WEIGHT, *after, strict=False)
     inputs["next", REWARD] = inputs["next", REWARD] * reward_scale
     return inputs
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    return [*module.parameters(), *module.buffers()]

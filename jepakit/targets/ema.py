@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from jepakit.registry import register
-from jepakit.targets.encoders import CopiedEncoder, tensors
+from jepakit.targets.encoders import CopiedEncoder, follow, tensors
 
 
 @register("target", "ema")
@@ -49,8 +49,4 @@ class EMA(CopiedEncoder):
     @torch.no_grad()
     def update(self, encoder: nn.Module) -> None:
         """Move θ̄ towards θ; called after the optimizer's step."""
-        for average, online in zip(tensors(self.encoder), tensors(encoder), strict=True):
-            if average.is_floating_point():
-                average.lerp_(online, 1 - self.tau)
-            else:
-                average.copy_(online)
+        follow(tensors(self.encoder), tensors(encoder), self.tau)

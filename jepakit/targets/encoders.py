@@ -1,8 +1,9 @@
-"""The two ways in which a target has an encoder: a copy of the online one, or the online one itself."""
+"""The two ways in which a target has an encoder, a copy of the online one or the online one itself, and how a copy follows."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,3 +41,13 @@ class OnlineEncoder(nn.Module):
 def tensors(module: nn.Module) -> list[Tensor]:
     """Its parameters and buffers."""
     return [*module.parameters(), *module.buffers()]
+
+
+@torch.no_grad()
+def follow(averages: Sequence[Tensor], online: Sequence[Tensor], decay: float) -> None:
+    """θ̄ ← decay · θ̄ + (1 - decay) · θ, tensor by tensor; counters are copied."""
+    for average, value in zip(averages, online, strict=True):
+        if average.is_floating_point():
+            average.lerp_(value, 1 - decay)
+        else:
+            average.copy_(value)
