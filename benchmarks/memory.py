@@ -1,7 +1,7 @@
 """Does memory stay flat over a long run? The resident memory of a training process against env steps.
 
 python benchmarks/memory.py pendulum_pixels --set seed=100 --set threads=1 --json docs/results/memory_ppo.json
-python benchmarks/memory.py cartpole_dqn --set total_steps=300_000 --set replay.capacity=20_000 --json docs/results/memory_dqn.json
+python benchmarks/memory.py cartpole_dqn --set total_steps=40_000 --set replay.capacity=10_000 --set algorithm.updates_per_step=0.02
 """
 
 from __future__ import annotations
