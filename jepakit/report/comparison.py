@@ -36,6 +36,7 @@ class Row:
     label: str
     runs: tuple[str, ...]  #: their ids, by seed
     seeds: tuple[int, ...]
+    env: str  #: its id, or its kind where it has none
     total_steps: int
     final_return: Estimate | None  #: interquartile means over runs, as are the other estimates
     area_under_curve: Estimate | None
@@ -60,13 +61,13 @@ def summarise(configurations: Sequence[Configuration], thresholds: Sequence[floa
 
 
 def compare_pairs(configurations: Sequence[Configuration]) -> list[Pair]:
-    """Every two configurations, the one more likely to be better first; none where there are more than `MOST_PAIRED`."""
+    """Every two configurations of one env, the one more likely to be better first; none where there are more than `MOST_PAIRED`."""
     if len(configurations) > MOST_PAIRED:
         return []
     pairs = []
     for first, second in combinations(configurations, 2):
         x, y = (_values(configuration.runs, final_return) for configuration in (first, second))
-        if x is not None and y is not None:
+        if x is not None and y is not None and _env(first) == _env(second):
             if improvement(np.array(x)[:, None], np.array(y)[:, None]) < 0.5:
                 first, second, x, y = second, first, y, x
             pairs.append(Pair(first.label, second.label, probability_of_improvement(x, y)))
@@ -87,7 +88,16 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if len(set(steps.values())) > 1:
         lengths = "; ".join(f"{label}: {count:,}" for label, count in steps.items())
         found.append(f"The configurations were trained for different numbers of env steps ({lengths}): returns and AUC do not compare.")
+    envs = {row.label: row.env for row in rows}
+    if len(set(envs.values())) > 1:
+        places = "; ".join(f"{label}: {env}" for label, env in envs.items())
+        found.append(f"The configurations play in different envs ({places}): returns and AUC do not compare.")
     return found
+
+
+def _env(configuration: Configuration) -> str:
+    env = configuration.runs[0].recipe.get("env")
+    return str(env.get("id", env.get("kind"))) if isinstance(env, dict) else "none"
 
 
 def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
@@ -97,6 +107,7 @@ def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
         label=configuration.label,
         runs=tuple(run.id for run in runs),
         seeds=tuple(run.seed for run in runs),
+        env=_env(configuration),
         total_steps=runs[0].recipe["total_steps"],
         final_return=_estimate(_values(runs, final_return)),
         area_under_curve=_estimate(_values(runs, area_under_curve)),

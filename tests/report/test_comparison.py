@@ -1,0 +1,33 @@
+"""What is set side by side, and what is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jepakit.report.comparison import compare_pairs, notes, summarise
+from jepakit.report.labels import group
+
+if TYPE_CHECKING:
+    from tests.report.conftest import MakeRun
+
+OTHER = {"env.id": "Pendulum-v1"}
+
+
+def test_returns_of_different_envs_do_not_compare(make_run: MakeRun) -> None:
+    configurations = group([make_run(), make_run({"encoder.dim": 32}), make_run(OTHER, returns=(-9.0, -5.0))])
+    assert [{pair.better, pair.worse} for pair in compare_pairs(configurations)] == [
+        {c.label for c in configurations if "Pendulum" not in c.label}
+    ]
+    assert any(
+        "different envs (" in note and ": Pendulum-v1" in note and ": CartPole-v1" in note for note in notes(summarise(configurations))
+    )
+
+
+def test_of_one_env_nothing_is_said(make_run: MakeRun) -> None:
+    rows = summarise(group([make_run(OTHER), make_run(OTHER | {"env.size": [8, 8]})]))
+    assert not any("different envs" in note for note in notes(rows))
+
+
+def test_envs_without_an_id_are_told_by_their_kind(make_run: MakeRun) -> None:
+    rows = summarise(group([make_run({"env": {"kind": "mine"}}), make_run({"env": ...})]))
+    assert sorted(row.env for row in rows) == ["mine", "none"]
