@@ -13,8 +13,8 @@ from torchrl.modules import MLP
 from torchrl.objectives import LossModule
 from torchrl.objectives.utils import TargetNetUpdater
 
+from jepakit.following import follow, tensors
 from jepakit.protocols import ACTION, REWARD, S_X
-from jepakit.targets.encoders import follow, tensors
 
 TD_ERROR = "td_error"  #: float [B], written by the losses: what prioritised replay draws by
 PRIORITY_WEIGHT = "priority_weight"  #: float [B], of prioritised replay alone

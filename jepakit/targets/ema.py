@@ -9,8 +9,9 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from jepakit.following import follow, tensors
 from jepakit.registry import register
-from jepakit.targets.encoders import CopiedEncoder, follow, tensors
+from jepakit.targets.encoders import CopiedEncoder
 
 
 @register("target", "ema")

@@ -1,9 +1,8 @@
-"""The two ways in which a target has an encoder, a copy of the online one or the online one itself, and how a copy follows."""
+"""The two ways in which a target has an encoder: a copy of the online one, or the online one itself."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,18 +35,3 @@ class OnlineEncoder(nn.Module):
     def update(self, encoder: nn.Module) -> None:
         """Hold ``encoder``: the same as ever, unless this module was copied without it."""
         self._online = (encoder,)
-
-
-def tensors(module: nn.Module) -> list[Tensor]:
-    """Its parameters and buffers."""
-    return [*module.parameters(), *module.buffers()]
-
-
-@torch.no_grad()
-def follow(averages: Sequence[Tensor], online: Sequence[Tensor], decay: float) -> None:
-    """θ̄ ← decay · θ̄ + (1 - decay) · θ, tensor by tensor; counters are copied."""
-    for average, value in zip(averages, online, strict=True):
-        if average.is_floating_point():
-            average.lerp_(value, 1 - decay)
-        else:
-            average.copy_(value)

@@ -6,8 +6,9 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from jepakit.following import tensors
 from jepakit.registry import register
-from jepakit.targets.encoders import CopiedEncoder, tensors
+from jepakit.targets.encoders import CopiedEncoder
 
 
 @register("target", "periodic")
