@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -47,7 +46,6 @@ class EMA(CopiedEncoder):
         if self.schedule == "cosine":
             self.tau = 1 - (1 - self.decay) * (math.cos(math.pi * progress) + 1) / 2
 
-    @torch.no_grad()
     def update(self, encoder: nn.Module) -> None:
         """Move θ̄ towards θ; called after the optimizer's step."""
         follow(tensors(self.encoder), tensors(encoder), self.tau)

@@ -103,13 +103,13 @@ class Learner:
         trained |= {"algorithm": algorithm}
         self.trained = _modules(trained)
         self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: all that a checkpoint must hold
-        self.optimizer = torch.optim.Adam([p for p in self.trained.parameters() if p.requires_grad], lr=lr, eps=eps, fused=True)
+        self.parameters = [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, eps=eps, fused=True)
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
         """The online encoder as acting uses it: uint8 [*, K, C, H, W] -> s_x [*, D], fp32, no gradient."""
-        with self.hardware.autocast():
-            return self.encoder(pixels).float()
+        return self._encoded(pixels)
 
     def learn(self, batch: TensorDictBase, progress: float) -> Metrics:
         """One round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.
@@ -156,7 +156,7 @@ class Learner:
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         total.backward()
-        metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.trained.parameters(), self.max_grad_norm)
+        metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         if not (total.isfinite() and metrics["grad_norm"].isfinite()):
             self._count_bad(minibatch)
             return None
@@ -183,7 +183,7 @@ class Learner:
 
     def _bad_terms(self, minibatch: Minibatch) -> str:
         terms, _ = self.losses(minibatch)  # again: the graph is gone
-        return ", ".join(bad_terms(terms, [p for p in self.trained.parameters() if p.requires_grad]))
+        return ", ".join(bad_terms(terms, self.parameters))
 
     def losses(self, minibatch: Minibatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """The terms of Eq. 3 for ``minibatch``, and further figures to log; what the algorithm's losses note stays in its ``steps``.

@@ -6,7 +6,7 @@ import json
 import os
 import random
 import shutil
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -135,22 +135,23 @@ def hostile_recipe(rng: random.Random, folder: Path) -> Input:
     written(run, attack, "evil.py")
     written(run, attack, f"evil_module_{rng.randrange(10**9)}.py")
     written(run, "plugins: [./evil.py]\n", "more.yaml")
+    with_plugins = partial(recipe.replace, "plugins: []")
     forms = [
-        recipe.replace("plugins: []", "plugins: [./evil.py]"),
-        recipe.replace("plugins: []", "plugins: [evil.py]\nplugins: []"),
-        recipe.replace("plugins: []", "plugins: []\nplugins: [evil.py]"),
-        recipe.replace("plugins: []", "extends: more.yaml"),
-        recipe.replace("plugins: []", "extends: [more.yaml]"),
-        recipe.replace("plugins: []", "extends: ./../run/more.yaml"),
+        with_plugins("plugins: [./evil.py]"),
+        with_plugins("plugins: [evil.py]\nplugins: []"),
+        with_plugins("plugins: []\nplugins: [evil.py]"),
+        with_plugins("extends: more.yaml"),
+        with_plugins("extends: [more.yaml]"),
+        with_plugins("extends: ./../run/more.yaml"),
         "\ufeff\ufeffplugins: [./evil.py]\n" + recipe.replace("plugins: []\n", ""),
         "\ufeffplugins: [./evil.py]\n" + recipe.replace("plugins: []\n", ""),
-        recipe.replace("plugins: []", '"plugins": ["./evil.py"]'),
-        recipe.replace("plugins: []", "? plugins\n: - ./evil.py"),
-        recipe.replace("plugins: []", "plugins: &p [./evil.py]"),
-        recipe.replace("plugins: []", "plugins: [./evil.py]\r"),
-        recipe.replace("plugins: []", "plugins: [./evil.py]\n\ttab: 1"),
-        recipe.replace("plugins: []", "plugins: [./evil.py, 3]\nunknown: 1"),
-        recipe.replace("plugins: []", "plugins: [!!str ./evil.py]"),
+        with_plugins('"plugins": ["./evil.py"]'),
+        with_plugins("? plugins\n: - ./evil.py"),
+        with_plugins("plugins: &p [./evil.py]"),
+        with_plugins("plugins: [./evil.py]\r"),
+        with_plugins("plugins: [./evil.py]\n\ttab: 1"),
+        with_plugins("plugins: [./evil.py, 3]\nunknown: 1"),
+        with_plugins("plugins: [!!str ./evil.py]"),
         recipe.replace("id: CartPole-v1", "id: evil_of_an_env:CartPole-v1"),
         recipe.replace("id: CartPole-v1", "id: evil_of_an_env:CartPole-v1\n  extra: 1"),
     ]
