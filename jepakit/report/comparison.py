@@ -42,6 +42,7 @@ class Row:
     area_under_curve: Estimate | None
     reached: dict[float, Reached]  #: by threshold
     variance: float | None  #: median of the embedding's at the end
+    rank: float | None  #: median of its effective rank at the end
     collapsed: int  #: runs that are at the end
     evaluation: Estimate | None  #: of the sampled policy; None unless every run was evaluated
 
@@ -78,8 +79,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
     """What a reader has to know to read the numbers."""
     found = [
         f"Interquartile means over runs, in brackets their {CONFIDENCE:.0%} intervals ({RESAMPLES:,} bootstrap resamples of the runs). "
-        "Final return: mean of the last 100 training episodes. AUC: the mean of that over training. Variance: of the embedding at the end, "
-        "median over runs."
+        "Final return: mean of the last 100 training episodes. AUC: the mean of that over training. Variance and effective rank: of the "
+        "embedding at the end, medians over runs."
     ]
     few = [row.label for row in rows if len(row.runs) < ENOUGH_RUNS]
     if few:
@@ -102,7 +103,6 @@ def _env(configuration: Configuration) -> str:
 
 def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
     runs = configuration.runs
-    variances = _values(runs, lambda run: run.summary["embedding_variance"])
     return Row(
         label=configuration.label,
         runs=tuple(run.id for run in runs),
@@ -112,7 +112,8 @@ def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
         final_return=_estimate(_values(runs, final_return)),
         area_under_curve=_estimate(_values(runs, area_under_curve)),
         reached={threshold: reached(runs, threshold) for threshold in thresholds},
-        variance=None if variances is None else median(variances),
+        variance=_median(_values(runs, lambda run: run.summary["embedding_variance"])),
+        rank=_median(_values(runs, lambda run: run.summary["embedding_rank"])),
         collapsed=sum(run.summary["collapsed"] for run in runs),
         evaluation=_estimate(_values(runs, held_out_return)),
     )
@@ -126,3 +127,7 @@ def _values(runs: Sequence[Run], score: Callable[[Run], float | None]) -> list[f
 
 def _estimate(values: list[float] | None) -> Estimate | None:
     return None if values is None else estimate(values)
+
+
+def _median(values: list[float] | None) -> float | None:
+    return None if values is None else median(values)

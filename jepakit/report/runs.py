@@ -42,6 +42,7 @@ class _Summary(BaseModel):
     return_last_100: float | None
     return_auc: float | None
     embedding_variance: float | None
+    embedding_rank: float | None
     collapsed: bool
 
 

@@ -19,7 +19,8 @@ def row_table(rows: Sequence[Row]) -> Table:
     """What each configuration comes to."""
     thresholds = list(rows[0].reached) if rows else []
     evaluated = any(row.evaluation for row in rows)
-    headings = ["configuration", "runs", "final return", "AUC", *(f"steps to {at:g}" for at in thresholds), "variance", "collapsed"]
+    headings = ["configuration", "runs", "final return", "AUC", *(f"steps to {at:g}" for at in thresholds)]
+    headings += ["variance", "rank", "collapsed"]
     cells = [
         [
             row.label,
@@ -28,6 +29,7 @@ def row_table(rows: Sequence[Row]) -> Table:
             estimated(row.area_under_curve),
             *(_reached(row.reached[at]) for at in thresholds),
             "–" if row.variance is None else f"{row.variance:.2g}",
+            "–" if row.rank is None else f"{row.rank:.1f}",
             f"{row.collapsed}/{len(row.runs)}",
             *([estimated(row.evaluation)] if evaluated else []),
         ]

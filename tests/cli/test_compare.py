@@ -27,7 +27,8 @@ def sweep(tmp_path: Path) -> Sweep:
                 folder.mkdir(parents=True)
                 recipe = {"name": "tiny", "seed": seed, "total_steps": (steps or {}).get(dim, 2000), "encoder": {"kind": "vit", "dim": dim}}
                 record = {"phase": "train", "return_last_100": dim + seed, "embedding/variance": 0.5}
-                ended = {"return_last_100": dim + seed, "return_auc": dim, "embedding_variance": 0.5, "collapsed": dim == 32 and seed == 1}
+                ended = {"return_last_100": dim + seed, "return_auc": dim, "embedding_variance": 0.5, "embedding_rank": dim / 8 + seed}
+                ended["collapsed"] = dim == 32 and seed == 1
                 (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
                 (folder / "provenance.json").write_text("{}")
                 (folder / "metrics.jsonl").write_text("".join(json.dumps(record | {"env_steps": at}) + "\n" for at in (1000, 2000)))
@@ -48,9 +49,9 @@ def test_compare_prints_a_row_a_configuration_and_every_pair(cli: Cli, sweep: Sw
     assert (code, err) == (0, "")
     rows, pairs, notes = out.split("\n\n")
     assert cells(rows) == [
-        ["configuration", "runs", "final return", "AUC", "steps to 40", "steps to 64.5", "variance", "collapsed"],
-        ["dim=32", "2", "32.5 [32.0, 33.0]", "32.0 [32.0, 32.0]", "0/2", "0/2", "0.5", "1/2"],
-        ["dim=64", "2", "64.5 [64.0, 65.0]", "64.0 [64.0, 64.0]", "2/2, median 1,000", "1/2", "0.5", "0/2"],
+        ["configuration", "runs", "final return", "AUC", "steps to 40", "steps to 64.5", "variance", "rank", "collapsed"],
+        ["dim=32", "2", "32.5 [32.0, 33.0]", "32.0 [32.0, 32.0]", "0/2", "0/2", "0.5", "4.5", "1/2"],
+        ["dim=64", "2", "64.5 [64.0, 65.0]", "64.0 [64.0, 64.0]", "2/2, median 1,000", "1/2", "0.5", "8.5", "0/2"],
     ]
     assert cells(pairs) == [["ends higher", "than", "probability"], ["dim=64", "dim=32", "1.00 [1.00, 1.00]"]]
     assert "95%" in notes

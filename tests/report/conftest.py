@@ -64,6 +64,7 @@ def make_run() -> MakeRun:
             "return_last_100": returns[-1],
             "return_auc": float(np.mean(returns)),
             "embedding_variance": variances[-1],
+            "embedding_rank": None,
             "collapsed": collapsed,
         }
         evaluation = None if held_out is None else {"greedy": {"mean": 500.0}, "sampled": {"mean": held_out}}
@@ -105,7 +106,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
         summary = {"id": run_id} if run_id else {}
         summary |= {"status": status, "env_steps": records[-1]["env_steps"], "return_last_100": returns[-1], "return_auc": 1 / 3}
-        summary |= {"embedding_variance": 0.5, "collapsed": False, "episodes": 9}
+        summary |= {"embedding_variance": 0.5, "embedding_rank": 3.5, "collapsed": False, "episodes": 9}
         if status is not None:
             (folder / "summary.json").write_text(json.dumps(summary))
         if evaluation is not None:

@@ -26,7 +26,13 @@ def run(returns: float, *, variance: float = 0.3, variance_end: float | None = N
         "embedding/rank": np.full_like(STEPS, 5.0),
         "loss/jepa": np.full_like(STEPS, jepa),
     }
-    summary = {"return_last_100": returns, "return_auc": float(curve.mean()), "embedding_variance": end, "collapsed": end < 1e-7}
+    summary = {
+        "return_last_100": returns,
+        "return_auc": float(curve.mean()),
+        "embedding_variance": end,
+        "embedding_rank": 3.5,
+        "collapsed": end < 1e-7,
+    }
     return Run(f"{returns}{variance}", "r", 0, {}, summary, curves, None, {})
 
 

@@ -113,7 +113,7 @@ def write_record(tmp_path: Path) -> Callable[..., Path]:
     """A record of a planned run in the folder ``records``, with other values in its recipe if wanted."""
 
     def write(run: Planned, **recipe: Any) -> Path:
-        figures = {"return_last_100": 9.0, "return_auc": 8.0, "embedding_variance": 0.5}
+        figures = {"return_last_100": 9.0, "return_auc": 8.0, "embedding_variance": 0.5, "embedding_rank": 3.5}
         content = {
             "id": run.id,
             "name": "swept",

@@ -305,7 +305,14 @@ def test_a_strangers_folder_runs_no_code_of_theirs(recipe: Path, tmp_path: Path,
     cut_off(recipe, folder, at=400, overrides=(f"plugins=[{tmp_path / 'odd.py'}]",))
     finished = tmp_path / "runs" / "finished"
     shutil.copytree(folder, finished)
-    summary = {"status": "finished", "env_steps": 720, "return_last_100": 1.0, "return_auc": 1.0, "embedding_variance": 1.0}
+    summary = {
+        "status": "finished",
+        "env_steps": 720,
+        "return_last_100": 1.0,
+        "return_auc": 1.0,
+        "embedding_variance": 1.0,
+        "embedding_rank": 1.0,
+    }
     (finished / "summary.json").write_text(json.dumps(summary | {"collapsed": False}))
     sneaky = tmp_path / "runs" / "sneaky"
     shutil.copytree(folder, sneaky)
