@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torchrl.objectives import A2CLoss
 from torchrl.objectives.value import GAE
 
-from jepakit.algorithms.actor_critic import Probability, add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.algorithms.ranges import Share
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
@@ -54,8 +55,8 @@ class A2C(nn.Module):
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 5,
         minibatch_size: Annotated[int, Field(ge=2)] = 32,
-        gamma: Probability = 0.99,
-        lmbda: Probability = 1.0,
+        gamma: Share = 0.99,
+        lmbda: Share = 1.0,
         critic_weight: NonNegativeFloat = 1.0,
         entropy_weight: NonNegativeFloat = 0.01,
         reward_scale: PositiveFloat = 1.0,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from tensordict import TensorDictBase
 from tensordict.nn import (
     AddStateIndependentNormalScale,
@@ -22,9 +20,8 @@ from torchrl.data import Bounded, TensorSpec
 from torchrl.modules import MLP, IndependentNormal
 from torchrl.objectives.value import GAE
 
+from jepakit.algorithms.ranges import Scaling
 from jepakit.protocols import ACTION, PIXELS, S_X, Embed
-
-Probability = Annotated[float, Field(ge=0, le=1)]
 
 UNSQUASHED = "unsquashed_action"  #: float [*, A]: u, of which a continuous action is a squashed copy
 
@@ -40,22 +37,6 @@ class Unsquashed(IndependentNormal):
         u = self.rsample()
         log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))  # log(1 - tanh²(u)), also where tanh rounds to 1
         return super().entropy() + log_slope.sum(dim=-1)
-
-
-class Squash(nn.Module):
-    """u [*, A] -> low + (high - low) · (1 + tanh(u)) / 2: an action within its bounds."""
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, spec: Bounded) -> None:
-        super().__init__()
-        self.register_buffer("low", spec.space.low.clone(), persistent=False)
-        self.register_buffer("high", spec.space.high.clone(), persistent=False)
-
-    def forward(self, u: Tensor) -> Tensor:
-        """In bounds for every u, rounding included."""
-        return torch.lerp(self.low, self.high, (1 + torch.tanh(u)) / 2)
 
 
 def make_actor(width: int, action_spec: TensorSpec, hidden: tuple[int, ...], initial_std: float) -> ProbabilisticTensorDictSequential:
@@ -87,12 +68,12 @@ def make_critic(width: int, hidden: tuple[int, ...]) -> TensorDictModule:
     return TensorDictModule(_head(width, hidden, 1, gain=1.0), in_keys=[S_X], out_keys=["state_value"])
 
 
-def make_squash(action_spec: TensorSpec) -> Squash | None:
-    """What makes actions of an actor's samples; None where they are actions already."""
-    return Squash(action_spec) if isinstance(action_spec, Bounded) else None
+def make_squash(action_spec: TensorSpec) -> nn.Module | None:
+    """What makes actions of an actor's samples u [*, A], within their bounds; None where they are actions already."""
+    return nn.Sequential(nn.Tanh(), Scaling(action_spec)) if isinstance(action_spec, Bounded) else None
 
 
-def policy_head(actor: ProbabilisticTensorDictSequential, squash: Squash | None, critic: TensorDictModule) -> TensorDictSequential:
+def policy_head(actor: ProbabilisticTensorDictSequential, squash: nn.Module | None, critic: TensorDictModule) -> TensorDictSequential:
     """Reads ``s_x``; writes ``action``, ``sample_log_prob``, ``state_value`` and, of continuous actions, u."""
     if squash is None:
         return TensorDictSequential(actor, critic)

@@ -14,11 +14,10 @@ from torchrl.data import Categorical, TensorSpec
 from torchrl.modules import DistributionalQValueActor, EGreedyModule, QValueActor
 from torchrl.objectives import DistributionalDQNLoss, DQNLoss
 
-from jepakit.algorithms.off_policy import TD_ERROR, Decay, Discount, TargetNetworks, loss_inputs, make_mlp
+from jepakit.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
+from jepakit.algorithms.ranges import Share
 from jepakit.protocols import ACTION, S_X, Term
 from jepakit.registry import register
-
-Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 @register("algorithm", "dqn")
@@ -71,7 +70,7 @@ class DQN(nn.Module):
         minibatch_size: PositiveInt = 64,
         learning_starts: NonNegativeInt = 1000,
         updates_per_step: PositiveFloat = 0.25,
-        gamma: Discount = 0.99,
+        gamma: Share = 0.99,
         n_step: PositiveInt = 3,
         reward_scale: PositiveFloat = 1.0,
         double: bool = True,
@@ -82,8 +81,8 @@ class DQN(nn.Module):
         v_max: float = 10.0,
         target_decay: Decay = 0.99,
         target_every: PositiveInt = 1,
-        epsilon_start: Probability = 1.0,
-        epsilon_end: Probability = 0.02,
+        epsilon_start: Share = 1.0,
+        epsilon_end: Share = 0.02,
         epsilon_decay: Annotated[float, Field(gt=0, le=1)] = 0.2,
         hidden: tuple[PositiveInt, ...] = (256,),
     ) -> None:

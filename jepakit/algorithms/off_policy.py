@@ -21,7 +21,6 @@ PRIORITY_WEIGHT = "priority_weight"  #: float [B], of prioritised replay alone
 STEPS_TO_NEXT_OBS = "steps_to_next_obs"  #: int64 [B, 1]: bootstrapped values are discounted by γ to this power
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-Discount = Annotated[float, Field(ge=0, le=1)]
 
 
 class TargetNetworks(nn.Module):

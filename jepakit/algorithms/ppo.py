@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from jepakit.algorithms.actor_critic import Probability, add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.algorithms.ranges import Share
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
@@ -59,8 +60,8 @@ class PPO(nn.Module):
         minibatch_size: Annotated[int, Field(ge=2)] = 64,
         clip: Annotated[float, Field(gt=0, lt=1)] = 0.2,
         clip_schedule: Literal["constant", "linear"] = "constant",
-        gamma: Probability = 0.99,
-        lmbda: Probability = 0.95,
+        gamma: Share = 0.99,
+        lmbda: Share = 0.95,
         critic_weight: NonNegativeFloat = 1.0,
         entropy_weight: NonNegativeFloat = 0.01,
         reward_scale: PositiveFloat = 1.0,

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torchrl.objectives import ReinforceLoss
 from torchrl.objectives.value import GAE
 
-from jepakit.algorithms.actor_critic import Probability, add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.algorithms.ranges import Share
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
@@ -54,7 +55,7 @@ class Reinforce(nn.Module):
         rollout_steps: PositiveInt = 125,
         minibatch_size: Annotated[int, Field(ge=2)] = 250,
         baseline: bool = True,
-        gamma: Probability = 0.99,
+        gamma: Share = 0.99,
         critic_weight: NonNegativeFloat = 1.0,
         reward_scale: PositiveFloat = 1.0,
         hidden: tuple[PositiveInt, ...] = (64,),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from tensordict import TensorDictBase
 from tensordict.nn import (
@@ -23,7 +22,8 @@ from torchrl.data import Bounded, Categorical, TensorSpec
 from torchrl.modules import TanhNormal
 from torchrl.objectives import DiscreteSACLoss, LossModule, SACLoss
 
-from jepakit.algorithms.off_policy import TD_ERROR, Decay, Discount, TargetNetworks, loss_inputs, make_mlp
+from jepakit.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
+from jepakit.algorithms.ranges import Scaling, Share
 from jepakit.protocols import ACTION, S_X, Term
 from jepakit.registry import register
 
@@ -72,7 +72,7 @@ class SAC(nn.Module):
         minibatch_size: PositiveInt = 64,
         learning_starts: NonNegativeInt = 1000,
         updates_per_step: PositiveFloat = 0.25,
-        gamma: Discount = 0.99,
+        gamma: Share = 0.99,
         n_step: PositiveInt = 1,
         reward_scale: PositiveFloat = 1.0,
         target_decay: Decay = 0.995,
@@ -136,26 +136,6 @@ class SAC(nn.Module):
 
     def anneal(self, progress: float) -> None:
         """It has no schedules."""
-
-
-class Scaling(nn.Module):
-    """[-1, 1] to an action's bounds and back: the actor, the critics and the entropy know no units."""
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, spec: Bounded) -> None:
-        super().__init__()
-        self.register_buffer("low", spec.space.low.clone(), persistent=False)
-        self.register_buffer("high", spec.space.high.clone(), persistent=False)
-
-    def forward(self, action: Tensor) -> Tensor:
-        """From [-1, 1] to within the bounds, rounding included."""
-        return torch.lerp(self.low, self.high, (1 + action) / 2)
-
-    def inverse(self, action: Tensor) -> Tensor:
-        """From within the bounds to [-1, 1]."""
-        return 2 * (action - self.low) / (self.high - self.low) - 1
 
 
 class Squashed(TanhNormal):
