@@ -48,7 +48,8 @@ class GymStateEnv(BatchedEnv):
         make_kwargs: dict[str, JsonValue] | None = None,
     ) -> None:
         make = partial(make_simulator, id, max_episode_steps, make_kwargs or {}, drawing=False)
-        space = make().observation_space
+        with make() as simulator:
+            space = simulator.observation_space
         if not isinstance(space, spaces.Box):
             raise UserError(f"id {id}: its observations are {space}; a state vector is made of Box observations only")
         super().__init__(seed, id, make, num_envs, FrameShape(frames, 1, 1, int(np.prod(space.shape))), torch.float32)

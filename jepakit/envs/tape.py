@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.wrappers import TimeLimit
 
 JSON = Any  #: what JSON can hold
 SIDE_STEPS = 40  #: that a restored simulator is watched for
@@ -18,7 +19,7 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Notes the state of a simulator's generator before each reset, and the actions since.
 
     A simulator whose ``unwrapped`` has ``save_state() -> JSON`` and ``load_state(JSON)`` is asked for its state instead; that has to
-    include its generator and all of its wrappers' counters.
+    include its generator. The steps of Gymnasium's `TimeLimit` are put back; other wrappers with a state of their own are its matter, too.
     """
 
     def __init__(self, simulator: Simulator) -> None:
@@ -53,6 +54,7 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
         actions = [self._action(action) for action in snapshot["actions"]]
         if "state" in snapshot:
             self.unwrapped.load_state(snapshot["state"])  # type: ignore[attr-defined]
+            self._set_elapsed(len(actions))
         else:
             for action in actions:
                 super().step(action)
@@ -61,6 +63,13 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
     @property
     def _offers_state(self) -> bool:
         return hasattr(self.unwrapped, "save_state") and hasattr(self.unwrapped, "load_state")
+
+    def _set_elapsed(self, steps: int) -> None:
+        wrapped = self.env
+        while isinstance(wrapped, gymnasium.Wrapper):
+            if isinstance(wrapped, TimeLimit):
+                wrapped._elapsed_steps = steps  # type: ignore[assignment]
+            wrapped = wrapped.env
 
     def _action(self, action: Any) -> Any:
         dtype = self.action_space.dtype

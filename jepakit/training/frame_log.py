@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,15 +59,13 @@ class FrameLog:
             for env, begin in enumerate(held["begin"].tolist()):
                 frames = held[str(env)]
                 replay.write_frames(torch.full((len(frames),), env), begin + torch.arange(len(frames)), frames)
-        self.prune([segments])  # of checkpoints that a kill cut short, or that were damaged
         for path in self.folder.glob(f".{PATTERN}.partial"):
             path.unlink()
 
-    def prune(self, needed: Sequence[Sequence[dict[str, Any]]]) -> None:
-        """Remove the segments that none of the checkpoints names whose lists of segments are ``needed``."""
-        names = {segment["name"] for segments in needed for segment in segments}
+    def prune(self, needed: Set[str]) -> None:
+        """Remove all files of frames but those of these names."""
         for path in self.folder.glob(PATTERN):
-            if path.name not in names:
+            if path.name not in needed:
                 path.unlink()
 
     def _write(self, begin: torch.Tensor) -> Segment:

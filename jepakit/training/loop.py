@@ -21,7 +21,7 @@ from jepakit.training.checkpoint import save_checkpoint
 from jepakit.training.folder import RunFolder
 from jepakit.training.frame_log import FrameLog
 from jepakit.training.learner import Learner
-from jepakit.training.manifest import checkpoints, load_state
+from jepakit.training.manifest import checkpoints, named_frames
 from jepakit.training.policy import Policy
 from jepakit.training.progress import Progress
 from jepakit.training.replay import Replay
@@ -135,7 +135,7 @@ class Loop:
         keep = self.recipe.keep_checkpoints
         save_checkpoint(self.folder.checkpoints, capture(self), keep)
         if self.frames:
-            self.frames.prune([load_state(path)["frames"] for path in checkpoints(self.folder.checkpoints)[-keep:]])
+            self.frames.prune(set().union(*map(named_frames, checkpoints(self.folder.checkpoints)[-keep:])))
 
     def _end(self, status: Status) -> Status:
         self.checkpoint()

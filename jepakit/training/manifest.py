@@ -95,6 +95,14 @@ def _verify_file(file: Path, expected: Mapping[str, Any]) -> None:
         raise Damaged(f"the contents of {file.name} have changed")
 
 
+def named_frames(path: Path) -> set[str]:
+    """The files of frames that a checkpoint needs; none where it is damaged, and so cannot be gone on from."""
+    try:
+        return {segment["name"] for segment in load_state(path)["frames"]}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return set()
+
+
 def load_state(path: Path) -> dict[str, Any]:
     """What a checkpoint holds beside tensors."""
     return dict(json.loads((path / "state.json").read_text(encoding="utf-8")))

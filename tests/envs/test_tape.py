@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 
 from jepakit.envs.gym import GymEnv
 from jepakit.envs.tape import Simulator, Tape, restores_exactly
@@ -96,6 +97,7 @@ MAKERS: dict[str, Make] = {
     "walk": Walk,
     "boxes": partial(Walk, actions=spaces.Box(-1, 1, (2,))),
     "own state": Saves,
+    "own state, limited": lambda: TimeLimit(Saves(), 12),
     "cart pole": partial(gymnasium.make, "CartPole-v1", render_mode="rgb_array", max_episode_steps=9),
     "pendulum": partial(gymnasium.make, "Pendulum-v1", render_mode="rgb_array", max_episode_steps=25),
     "acrobot": partial(gymnasium.make, "Acrobot-v1", render_mode="rgb_array"),

@@ -24,7 +24,7 @@ from jepakit.training import checkpoint, lock
 from jepakit.training.evaluate import evaluate
 from jepakit.training.folder import RunFolder
 from jepakit.training.loop import Loop
-from jepakit.training.manifest import checkpoints, verify
+from jepakit.training.manifest import checkpoints, named_frames, verify
 from jepakit.training.run import resume, run
 
 SMALL = """
@@ -178,6 +178,29 @@ def test_a_damaged_checkpoint_is_warned_of_and_the_one_before_it_is_used(
     assert f"warning: {newest} is damaged" in err
     assert events(cut, "warning")[0]["text"] in err
     assert events(cut, "resume")[0]["checkpoint"] == (None if both else older.name)
+
+
+def test_a_resume_that_is_stopped_at_once_costs_no_earlier_checkpoint(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the frames that an earlier one needs and the newest does not."""
+    folder = tmp_path / "run"
+    cut_off(recipe, folder, at=640, overrides=tuple(RECIPES["dqn"]))
+    older, newest = checkpoints(folder / "checkpoints")[-2:]
+    assert named_frames(older) - named_frames(newest)
+
+    def stopped(loop: Loop) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "run", stopped)
+        resume(folder, quiet=True)
+    (newest / "weights.safetensors").write_bytes(b"damaged")
+    assert named_frames(newest)
+    (newest / "state.json").write_text('{"frames": [')
+    assert named_frames(newest) == set()
+    resume(folder, quiet=True)
+    assert [event["checkpoint"] for event in events(folder, "resume")] == [newest.name, older.name]
 
 
 def test_what_half_a_write_left_behind_is_in_nobodys_way(cut: Path, whole: Path) -> None:
