@@ -101,7 +101,7 @@ def make_learner() -> MakeLearner:
                 parameter.add_(torch.randn_like(parameter), alpha=0.3)
         defaults: dict[str, Any] = {"weight": 1.0, "horizon": 1, "y": "stack"}
         if jepa is not None:
-            defaults |= {"target": EMA(encoder), "predictor": MLPPredictor(WIDTH, spec, hidden=6), "objective": L2()}
+            defaults |= {"target": EMA(encoder), "followed": encoder, "predictor": MLPPredictor(WIDTH, spec, hidden=6), "objective": L2()}
         return Learner(
             encoder=encoder,
             embedding_width=WIDTH,

@@ -27,7 +27,7 @@ from jepakit.recipe.errors import RecipeError
 from jepakit.training.hardware import Hardware
 from jepakit.training.learner import Learner
 from jepakit.training.replay import Replay
-from jepakit.training.terms import JEPA, WeightedTerm, followed
+from jepakit.training.terms import JEPA, ProjectedEncoder, WeightedTerm
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
@@ -110,8 +110,10 @@ def _build_jepa(config: Jepa, part: Callable[..., Any], encoder: nn.Module, widt
     projector = part("projector", "jepa.projector", config.projector) if config.projector else None
     if projector:
         width = projector(torch.zeros(1, width, device=next(encoder.parameters()).device)).shape[-1]
+    followed = ProjectedEncoder(encoder, projector) if projector else encoder
     return JEPA(
-        target=part("target", "jepa.target", config.target, encoder=followed(encoder, projector)),
+        target=part("target", "jepa.target", config.target, encoder=followed),
+        followed=followed,
         predictor=part("predictor", "jepa.predictor", config.predictor),
         objective=part("objective", "jepa.objective", config.objective, embedding_width=width),
         projector=projector,

@@ -29,7 +29,7 @@ from jepakit.protocols import (
 )
 from jepakit.training.experience import Rollout
 from jepakit.training.hardware import Hardware
-from jepakit.training.terms import JEPA, WeightedTerm, expect_shape, followed
+from jepakit.training.terms import JEPA, WeightedTerm, expect_shape
 
 Metrics = dict[str, float]
 
@@ -116,7 +116,8 @@ class Learner:
 
         Returns:
             Means over the round's updates, by metric name, but for ``embedding/variance`` and ``embedding/mean_square`` (at the last
-            update) and ``embedding/variance_min`` (the least of the round). A round without updates has these three alone, of the batch.
+            update) and ``embedding/variance_min`` (the least of the round). A round without updates has these three, of the batch, and
+            ``updates_skipped``.
 
         Raises:
             FloatingPointError: s_x, a term of the loss, or its gradient has not been finite for ``max_bad_updates`` updates in a row, or
@@ -128,6 +129,7 @@ class Learner:
         tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
         rows = [row for row in tried if row is not None] or [self._before_learning(batch)]
         metrics = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        expect_finite_weights(self.trained)  # of the last step, which no update comes after
         summary = {name: values.mean().item() for name, values in metrics.items()}
         summary["updates_skipped"] = float(tried.count(None))
         for name in ("embedding/variance", "embedding/mean_square"):
@@ -163,7 +165,7 @@ class Learner:
         self.bad_updates, self.first_bad = 0, ""
         self.optimizer.step()
         if self.jepa:
-            self.jepa.target.update(followed(self.encoder, self.jepa.projector))
+            self.jepa.target.update(self.jepa.followed)
         if self.off_policy:
             self.off_policy.updated(self.encoder)
         self.experience.learned(minibatch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,6 +17,7 @@ class JEPA:
     """The parts of L_JEPA."""
 
     target: Target
+    followed: nn.Module  #: what the target follows, and was copied from: the encoder, with the projector behind it where there is one
     predictor: Predictor
     objective: Objective
     weight: float  #: of L_JEPA in Eq. 3
@@ -38,6 +38,21 @@ class JEPA:
     def projected(self, s_y_hat: Tensor) -> Tensor:
         """[*, D] -> [*, P]; as it is where there is no projector."""
         return self.projector(s_y_hat) if self.projector else s_y_hat
+
+
+class ProjectedEncoder(nn.Module):
+    """An encoder with a projector behind it, which is in fp32 here as it is behind ŝ_y."""
+
+    def __init__(self, encoder: nn.Module, projector: Projector) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = projector
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [*, K, C, H, W] -> [*, P]."""
+        embedded = self.encoder(pixels)
+        with torch.autocast(embedded.device.type, enabled=False):
+            return self.projector(embedded.float())
 
 
 @dataclass(frozen=True)
@@ -70,11 +85,6 @@ def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:
         s_x = predictor(s_x, action)
         predictions.append(s_x)
     return torch.stack(predictions, dim=1)
-
-
-def followed(encoder: nn.Module, projector: Projector | None) -> nn.Module:
-    """What a target follows, and was copied from: the encoder, with the projector behind it where there is one."""
-    return nn.Sequential(OrderedDict(encoder=encoder, projector=projector)) if isinstance(projector, nn.Module) else encoder
 
 
 def expect_shape(what: str, output: object, shape: tuple[int, ...]) -> None:

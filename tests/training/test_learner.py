@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from torchrl.data import Categorical
 
 from jepakit.diagnostics.finite import BadWeights
+from jepakit.encoders.vit import ViT
 from jepakit.predictors.mlp import MLPPredictor
 from jepakit.protocols import ACTION, MASK, PIXELS, Minibatch
 from jepakit.regularizers.variance import Variance
+from jepakit.targets.ema import EMA
 from jepakit.training.experience import window
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
-from jepakit.training.terms import WeightedTerm, unroll
+from jepakit.training.terms import ProjectedEncoder, WeightedTerm, unroll
 from tests.conftest import FRAMES
 
 REGULARIZED = {"regularizer/variance": WeightedTerm(Variance(), weight=1.0)}
@@ -310,6 +312,42 @@ class Breaks(nn.Module):
         return self.layer(pixels.flatten(-4).float() / 255) / (self.seen not in self.calls)
 
 
+class Unit:
+    """A projector that is a plain class."""
+
+    def __call__(self, s: Tensor) -> Tensor:
+        return 10 * s / s.norm(dim=-1, keepdim=True)
+
+
+class Apart(nn.Module):
+    """An objective that notes what it was given."""
+
+    def forward(self, s_y_hat: Tensor, s_y: Tensor) -> Tensor:
+        self.given = (s_y_hat.detach(), s_y)
+        return (s_y_hat - s_y).square().sum(dim=-1)
+
+
+def test_a_projector_stands_behind_both_sides_and_is_in_fp32(make_learner: Any, collect: Any) -> None:
+    seen = []
+
+    class Linear(nn.Linear):
+        def forward(self, s: Tensor) -> Tensor:
+            projected = super().forward(s)
+            seen.append((s.dtype, projected.dtype))
+            return projected
+
+    encoder, objective = ViT(FRAMES, dim=8, depth=1, heads=2, patch=4), Apart()
+    for projector in (Unit(), Linear(8, 8)):
+        followed = ProjectedEncoder(encoder, projector)
+        jepa = {"target": EMA(followed), "followed": followed, "projector": projector, "objective": objective}
+        learner = make_learner(encoder=encoder, jepa=jepa, precision="bf16")
+        learner.learn(collect(learner), progress=0.0)
+        if isinstance(projector, Unit):
+            for side in objective.given:
+                torch.testing.assert_close(side.norm(dim=-1), torch.full((len(side),), 10.0))
+    assert set(seen) == {(torch.float32, torch.float32)}
+
+
 @pytest.mark.parametrize("jepa", [{}, None])
 def test_an_encoder_whose_output_is_not_finite_is_named_before_a_distribution_chokes_on_it(
     make_learner: Any, collect: Any, jepa: dict[str, Any] | None
@@ -327,12 +365,12 @@ def test_an_encoder_whose_output_is_not_finite_is_named_before_a_distribution_ch
 
 @pytest.mark.parametrize("jepa", [{}, None])
 def test_a_step_that_spoils_the_weights_ends_the_run_at_once(make_learner: Any, collect: Any, jepa: dict[str, Any] | None) -> None:
-    learner = make_learner(lr=1e38, jepa=jepa, minibatch_size=10)
-    batch = collect(learner)
-    with pytest.raises(BadWeights, match=r"^`\w[\w.]*` is not finite any more, after a gradient that was: "):
-        learner.learn(batch, progress=0.0)
-    with pytest.raises(BadWeights):
-        Policy(learner)(TensorDict({PIXELS: batch[PIXELS][:, 0]}, batch.batch_size[:1]))
+    for minibatch_size in (10, 48):  # another update follows, or none does
+        learner = make_learner(lr=1e38, jepa=jepa, minibatch_size=minibatch_size)
+        batch = collect(learner)
+        with pytest.raises(BadWeights, match=r"^`\w[\w.]*` is not finite any more, after a gradient that was: "):
+            learner.learn(batch, progress=0.0)
+        assert learner.updates == 1
 
 
 def test_acting_on_an_embedding_that_is_not_finite_names_it(make_learner: Any) -> None:
