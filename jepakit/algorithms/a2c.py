@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torchrl.objectives import A2CLoss
 from torchrl.objectives.value import GAE
 
 from jepakit.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
-from jepakit.algorithms.ranges import Share
+from jepakit.algorithms.ranges import Rows, Share
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
@@ -54,7 +54,7 @@ class A2C(nn.Module):
         *,
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 5,
-        minibatch_size: Annotated[int, Field(ge=2)] = 32,
+        minibatch_size: Rows = 32,
         gamma: Share = 0.99,
         lmbda: Share = 1.0,
         critic_weight: NonNegativeFloat = 1.0,

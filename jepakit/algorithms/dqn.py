@@ -15,7 +15,7 @@ from torchrl.modules import DistributionalQValueActor, EGreedyModule, QValueActo
 from torchrl.objectives import DistributionalDQNLoss, DQNLoss
 
 from jepakit.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
-from jepakit.algorithms.ranges import Share
+from jepakit.algorithms.ranges import Rows, Share
 from jepakit.protocols import ACTION, S_X, Term
 from jepakit.registry import register
 
@@ -38,7 +38,8 @@ class DQN(nn.Module):
 
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder.
-        rollout_steps: T, env steps of each env between two rounds of updates.
+        rollout_steps: T, env steps of each env between two rounds of updates. Each round is recorded, with the effective rank: rounds of a
+            few steps are slow.
         minibatch_size: B.
         learning_starts: Env steps before the first update.
         updates_per_step: Optimizer steps per env step.
@@ -67,7 +68,7 @@ class DQN(nn.Module):
         *,
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 25,
-        minibatch_size: PositiveInt = 64,
+        minibatch_size: Rows = 64,
         learning_starts: NonNegativeInt = 1000,
         updates_per_step: PositiveFloat = 0.25,
         gamma: Share = 0.99,

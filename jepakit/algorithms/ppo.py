@@ -13,7 +13,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
 from jepakit.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
-from jepakit.algorithms.ranges import Share
+from jepakit.algorithms.ranges import Rows, Share
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
@@ -57,7 +57,7 @@ class PPO(nn.Module):
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 125,
         epochs: PositiveInt = 4,
-        minibatch_size: Annotated[int, Field(ge=2)] = 64,
+        minibatch_size: Rows = 64,
         clip: Annotated[float, Field(gt=0, lt=1)] = 0.2,
         clip_schedule: Literal["constant", "linear"] = "constant",
         gamma: Share = 0.99,

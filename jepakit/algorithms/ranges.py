@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchrl.data import Bounded
 
 Share = Annotated[float, Field(ge=0, le=1)]  #: a discount, a probability, a mixing weight
+Rows = Annotated[int, Field(ge=2)]  #: of a minibatch: one row has no variance
 
 
 class Scaling(nn.Module):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torchrl.objectives import ReinforceLoss
 from torchrl.objectives.value import GAE
 
 from jepakit.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
-from jepakit.algorithms.ranges import Share
+from jepakit.algorithms.ranges import Rows, Share
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
@@ -53,7 +53,7 @@ class Reinforce(nn.Module):
         *,
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 125,
-        minibatch_size: Annotated[int, Field(ge=2)] = 250,
+        minibatch_size: Rows = 250,
         baseline: bool = True,
         gamma: Share = 0.99,
         critic_weight: NonNegativeFloat = 1.0,

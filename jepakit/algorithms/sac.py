@@ -23,7 +23,7 @@ from torchrl.modules import TanhNormal
 from torchrl.objectives import DiscreteSACLoss, LossModule, SACLoss
 
 from jepakit.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
-from jepakit.algorithms.ranges import Scaling, Share
+from jepakit.algorithms.ranges import Rows, Scaling, Share
 from jepakit.protocols import ACTION, S_X, Term
 from jepakit.registry import register
 
@@ -47,7 +47,8 @@ class SAC(nn.Module):
 
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder. L_actor never does.
-        rollout_steps: T, env steps of each env between two rounds of updates.
+        rollout_steps: T, env steps of each env between two rounds of updates. Each round is recorded, with the effective rank: rounds of a
+            few steps are slow.
         minibatch_size: B.
         learning_starts: Env steps before the first update; the first policy is close to uniform.
         updates_per_step: Optimizer steps per env step; the paper has 1.
@@ -69,7 +70,7 @@ class SAC(nn.Module):
         *,
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 25,
-        minibatch_size: PositiveInt = 64,
+        minibatch_size: Rows = 64,
         learning_starts: NonNegativeInt = 1000,
         updates_per_step: PositiveFloat = 0.25,
         gamma: Share = 0.99,

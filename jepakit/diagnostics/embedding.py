@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from jepakit.diagnostics.finite import expect_finite_embedding
+
 
 class Spread(NamedTuple):
     """How far a batch of embeddings spreads, beside how large it is (both fp32 scalars)."""
@@ -52,8 +54,8 @@ def only_looking(encoder: nn.Module) -> Iterator[None]:
         encoder.train(was_training)
 
 
-class RankProbe:
-    """Measures the effective rank on at least 4·D embeddings of recent observations, encoded afresh in fp32.
+class EmbeddingProbe:
+    """Looks at 4·D embeddings of recent observations, encoded afresh in fp32.
 
     Args:
         encoder: The online encoder.
@@ -67,12 +69,22 @@ class RankProbe:
         self.rows = 4 * width
         self.recent: Tensor | None = None  #: uint8 [<= rows, K, C, H, W], carried over where a batch is smaller than 4·D
 
-    def measure(self, pixels: Tensor) -> float | None:
-        """Take a batch's ``pixels`` [M, K, C, H, W]; the effective rank, or None while fewer than 4·D stacks have been seen."""
+    def measure(self, pixels: Tensor) -> dict[str, float] | None:
+        """Take a batch's ``pixels`` [M, K, C, H, W], and look.
+
+        Returns:
+            ``embedding/rank``, the effective one, ``embedding/variance`` and ``embedding/mean_square``; None while fewer than 4·D stacks
+            have been seen.
+
+        Raises:
+            BadEmbedding: An embedding is not finite.
+        """
         spaced = pixels[torch.linspace(0, len(pixels) - 1, min(self.rows, len(pixels))).long()].to(self.device)
         self.recent = spaced if self.recent is None else torch.cat((self.recent, spaced))[-self.rows :]
         if len(self.recent) < self.rows:
             return None
         with only_looking(self.encoder):
             embeddings = torch.cat([self.encoder(chunk) for chunk in self.recent.split(256)])
-        return effective_rank(embeddings).item()
+        expect_finite_embedding(embeddings)
+        figures = spread(embeddings)._asdict() | {"rank": effective_rank(embeddings)}
+        return {f"embedding/{name}": value.item() for name, value in figures.items()}

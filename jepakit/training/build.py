@@ -6,7 +6,7 @@ import contextlib
 import random
 import traceback
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -71,6 +71,8 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folde
         with blaming(recipe, path), torch.device(hardware.device):
             seed_everything(zlib.crc32(f"{recipe.seed} {name or path}".encode()))
             component = registry.build(slot, config, **context | other)
+            if hidden := hidden_weights(component, other.values()):
+                raise ValueError(f"it holds weights (`{hidden}`) and is no torch.nn.Module: they would be neither trained nor saved")
             return component.to(hardware.device) if isinstance(component, nn.Module) else component
 
     def terms(slot: str, path: str, configs: Sequence[TermFields]) -> dict[str, WeightedTerm]:
@@ -87,7 +89,7 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folde
         if recipe.encoder.simnorm:
             encoder = nn.Sequential(encoder, SimNorm(width, recipe.encoder.simnorm))
     context |= {"encoder": encoder, "embedding_width": width}
-    jepa = _build_jepa(recipe.jepa, part, encoder, width) if recipe.jepa else None
+    jepa = _build_jepa(recipe.jepa, part, encoder, width, hardware.device) if recipe.jepa else None
     augmentations = [part("augmentation", f"augmentations.{i}", config) for i, config in enumerate(recipe.augmentations)]
     losses = terms("regularizer", "regularizers", recipe.regularizers) | terms("auxiliary", "auxiliary", recipe.auxiliary)
     algorithm = part("algorithm", "algorithm", recipe.algorithm)
@@ -106,10 +108,10 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folde
     return learner
 
 
-def _build_jepa(config: Jepa, part: Callable[..., Any], encoder: nn.Module, width: int) -> JEPA:
+def _build_jepa(config: Jepa, part: Callable[..., Any], encoder: nn.Module, width: int, device: str) -> JEPA:
     projector = part("projector", "jepa.projector", config.projector) if config.projector else None
     if projector:
-        width = projector(torch.zeros(1, width, device=next(encoder.parameters()).device)).shape[-1]
+        width = projector(torch.zeros(1, width, device=device)).shape[-1]
     followed = ProjectedEncoder(encoder, projector) if projector else encoder
     return JEPA(
         target=part("target", "jepa.target", config.target, encoder=followed),
@@ -155,6 +157,20 @@ def _check_env(env: Any) -> None:
     missing = [key for key in (EPISODE_RETURN, EPISODE_LENGTH) if key not in env.observation_spec]
     if missing:
         raise ValueError(f"its observations lack {' and '.join(missing)}")
+
+
+def hidden_weights(component: object, given: Iterable[object] = ()) -> str | None:
+    """The attribute of a plain class that holds weights of its own (not ``given`` ones); None for modules, which have them registered."""
+    if isinstance(component, nn.Module):
+        return None
+    known = {id(each) for each in given}
+    for name, value in getattr(component, "__dict__", {}).items():
+        held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+        for each in held:
+            weights = each.state_dict() if isinstance(each, nn.Module) else isinstance(each, nn.Parameter)
+            if weights and id(each) not in known:
+                return name
+    return None
 
 
 def measure_width(encoder: nn.Module, frames: FrameShape, device: str, dtype: torch.dtype = torch.uint8) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -89,8 +90,9 @@ class RunFolder:
         return round(time.perf_counter() - self.start, 3)
 
     def metric(self, phase: str, **record: Any) -> None:
-        """Append a record to ``metrics.jsonl``."""
-        self._append("metrics.jsonl", {"phase": phase, **record, "wall_s": self.wall_s})
+        """Append a record to ``metrics.jsonl``; a number that is none (a component may log what it likes) is null there."""
+        numbers = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
+        self._append("metrics.jsonl", {"phase": phase, **numbers, "wall_s": self.wall_s})
 
     def event(self, event: str, **record: Any) -> None:
         """Append a record to ``events.jsonl``."""

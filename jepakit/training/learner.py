@@ -115,9 +115,8 @@ class Learner:
         """One round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.
 
         Returns:
-            Means over the round's updates, by metric name, but for ``embedding/variance`` and ``embedding/mean_square`` (at the last
-            update) and ``embedding/variance_min`` (the least of the round). A round without updates has these three, of the batch, and
-            ``updates_skipped``.
+            ``updates_skipped`` and, where any was taken, means over the round's updates, by metric name, but for ``embedding/variance``
+            and ``embedding/mean_square`` (at the last update) and ``embedding/variance_min`` (the least of the round).
 
         Raises:
             FloatingPointError: s_x, a term of the loss, or its gradient has not been finite for ``max_bad_updates`` updates in a row, or
@@ -127,11 +126,13 @@ class Learner:
         self._anneal(progress)
         self.experience.extend(batch)
         tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
-        rows = [row for row in tried if row is not None] or [self._before_learning(batch)]
-        metrics = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         expect_finite_weights(self.trained)  # of the last step, which no update comes after
-        summary = {name: values.mean().item() for name, values in metrics.items()}
-        summary["updates_skipped"] = float(tried.count(None))
+        rows = [row for row in tried if row is not None]
+        summary = {"updates_skipped": float(len(tried) - len(rows))}
+        if not rows:
+            return summary
+        metrics = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        summary |= {name: values.mean().item() for name, values in metrics.items()}
         for name in ("embedding/variance", "embedding/mean_square"):
             summary[name] = metrics[name][-1].item()
         summary["embedding/variance_min"] = metrics["embedding/variance"].min().item()
@@ -234,10 +235,6 @@ class Learner:
         for augmentation in self.augmentations:
             pixels = augmentation(pixels.flatten(0, -5)).reshape(pixels.shape)
         return pixels
-
-    def _before_learning(self, batch: TensorDictBase) -> dict[str, Tensor]:
-        found = spread(self.embed(batch[PIXELS].flatten(0, 1).to(self.hardware.device)))
-        return {f"embedding/{name}": value for name, value in found._asdict().items()}
 
     def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:
         """Variance and mean square of ``s_x`` [B, D]; where bf16's rounding would show, of the same ``pixels`` encoded in fp32."""

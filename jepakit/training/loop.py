@@ -14,7 +14,7 @@ from torchrl.collectors import Collector
 from torchrl.envs import EnvBase
 
 from jepakit.diagnostics.collapse import CollapseWatch
-from jepakit.diagnostics.embedding import RankProbe
+from jepakit.diagnostics.embedding import EmbeddingProbe
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Restorable
 from jepakit.recipe import Recipe
 from jepakit.training.checkpoint import save_checkpoint
@@ -28,6 +28,9 @@ from jepakit.training.replay import Replay
 from jepakit.training.state import capture, set_generators
 
 Status = Literal["finished", "stopped", "interrupted"]
+
+#: What a round without updates knows of the embedding before the probe has seen enough of it.
+UNSEEN: dict[str, Any] = dict.fromkeys(("embedding/variance", "embedding/mean_square", "embedding/rank"))
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Loop:
         self.stop_requested = stop_requested
         self.policy = Policy(learner)
         self.watch = CollapseWatch(recipe.collapse_threshold)
-        self.rank = RankProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
+        self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
         self.history = History()
         replay = learner.experience if isinstance(learner.experience, Replay) else None
         self.frames = FrameLog(folder.replay, replay) if replay else None
@@ -109,18 +112,15 @@ class Loop:
             learned = perf_counter()
             self._record_episodes(batch)
             history.env_steps += batch.numel()
-            rank = self.rank.measure(batch[PIXELS].flatten(0, 1))
+            metrics = UNSEEN | (self.probe.measure(batch[PIXELS].flatten(0, 1)) or {}) | metrics
             times = {
                 "time/env": self.env.seconds - env_before,
                 "time/policy": self.policy.seconds - policy_before,
                 "time/learner": learned - learning,
                 "time/batch": perf_counter() - started,
             }
-            self._record_batch(metrics | {"embedding/rank": rank}, times)
-
-            verdict = self.watch.judge(history.env_steps, metrics["embedding/variance"], metrics["embedding/mean_square"])
-            if verdict:
-                self._report_collapse(verdict, metrics)
+            self._record_batch(metrics, times)
+            self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"])
             if self.stop_requested():
                 return self._end("interrupted")
             if self.watch.collapsed and self.recipe.on_collapse == "stop":
@@ -172,8 +172,12 @@ class Loop:
         self.folder.metric("train", **history.latest)
         self.progress.batch(history.latest)
 
-    def _report_collapse(self, verdict: str, metrics: dict[str, Any]) -> None:
-        variance, mean_square = metrics["embedding/variance"], metrics["embedding/mean_square"]
+    def _watch(self, variance: float | None, mean_square: float | None) -> None:
+        if variance is None or mean_square is None:
+            return
+        verdict = self.watch.judge(self.history.env_steps, variance, mean_square)
+        if not verdict:
+            return
         figures = {"env_steps": self.history.env_steps, "variance": variance, "mean_square": mean_square}
         self.folder.event(verdict, **figures)
         text = f"embedding {verdict} at {self.history.env_steps:,} env steps: variance {variance:.2e}, variance / mean square "

@@ -178,5 +178,7 @@ class Clock:
             "return": "-" if record["return_last_100"] is None else f"{record['return_last_100']:.1f}",
         }
         figures |= {name.removeprefix("loss/"): f"{value:.3g}" for name, value in record.items() if name.startswith("loss/")}
-        rank = record["embedding/rank"]
-        return figures | {"variance": f"{record['embedding/variance']:.3g}", "rank": "-" if rank is None else f"{rank:.1f}"}
+        for name, form in (("variance", ".3g"), ("rank", ".1f")):
+            value = record[f"embedding/{name}"]
+            figures[name] = "-" if value is None else format(value, form)
+        return figures

@@ -52,6 +52,8 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     """
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
     learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware)
+    if learner.algorithm.minibatch_size < 2:
+        raise recipe.error("algorithm", f"its minibatch_size is {learner.algorithm.minibatch_size}; one row has no variance")
     policy = Policy(learner)
     if not learner.off_policy:
         _check_rollout(recipe, env.batch_size[0], learner.algorithm)

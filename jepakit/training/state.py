@@ -39,7 +39,7 @@ def capture(loop: Loop) -> Checkpoint:
         "latest": history.latest,
         "collapsed": loop.watch.collapsed,
         "collapsed_at": loop.watch.collapsed_at,
-        "rank_recent": loop.rank.recent,
+        "probe": loop.probe.recent,
         "generators": _generators(),
         "env": loop.env.snapshot() if isinstance(loop.env, Restorable) and loop.exact else None,
         "experience": learner.experience.state_dict(),
@@ -85,7 +85,7 @@ def _put_back(loop: Loop, path: Path) -> list[str]:
     history.returns = deque(state["returns"], maxlen=history.returns.maxlen)
     history.return_curve = state["return_curve"]
     loop.watch.collapsed, loop.watch.collapsed_at = state["collapsed"], state["collapsed_at"]
-    loop.rank.recent = None if state["rank_recent"] is None else state["rank_recent"].to(loop.learner.hardware.device)
+    loop.probe.recent = None if state["probe"] is None else state["probe"].to(loop.learner.hardware.device)
     lost = []
     if state["env"] is not None and loop.exact:
         loop.env.restore(state["env"])

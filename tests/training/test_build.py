@@ -9,7 +9,7 @@ from torchrl.collectors import Collector
 
 from jepakit import registry
 from jepakit.protocols import FrameShape
-from jepakit.recipe import load_recipe
+from jepakit.recipe import RecipeError, load_recipe
 from jepakit.registry import register
 from jepakit.training.build import build_env, build_learner, measure_width
 from jepakit.training.hardware import Hardware
@@ -149,3 +149,50 @@ class Wrong(nn.Module):
 def test_an_encoder_that_returns_no_embedding_is_told_what_it_returned(answer: Any, found: str) -> None:
     with pytest.raises(ValueError, match=rf"must return float \[2, 1, D\]; it returned {found}$"):
         measure_width(Wrong(answer), FrameShape(3, 1, 8, 12), "cpu")
+
+
+def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None:
+    class Plain:
+        """No module, as a component without weights may be."""
+
+        def __init__(self, embedding_width: int, action_spec: Any) -> None:
+            self.names = ["s_x", "action"]
+
+        def __call__(self, s_x: Tensor, action: Tensor) -> Tensor:
+            return s_x
+
+    class Hidden(Plain):
+        def __init__(self, embedding_width: int, action_spec: Any) -> None:
+            self.layers = [nn.ReLU(), nn.Linear(embedding_width, embedding_width)]
+
+    class Holds:
+        """A target that holds the encoder, which is trained elsewhere."""
+
+        def __init__(self, encoder: nn.Module) -> None:
+            self.encoder = encoder
+
+        def __call__(self, pixels: Tensor) -> Tensor:
+            return self.encoder(pixels)
+
+        def update(self, encoder: nn.Module) -> None: ...
+
+    register("predictor", "plain")(Plain)
+    register("predictor", "hidden")(Hidden)
+    register("target", "holds")(Holds)
+    build("jepa.predictor={kind: plain}", "jepa.target={kind: holds}")
+    with pytest.raises(RecipeError, match=r"--set #1: it holds weights \(`layers`\) and is no torch\.nn\.Module"):
+        build("jepa.predictor={kind: hidden}")
+
+
+def test_an_encoder_without_weights_may_have_a_projector(build: Any) -> None:
+    @register("encoder", "mean")
+    class Mean(nn.Module):
+        def __init__(self, frames: FrameShape) -> None:
+            super().__init__()
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return pixels.float().mean(dim=(-4, -3, -2))
+
+    learner, _ = build("encoder={kind: mean}", "jepa.projector={kind: linear, dim: 4}")
+    assert learner.jepa is not None
+    assert learner.jepa.projected(torch.zeros(2, 12)).shape == (2, 4)

@@ -240,6 +240,11 @@ def test_metrics_are_means_but_for_the_embedding(make_learner: Any, collect: Any
     assert metrics == pytest.approx(expected)
 
 
+def test_a_round_whose_updates_are_all_skipped_says_so_and_no_more(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(terms={"regularizer/odd": WeightedTerm(Explodes(set(range(9))), weight=1.0)}, minibatch_size=24)
+    assert learner.learn(collect(learner), progress=0.0) == {"updates_skipped": 2.0}
+
+
 def test_variance_is_of_the_online_embedding(make_learner: Any, collect: Any) -> None:
     learner = make_learner()
     minibatch = a_minibatch(learner, collect)

@@ -140,6 +140,56 @@ def test_out_takes_a_new_or_empty_folder_only(recipe: Path, tmp_path: Path) -> N
         run(recipe, out=blocked / "run", quiet=True)
 
 
+DQN = "algorithm={kind: dqn, minibatch_size: 8, learning_starts: 48, rollout_steps: 1}"
+
+
+def test_one_env_and_one_step_a_round_is_a_run_like_others(recipe: Path, tmp_path: Path) -> None:
+    """A batch of one row has no variance, and the first frames of an episode look all the same."""
+    overrides = [DQN, "env.num_envs=1", "on_collapse=stop", "replay.capacity=100"]
+    result = run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
+    assert result.summary["status"] == "finished"
+    rows = [record for record in records(tmp_path / "out") if record["phase"] == "train"]
+    assert len(rows) == 96
+    for row in rows:
+        figures = [row[f"embedding/{name}"] for name in ("variance", "mean_square")]
+        if row["env_steps"] < 32:  # 4 · D
+            assert [*figures, row["embedding/rank"]] == [None] * 3
+        else:
+            assert all(isinstance(value, float) for value in (*figures, row["embedding/rank"]))
+    assert result.summary["embedding_variance"] > 0
+
+
+@pytest.mark.parametrize("algorithm", ["dqn", "sac", "ppo", "a2c", "reinforce"])
+def test_a_minibatch_of_one_row_is_refused(recipe: Path, algorithm: str) -> None:
+    with pytest.raises(UserError, match=r"minibatch_size.* cannot be `1`"):
+        load_recipe(recipe, overrides=[f"algorithm={{kind: {algorithm}, minibatch_size: 1}}"])
+
+
+def test_a_minibatch_of_one_row_is_refused_of_somebody_elses_algorithm_too(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(
+        "from jepakit import register\nfrom jepakit.algorithms.ppo import PPO\n\n"
+        "@register('algorithm', 'one')\nclass One(PPO):\n"
+        "    def __init__(self, embedding_width, action_spec):\n        super().__init__(embedding_width, action_spec)\n"
+        "        self.minibatch_size = 1\n"
+    )
+    overrides = [f"plugins=[{tmp_path / 'one.py'}]", "algorithm.kind=one"]
+    with pytest.raises(UserError, match="its minibatch_size is 1; one row has no variance"):
+        run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_component_logs_may_be_no_number(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(
+        "from jepakit import register\nfrom jepakit.algorithms.ppo import PPO\n\n"
+        "@register('algorithm', 'odd')\nclass Odd(PPO):\n"
+        "    def losses(self, minibatch):\n        terms, figures = super().losses(minibatch)\n"
+        "        return terms, figures | {'odd/ratio': figures['ppo/kl'] / 0}\n"
+    )
+    overrides = [f"plugins=[{tmp_path / 'odd.py'}]", "algorithm.kind=odd"]
+    assert run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True).summary["status"] == "finished"
+    assert {record["odd/ratio"] for record in records(tmp_path / "out") if record["phase"] == "train"} == {None}
+
+
 def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jepakit.training.loop import Loop
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchrl.data import Categorical
 
 from jepakit.diagnostics.collapse import CollapseWatch
-from jepakit.diagnostics.embedding import RankProbe
+from jepakit.diagnostics.embedding import EmbeddingProbe
 from jepakit.errors import UserError
 from jepakit.predictors.mlp import MLPPredictor
 from jepakit.protocols import FrameShape
@@ -89,7 +89,7 @@ def make_loop(make_learner: Any, tmp_path: Path) -> MakeLoop:
             learner=learner,
             folder=RunFolder(tmp_path),
             watch=CollapseWatch(1e-5),
-            rank=RankProbe(learner.encoder, learner.embedding_width),
+            probe=EmbeddingProbe(learner.encoder, learner.embedding_width),
             history=History(),
             frames=None,
             exact=exact,
@@ -156,7 +156,7 @@ def test_all_that_is_no_tensor_comes_back_exactly(make_loop: MakeLoop) -> None:
     history.return_curve = [1 / 3, 2 / 3]
     history.latest = {"env_steps": 3200, "return_last_100": None, "loss/jepa": 1e-7}
     loop.watch.collapsed, loop.watch.collapsed_at = True, 1600
-    loop.rank.recent = torch.arange(12, dtype=torch.uint8).reshape(2, 6)
+    loop.probe.recent = torch.arange(12, dtype=torch.uint8).reshape(2, 6)
     loop.learner.bad_updates, loop.learner.first_bad = 4, "loss/jepa"
     loop.env.count = 9
     for n in range(3):
@@ -173,7 +173,7 @@ def test_all_that_is_no_tensor_comes_back_exactly(make_loop: MakeLoop) -> None:
     assert other.history.returns.maxlen == 100
     assert vars(other.watch) == vars(loop.watch)
     assert (other.learner.bad_updates, other.learner.first_bad) == (4, "loss/jepa")
-    assert torch.equal(other.rank.recent, loop.rank.recent)
+    assert torch.equal(other.probe.recent, loop.probe.recent)
     assert (other.env.count, other.env.seed) == (9, None)
     assert torch.equal(other.env.restored["stacks"], torch.full((2, 3), 9, dtype=torch.uint8))
     assert other.env.restored["nested"][1] is None
@@ -264,7 +264,7 @@ def test_other_components_are_refused_by_name(make_learner: Any, make_loop: Make
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("returns", 3), ("env_steps", None), ("env", {"a": 1}), ("metrics_bytes", "x"), ("rank_recent", {"$tensor": "no"})],
+    [("returns", 3), ("env_steps", None), ("env", {"a": 1}), ("metrics_bytes", "x"), ("probe", {"$tensor": "no"})],
 )
 def test_a_state_of_anything_is_a_mistake(make_loop: MakeLoop, name: str, value: Any) -> None:
     path = save(make_loop())
