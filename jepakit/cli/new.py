@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -34,13 +35,18 @@ def command(
 
     component, test = out / f"{name}.py", out / f"test_{name}.py"
     _check(slot, name)
+    folder = Path(templates.__file__).parent
+    texts = {path: (folder / template).read_text("utf-8") for path, template in ((component, f"{slot}.py"), (test, f"test_{slot}.py"))}
+    cls = "".join(word.capitalize() for word in name.split("_"))
+    if any(re.search(rf"\b{cls}\b", text) for text in texts.values()):
+        raise UserError(f"its class `{cls}` would hide another that the file uses; try `my_{name}`")
     if there := [str(path) for path in (component, test) if path.exists()]:
         raise UserError(f"{' and '.join(there)} would be overwritten; choose another name, or another folder with --out DIR")
-    folder = Path(templates.__file__).parent
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path, template in ((component, f"{slot}.py"), (test, f"test_{slot}.py")):
-            path.write_text(_named((folder / template).read_text("utf-8"), slot, name), "utf-8")
+        for path, text in texts.items():
+            named = text.replace(f"jepakit.templates.{slot}", name).replace("my_component", name).replace("MyComponent", cls)
+            path.write_text(named, "utf-8")
     except OSError as error:
         raise UserError(f"can't write {error.filename or out}: {error.strerror}") from error
     emit(
@@ -56,7 +62,6 @@ def command(
 def _check(slot: str, name: str) -> None:
     import importlib.util
     import keyword
-    import re
 
     from jepakit import registry
     from jepakit.errors import UserError
@@ -72,9 +77,3 @@ def _check(slot: str, name: str) -> None:
         raise UserError(f"the {slot} `{name}` is there already; choose another name, such as `my_{name}`")
     if keyword.iskeyword(name) or importlib.util.find_spec(name):
         raise UserError(f"`{name}` is a name of Python's or of an installed module, which {name}.py would hide; try `my_{name}`")
-
-
-def _named(template: str, slot: str, name: str) -> str:
-    """The template with the component's own name in it."""
-    cls = "".join(word.capitalize() for word in name.split("_"))
-    return template.replace(f"jepakit.templates.{slot}", name).replace("my_component", name).replace("MyComponent", cls)

@@ -95,7 +95,7 @@ def check_target(rules: Rules, make: Make, setting: Setting) -> None:
         target.update(following)
         return {"before an update": before, "after it": target(pixels)}
 
-    check_module(rules, trained, used, {"pixels": setting.pixels(5)})
+    check_module(rules, trained, used, {"pixels": setting.pixels(5)}, others=[online])
 
 
 def _seeded(encoder: nn.Module, pixels: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from jepakit.testing.modules import Make
 from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, name_of
 from jepakit.testing.settings import Setting
 
-STEPS = 24
+STEPS = 24  #: at least; more until an episode has ended
+MOST_STEPS = 500
 
 
 def check_env(rules: Rules, make: Make, setting: Setting) -> None:
@@ -84,11 +85,18 @@ def _play(env: EnvBase, seed: int | None) -> tuple[TensorDictBase, list[tuple[st
         return observation
 
     now = handed_out(env.reset())
-    for _ in range(STEPS):
+    ended = False
+    while len(steps) < STEPS or (not ended and len(steps) < MOST_STEPS):
         step = env.step(_act(env, now))
-        handed_out(step["next"])
+        ends = bool(step["next", "done"].any())
+        ended |= ends
+        watched = ends or len(steps) < STEPS  # copies of all would take much memory
+        if watched:
+            handed_out(step["next"])
         steps.append(step.clone())
-        now = handed_out(env.maybe_reset(step_mdp(step)))
+        now = env.maybe_reset(step_mdp(step))
+        if watched:
+            handed_out(now)
     return TensorDict.stack(steps, dim=1), held
 
 
@@ -111,6 +119,8 @@ def _check_episodes(rules: Rules, steps: TensorDictBase) -> None:
             first = torch.cat((steps[key][:, :1].flatten(), steps[key][:, 1:][begins].flatten()))
             expect(not first.any(), f"{key} should be 0 when an episode begins")
         expect(torch.equal(after["done"], after["terminated"] | after["truncated"]), "done should be terminated or truncated")
+    with rules.rule("episodes", "check it with a field that makes episodes short: what happens at their end has to be seen, too"):
+        expect(after["done"].any(), f"no episode ended in {MOST_STEPS} steps of random actions")
 
 
 def _check_reset(env: EnvBase) -> None:

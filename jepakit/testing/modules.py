@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jepakit.testing.rules import Output, Rules, expect, expect_same, flat
+from jepakit.training.build import hidden_weights
 
 Inputs = Mapping[str, Tensor]
 Call = Callable[[Any, Inputs], Output]
@@ -26,9 +27,12 @@ def by_name(component: Any, inputs: Inputs) -> Output:
     return component(**inputs)
 
 
-def check_module(rules: Rules, make: Make, call: Call, inputs: Inputs) -> None:
-    """Rules ``inputs``, ``deepcopy``, ``determinism``, ``state_dict`` and ``devices``."""
+def check_module(rules: Rules, make: Make, call: Call, inputs: Inputs, others: Collection[object] = ()) -> None:
+    """Rules ``inputs``, ``deepcopy``, ``determinism``, ``state_dict`` and ``devices``; ``others`` are trained and saved elsewhere."""
     component = make(0)
+    with rules.rule("state_dict", "derive from torch.nn.Module: the weights of a plain class are neither trained nor saved"):
+        hidden = hidden_weights(component, others)
+        expect(hidden is None, f"it is a plain class, and holds weights in `{hidden}`")
     with rules.rule("inputs", "others read the same tensors: work on a copy, not in place (no `x += 1`, no `x.add_(1)`)"):
         given = {name: tensor.clone() for name, tensor in inputs.items()}
         _seeded(call, make(0), given)
@@ -111,12 +115,21 @@ def _check_state(rules: Rules, make: Make, call: Call, inputs: Inputs) -> None:
     )
     with rules.rule("state_dict", advice):
         used = make(0)
+        before = _numbers(used)
         _seeded(call, used, inputs)
+        counted = [name for name, value in _numbers(used).items() if before.get(name, value) != value]
+        expect(not counted, f"its number `{', '.join(counted)}` changes with use, and is no buffer")
         shake(used)
         restored = make(2)
         restored.load_state_dict(used.state_dict())
         what = "outputs of a component and of another that loaded its state_dict"
         expect_same(what, *(_seeded(call, module, inputs) for module in (used, restored)))
+
+
+def _numbers(module: nn.Module) -> dict[str, float]:
+    """Its attributes, and its submodules', that are plain numbers."""
+    named = [(f"{path}.{name}".lstrip("."), value) for path, part in module.named_modules() for name, value in vars(part).items()]
+    return {name: value for name, value in named if isinstance(value, int | float)}
 
 
 def _check_devices(rules: Rules, component: nn.Module, call: Call, inputs: Inputs) -> None:

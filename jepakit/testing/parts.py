@@ -91,7 +91,7 @@ def check_term(rules: Rules, make: Make, setting: Setting) -> None:
     with rules.rule("gradients", "ask for `s_x`, `s_x_next` or `s_y_hat`: the other inputs have no gradient to learn by"):
         expect(learnt, f"it asks for {', '.join(f'`{name}`' for name in names) or 'nothing'} alone")
     # a term may be content with embeddings of some scales
-    check_gradients(rules, make, by_name, inputs, learnt, scales=(0.1, 1.0, 3.0))
+    check_gradients(rules, make, by_name, inputs, learnt, scales=(1e-3, 0.1, 1.0, 3.0))
     check_module(rules, make, by_name, inputs)
 
 

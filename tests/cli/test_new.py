@@ -70,6 +70,8 @@ def test_nothing_is_written_over(cli: Cli, tmp_path: Path, there: str) -> None:
         ("encoder", "class", "try `my_class`"),
         ("encoder", "random", "which random.py would hide; try `my_random`"),
         ("encoder", "torch", "try `my_torch`"),
+        ("algorithm", "categorical", "its class `Categorical` would hide another that the file uses; try `my_categorical`"),
+        ("env", "tensor_dict", "try `my_tensor_dict`"),
     ],
 )
 def test_a_name_that_cannot_be_is_told_in_one_line(cli: Cli, tmp_path: Path, slot: str, name: str, says: str) -> None:

@@ -184,6 +184,20 @@ class SoundTarget(nn.Module):
         self.encoder.load_state_dict(encoder.state_dict())
 
 
+@breaks("target", "state_dict", "`count`", "no buffer")
+class CountsInAnInteger(SoundTarget):
+    """It acts long after the calls that are compared."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__(encoder)
+        self.count = 0
+
+    def update(self, encoder: nn.Module) -> None:
+        self.count += 1
+        if self.count % 200 == 0:
+            super().update(encoder)
+
+
 @breaks("target", "output", "[1, 1, 48]")
 class ExtraDimension(SoundTarget):
     def forward(self, pixels: Tensor) -> Tensor:
@@ -241,6 +255,15 @@ class SoundPredictor(nn.Module):
     def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
         a = F.one_hot(action, 3) if self.discrete else action
         return self.linear(torch.cat((s_x, a.to(s_x.dtype)), dim=-1))
+
+
+@breaks("predictor", "state_dict", "plain class", "`linear`")
+class HoldsWeightsUnregistered:
+    def __init__(self, embedding_width: int) -> None:
+        self.linear = nn.Linear(embedding_width, embedding_width)
+
+    def __call__(self, s_x: Tensor, action: Tensor) -> Tensor:
+        return self.linear(s_x)
 
 
 @breaks("predictor", "output", "int64 [2]", "float")
@@ -612,6 +635,39 @@ def test_an_env_that_breaks_one_rule(rule: str) -> None:
     found = broken("env", env_with(**methods), num_envs=3, size=[8, 12])
     assert list(found) == [rule.strip()]
     assert word in found[rule.strip()]
+
+
+def hands_out_the_next_episode(self: Any, tensordict: Any) -> Any:
+    """At an episode's end, in place of its last stack."""
+    from jepakit.templates.env import MyComponent
+
+    after = MyComponent._step(self, tensordict)
+    if after["done"].any():
+        self._reset(TensorDict({"_reset": after["done"]}, batch_size=self.batch_size))
+        after.update(self._observation())
+    return after
+
+
+def never_ends(self: Any, tensordict: Any) -> Any:
+    from jepakit.templates.env import MyComponent
+
+    after = MyComponent._step(self, tensordict)
+    return after.update({key: torch.zeros_like(after[key]) for key in ("done", "terminated", "truncated")})
+
+
+@pytest.mark.parametrize(
+    ("step", "rules", "word"),
+    [(hands_out_the_next_episode, ["stacks", "episodes"], "episode_length"), (never_ends, ["episodes"], "no episode ended in 500 steps")],
+)
+def test_an_episodes_end_is_waited_for(step: Any, rules: list[str], word: str) -> None:
+    """These frames are so wide that none ends within the first steps."""
+    found = broken("env", env_with(_step=step), num_envs=3, size=[8, 60])
+    assert list(found) == rules
+    assert word in found["episodes"]
+
+
+def test_a_term_may_be_content_with_all_but_small_embeddings() -> None:
+    check_component("regularizer", "vicreg", **SMALL, gamma=0.03, covariance=0.0)
 
 
 @pytest.mark.parametrize(("slot", "cls", "rule", "words"), BROKEN)
