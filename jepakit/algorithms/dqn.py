@@ -38,8 +38,7 @@ class DQN(nn.Module):
 
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder.
-        rollout_steps: T, env steps of each env between two rounds of updates. Each round is recorded, with the effective rank: rounds of a
-            few steps are slow.
+        rollout_steps: T, env steps of each env between two rounds of updates.
         minibatch_size: B.
         learning_starts: Env steps before the first update.
         updates_per_step: Optimizer steps per env step.

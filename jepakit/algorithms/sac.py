@@ -47,8 +47,7 @@ class SAC(nn.Module):
 
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder. L_actor never does.
-        rollout_steps: T, env steps of each env between two rounds of updates. Each round is recorded, with the effective rank: rounds of a
-            few steps are slow.
+        rollout_steps: T, env steps of each env between two rounds of updates.
         minibatch_size: B.
         learning_starts: Env steps before the first update; the first policy is close to uniform.
         updates_per_step: Optimizer steps per env step; the paper has 1.

@@ -55,7 +55,7 @@ def only_looking(encoder: nn.Module) -> Iterator[None]:
 
 
 class EmbeddingProbe:
-    """Looks at 4·D embeddings of recent observations, encoded afresh in fp32.
+    """Looks at 4·D embeddings of recent observations, encoded afresh in fp32, each time that 4·D more have been made.
 
     Args:
         encoder: The online encoder.
@@ -69,20 +69,19 @@ class EmbeddingProbe:
         self.rows = 4 * width
         self.recent: Tensor | None = None  #: uint8 [<= rows, K, C, H, W], carried over where a batch is smaller than 4·D
 
-    def measure(self, pixels: Tensor) -> dict[str, float] | None:
-        """Take a batch's ``pixels`` [M, K, C, H, W], and look.
+    def measure(self, pixels: Tensor, env_steps: int) -> dict[str, float]:
+        """Take a batch's ``pixels`` [M, K, C, H, W], up to and with ``env_steps`` of the run, and look if it is time.
 
         Returns:
-            ``embedding/rank``, the effective one, ``embedding/variance`` and ``embedding/mean_square``; None while fewer than 4·D stacks
-            have been seen.
+            ``embedding/rank``, the effective one, ``embedding/variance`` and ``embedding/mean_square``; nothing where it is not time.
 
         Raises:
             BadEmbedding: An embedding is not finite.
         """
         spaced = pixels[torch.linspace(0, len(pixels) - 1, min(self.rows, len(pixels))).long()].to(self.device)
         self.recent = spaced if self.recent is None else torch.cat((self.recent, spaced))[-self.rows :]
-        if len(self.recent) < self.rows:
-            return None
+        if env_steps // self.rows == (env_steps - len(pixels)) // self.rows:
+            return {}
         with only_looking(self.encoder):
             embeddings = torch.cat([self.encoder(chunk) for chunk in self.recent.split(256)])
         expect_finite_embedding(embeddings)

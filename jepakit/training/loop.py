@@ -29,8 +29,7 @@ from jepakit.training.state import capture, set_generators
 
 Status = Literal["finished", "stopped", "interrupted"]
 
-#: What a round without updates knows of the embedding before the probe has seen enough of it.
-UNSEEN: dict[str, Any] = dict.fromkeys(("embedding/variance", "embedding/mean_square", "embedding/rank"))
+EMBEDDING = ("embedding/variance", "embedding/mean_square", "embedding/rank")
 
 
 @dataclass
@@ -108,11 +107,12 @@ class Loop:
             started, env_before, policy_before = perf_counter(), self.env.seconds, self.policy.seconds
             batch = next(batches)  # [N, T]
             learning = perf_counter()
-            metrics = self.learner.learn(batch, progress=history.env_steps / self.recipe.total_steps)
+            metrics: dict[str, Any] = self.learner.learn(batch, progress=history.env_steps / self.recipe.total_steps)
             learned = perf_counter()
             self._record_episodes(batch)
             history.env_steps += batch.numel()
-            metrics = UNSEEN | (self.probe.measure(batch[PIXELS].flatten(0, 1)) or {}) | metrics
+            known = {name: history.latest.get(name) for name in EMBEDDING}
+            metrics = known | self.probe.measure(batch[PIXELS].flatten(0, 1), history.env_steps) | metrics
             times = {
                 "time/env": self.env.seconds - env_before,
                 "time/policy": self.policy.seconds - policy_before,

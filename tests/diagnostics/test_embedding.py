@@ -60,14 +60,17 @@ class Identity(nn.Module):
 
 def test_the_probe_waits_for_4_d_stacks_and_carries_over() -> None:
     probe = EmbeddingProbe(Identity(), width=2)
-    pixels = torch.randint(0, 256, (13, 1, 1, 1, 2), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (16, 1, 1, 1, 2), dtype=torch.uint8)
 
-    assert probe.measure(pixels[:5]) is None
-    for batch, seen in ((pixels[5:10], pixels[2:10]), (pixels[10:], pixels[5:])):
-        embeddings = seen.flatten(1).float()
+    for begin, env_steps in ((0, 5), (5, 10), (10, 13), (13, 16)):
+        found = probe.measure(pixels[begin:env_steps], env_steps)
+        if env_steps in (5, 13):  # the 8th and the 16th stack come after them
+            assert found == {}
+            continue
+        embeddings = pixels[env_steps - 8 : env_steps].flatten(1).float()
         variance, mean_square = spread(embeddings)
         expected = {"rank": effective_rank(embeddings), "variance": variance, "mean_square": mean_square}
-        assert probe.measure(batch) == pytest.approx({f"embedding/{name}": value.item() for name, value in expected.items()})
+        assert found == pytest.approx({f"embedding/{name}": value.item() for name, value in expected.items()})
 
 
 def test_the_probe_looks_all_over_a_large_batch() -> None:
@@ -75,7 +78,7 @@ def test_the_probe_looks_all_over_a_large_batch() -> None:
     pixels = torch.zeros(1000, 1, 1, 1, 2, dtype=torch.uint8)
     pixels[:, ..., 0], pixels[500:, ..., 1] = 1, 100
 
-    assert probe.measure(pixels)["embedding/rank"] == pytest.approx(effective_rank(pixels.flatten(1).float()).item(), rel=0.05)
+    assert probe.measure(pixels, 1000)["embedding/rank"] == pytest.approx(effective_rank(pixels.flatten(1).float()).item(), rel=0.05)
     assert len(probe.recent) == 8
 
 
@@ -83,7 +86,7 @@ def test_the_probe_names_embeddings_that_are_not_finite() -> None:
     encoder = nn.Sequential(Identity(), nn.Linear(2, 2))
     nn.init.constant_(encoder[1].weight, 1e38)
     with pytest.raises(BadEmbedding, match="s_x"):
-        EmbeddingProbe(encoder, width=2).measure(torch.full((8, 1, 1, 1, 2), 200, dtype=torch.uint8))
+        EmbeddingProbe(encoder, width=2).measure(torch.full((8, 1, 1, 1, 2), 200, dtype=torch.uint8), 8)
 
 
 def test_the_probe_changes_nothing_that_is_trained() -> None:
@@ -91,7 +94,7 @@ def test_the_probe_changes_nothing_that_is_trained() -> None:
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     pixels = torch.randint(0, 256, (16, 1, 1, 1, 2), dtype=torch.uint8)
     torch.manual_seed(0)
-    EmbeddingProbe(encoder, width=2).measure(pixels)
+    EmbeddingProbe(encoder, width=2).measure(pixels, 16)
     after_probe = torch.rand(3)
 
     torch.manual_seed(0)
