@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +42,7 @@ class Plugin:
     name: str  #: as a recipe or a package names it
     file: Path | None = None  #: the file, where it is one: what a run copies into its folder
     digest: str | None = None  #: SHA-256 of its source; None where it was not looked for
+    content: bytes = field(default=b"", repr=False)  #: of the file, as it was imported
     failure: str = ""  #: its traceback's last line, if it could not be imported
 
 
@@ -105,7 +106,7 @@ def _load_file(entry: str, run: bool) -> Plugin:
         module.__file__ = str(path)
         exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
 
-    return Plugin(entry, path, digest, _attempt(entry, name, execute) if run else "")
+    return Plugin(entry, path, digest, content, _attempt(entry, name, execute) if run else "")
 
 
 def _load_module(entry: str, run: bool) -> Plugin:
@@ -124,7 +125,7 @@ def _load_module(entry: str, run: bool) -> Plugin:
             raise
 
     failure = _attempt(entry, entry, import_it)
-    return Plugin(entry, None, None if failure else _digest(entry), failure)
+    return Plugin(entry, digest=None if failure else _digest(entry), failure=failure)
 
 
 def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
@@ -162,9 +163,9 @@ def _failure(error: BaseException) -> str:
 
 
 def _digest(entry: str) -> str:
-    """What stands in a run's id for a module that was imported."""
+    """What stands in a run's id for a module that was imported: the whole package that it is of."""
     try:
-        return module_digest(sys.modules[entry])
+        return module_digest(sys.modules[entry.partition(".")[0]])
     except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # one of C, say, or one that took itself away
         raise NoSuchPlugin(f"the module `{entry}` has no source that can be read, so a run that names it would have no id") from error
 

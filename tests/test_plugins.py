@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from jepakit.plugins import PluginWarning, load_entry_points
 from jepakit.recipe import Problem, RecipeError, load_recipe, recipe_id
 from jepakit.registry import load_builtins
 from jepakit.signature import NameTaken
+from jepakit.training.folder import RunFolder
 
 Write = Callable[[str, str], Path]
 
@@ -260,3 +262,32 @@ def test_an_installed_package_that_takes_a_taken_name_is_an_error(write: Write, 
     installed(monkeypatch, clash="installed_clash")
     with pytest.raises(NameTaken, match=r"installed_clash.py:5: .*encoders/vit.py"):
         load_entry_points()
+
+
+def test_a_run_keeps_the_source_that_it_runs(write: Write, tmp_path: Path) -> None:
+    write("a.py", encoder())
+    recipe = load_recipe(write("r.yaml", text("[a.py]")))
+    write("a.py", encoder(width=4))
+    with contextlib.closing(RunFolder.create(tmp_path / "run")) as folder:
+        folder.write_recipe(recipe)
+    assert (tmp_path / "run" / "plugins" / "0" / "a.py").read_text() == encoder()
+    assert recipe_id(load_recipe(tmp_path / "run" / "recipe.yaml")) == recipe_id(recipe)
+
+
+def test_the_id_covers_the_whole_package_of_a_module(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    write("whole_package/__init__.py", "")
+    write("whole_package/layers.py", "DEPTH = 1\n")
+    write("whole_package/parts.py", encoder() + "from whole_package import layers\n")
+    recipe = write("r.yaml", text("[whole_package.parts]"))
+    before = recipe_id(load_recipe(recipe))
+    write("whole_package/layers.py", "DEPTH = 2\n")
+    assert recipe_id(load_recipe(recipe)) != before
+
+
+def test_one_and_true_are_two_values(write: Write) -> None:
+    write("a.py", encoder().replace("width: int = 3", "width: int | bool = 1"))
+    recipe = write("r.yaml", text("[a.py]"))
+    ids = [recipe_id(load_recipe(recipe, [f"encoder.width={value}"])) for value in ("1", "true", "2")]
+    assert len(set(ids)) == 3
+    assert recipe_id(load_recipe(recipe)) == ids[0]

@@ -49,6 +49,7 @@ class Composer:
         self.default_kinds = default_kinds
         self.problems: list[Problem] = []
         self._read: dict[Path, Node | None] = {}  # so that a recipe which is extended twice is read once
+        self._overridden: list[str] = []
         self._parents = 0
 
     def file(self, path: Path, chain: tuple[Path, ...] = (), asked_at: Place | None = None) -> Node | None:
@@ -146,7 +147,15 @@ class Composer:
             if len(self.problems) > before:
                 return recipe
             value = Node(None, Place(source, 1, len(text)))
-        return self.lay(recipe, written, value, Place(source))
+        laid = self.lay(recipe, written, value, Place(source))
+        for earlier in self._overridden:
+            *above, _ = path = tuple(earlier.split("."))
+            within = laid.find(tuple(above))
+            if recipe.find(path) and not laid.find(path) and within and isinstance(within.data, dict):
+                wrong = f"`{written}` takes back `{earlier}`, which was set before it: another kind starts afresh"
+                self.problems.append(Problem(Place(source), wrong, f"set `{written}` first"))
+        self._overridden.append(written)
+        return laid
 
     def lay(self, recipe: Node, path: str, value: Node, written: Place) -> Node:
         """The recipe with a value laid on it.

@@ -23,8 +23,17 @@ def recipe_id(recipe: Recipe) -> str:
     Raises:
         UserError: The source of a plug-in or of a component cannot be read.
     """
-    decides = {"recipe": _deciding(recipe), "sources": sorted(set(_sources(recipe)))}
+    decides = {"recipe": _deciding(recipe), "sources": source_digests(recipe)}
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def source_digests(recipe: Recipe) -> list[str]:
+    """SHA-256 of all code from outside that the recipe has part in.
+
+    Raises:
+        UserError: The source of a plug-in or of a component cannot be read.
+    """
+    return sorted(set(_sources(recipe)))
 
 
 def _deciding(value: Any) -> Any:
@@ -36,10 +45,14 @@ def _deciding(value: Any) -> Any:
         fields = type(value).model_fields
         names = fields.keys() - besides_results(type(value))
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
-        chosen = {name for name in names if name not in blocks and (name == "kind" or getattr(value, name) != fields[name].default)}
+        chosen = {name for name in names if name not in blocks and (name == "kind" or _differ(getattr(value, name), fields[name].default))}
         decided = {name: _deciding(block) for name, block in blocks.items()}
         return value.model_dump(mode="json", include=chosen) | {name: decides for name, decides in decided.items() if decides}
     return [_deciding(entry) for entry in value]
+
+
+def _differ(value: Any, default: Any) -> bool:
+    return value != default or isinstance(value, bool) != isinstance(default, bool)  # 1 and true are equal in Python
 
 
 def _sources(recipe: Recipe) -> Iterator[str]:

@@ -158,8 +158,13 @@ def _cells(sweep: Node) -> Iterator[tuple[str, list[_Setting]]]:
 
 
 def _laid(composer: Composer, recipe: Node, settings: Sequence[_Setting]) -> Node:
-    """The recipe with a cell's values laid on it: a component before its own fields."""
-    ordered = sorted(settings, key=lambda setting: setting.path.count("."))
+    """The recipe with a cell's values laid on it: a component, or its kind, before its own fields."""
+
+    def depth(setting: _Setting) -> tuple[int, bool]:
+        component = setting.path.removesuffix(".kind")
+        return component.count("."), component == setting.path
+
+    ordered = sorted(settings, key=depth)
     for setting in ordered:
         for outer in ordered:
             if outer.value.data is None and setting.path.startswith(f"{outer.path}."):

@@ -29,7 +29,9 @@ def resume_run(folder: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "jepakit", *words]
+    # `-m` alone would import what lies in this folder, a jepakit or a statistics.py of its own, where `jepakit` does not
+    isolated = [] if {"", str(Path.cwd())}.intersection(sys.path) else ["-P"]
+    command = [sys.executable, *isolated, "-m", "jepakit", *words]
     with log.open("wb") as printed:
         return subprocess.Popen(
             command,

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -91,8 +90,7 @@ class RunFolder:
 
     def metric(self, phase: str, **record: Any) -> None:
         """Append a record to ``metrics.jsonl``; a number that is none (a component may log what it likes) is null there."""
-        numbers = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
-        self._append("metrics.jsonl", {"phase": phase, **numbers, "wall_s": self.wall_s})
+        self._append("metrics.jsonl", {"phase": phase, **_numbers(record), "wall_s": self.wall_s})
 
     def event(self, event: str, **record: Any) -> None:
         """Append a record to ``events.jsonl``."""
@@ -100,8 +98,8 @@ class RunFolder:
         self._append("events.jsonl", {"event": event, "time": now, "wall_s": self.wall_s, **record})
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write a JSON file as a whole or not at all."""
-        write_atomically(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        """Write a JSON file as a whole or not at all; what is no number is null there, too."""
+        write_atomically(self.path / name, json.dumps(_numbers(content), indent=2, allow_nan=False) + "\n")
 
     def write_recipe(self, recipe: Recipe) -> None:
         """``recipe.yaml`` with every default, its plug-in files copied to ``plugins/`` beside it: running it again gives the same run."""
@@ -113,7 +111,7 @@ class RunFolder:
                 continue
             copy = copies[id(plugin)]
             copy.parent.mkdir(parents=True)
-            shutil.copyfile(plugin.file, copy)
+            copy.write_bytes(plugin.content)  # what was imported, and is in the id: the file may have changed since
             entries.append(copy.relative_to(self.path).as_posix())
         write_atomically(self.path / "recipe.yaml", dump(recipe.model_copy(update={"plugins": tuple(entries)})))
 
@@ -164,6 +162,11 @@ class RunFolder:
         if name not in self._open:
             self._open[name] = (self.path / name).open("a", encoding="utf-8")
         return self._open[name]
+
+
+def _numbers(record: dict[str, Any]) -> dict[str, Any]:
+    """NaN and the infinities as null: JSON has no word for them."""
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
 
 
 def plugin_copies(folder: Path, recipe: Recipe) -> list[tuple[Path, Plugin]]:

@@ -254,3 +254,11 @@ def test_an_override_is_a_recipe_laid_on_top(base: dict[str, Any], path: list[st
     through_list = any(isinstance(node := node.get(step) if isinstance(node, dict) else None, list) for step in path[:-1])
     assert bool(composer.problems) == through_list
     assert laid.plain() == (base if through_list else merged(base, over))
+
+
+def test_an_override_that_takes_back_an_earlier_one_is_a_mistake(write: Write) -> None:
+    write("r.yaml", ENV + "encoder: {kind: small, dim: 8}\n")
+    with pytest.raises(RecipeError, match=r"--set #2: `encoder.kind` takes back `encoder.dim`, .*\n(.*\n)*.*set `encoder.kind` first"):
+        load_recipe("r.yaml", ["encoder.dim=9", "encoder.kind=big"])
+    assert load_recipe("r.yaml", ["encoder.dim=9", "encoder.kind=small"]).encoder.dim == 9
+    assert load_recipe("r.yaml", ["jepa.weight=2.0", "jepa=null"]).jepa is None

@@ -117,6 +117,12 @@ def test_a_component_is_laid_before_its_fields_whatever_the_order(tmp_path: Path
     assert (value_at(configuration.runs[0], "encoder.dim"), value_at(configuration.runs[0], "encoder.heads")) == (16, 2)
 
 
+def test_a_kind_is_laid_before_its_fields_whatever_the_order(tmp_path: Path) -> None:
+    for case in ({"encoder.dim": 16, "encoder.kind": "nature_cnn"}, {"encoder.kind": "nature_cnn", "encoder.dim": 16}):
+        _, (configuration,) = expand_recipe(written(tmp_path, {"cases": {"": case}}))
+        assert (value_at(configuration.runs[0], "encoder.kind"), value_at(configuration.runs[0], "encoder.dim")) == ("nature_cnn", 16)
+
+
 def test_over_adds_to_the_grid_or_replaces_a_path_of_it(tmp_path: Path) -> None:
     file = written(tmp_path, {"grid": {"encoder.dim": [8]}})
     over = ["encoder.dim=16,32", "jepa.target={kind: ema, decay: 0.5},{kind: ema}", "env.size=[80, 120],null"]

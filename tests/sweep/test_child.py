@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from jepakit.sweep.child import start_run
+
 PARENT = """
 import sys, time
 from pathlib import Path
@@ -44,3 +46,14 @@ def test_a_run_saves_and_ends_when_its_parent_is_killed(recipe: Path, tmp_path: 
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_run_imports_what_its_parent_would_and_not_what_lies_in_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "statistics.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log"
+    for here, code in (([], 2), ([str(tmp_path)], 1)):  # as of `jepakit`, and as of `python -m jepakit`
+        monkeypatch.setattr(sys, "path", [*here, *(path for path in sys.path if path not in ("", str(tmp_path)))])
+        start_run(tmp_path / "none.yaml", tmp_path / "run", log).wait(60)
+        assert ("a stranger" in log.read_text()) == bool(here)
+        assert ("there is no recipe" in log.read_text()) == (code == 2), log.read_text()
