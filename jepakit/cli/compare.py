@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +25,14 @@ def command(
 ) -> None:
     """Compare configurations over their seeds: returns with intervals, collapse, which is better, and curves."""
     from jepakit.cli.output import emit, table
+    from jepakit.errors import UserError
     from jepakit.report.comparison import compare_pairs, notes, summarise
     from jepakit.report.labels import group
     from jepakit.report.runs import load_runs
     from jepakit.report.tables import pair_table, row_table, write_tables
 
+    if odd := [at for at in threshold or () if not math.isfinite(at)]:
+        raise UserError(f"--threshold {odd[0]} is no return that could be reached")
     configurations = group(load_runs(runs))
     rows, pairs = summarise(configurations, threshold or ()), compare_pairs(configurations)
     tables = [table(*headings, rows=cells) for headings, cells in (row_table(rows), pair_table(pairs)) if cells]

@@ -44,6 +44,7 @@ class Row:
     variance: float | None  #: median of the embedding's at the end
     rank: float | None  #: median of its effective rank at the end
     collapsed: int  #: runs that are at the end
+    stopped: int  #: runs that ended early, by `on_collapse: stop`
     evaluation: Estimate | None  #: of the sampled policy; None unless every run was evaluated
 
 
@@ -89,6 +90,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if len(set(steps.values())) > 1:
         lengths = "; ".join(f"{label}: {count:,}" for label, count in steps.items())
         found.append(f"The configurations were trained for different numbers of env steps ({lengths}): returns and AUC do not compare.")
+    if early := [row.label for row in rows if row.stopped]:
+        found.append(f"Some runs were stopped before their last env step ({'; '.join(early)}): their returns and AUC are of fewer steps.")
     envs = {row.label: row.env for row in rows}
     if len(set(envs.values())) > 1:
         places = "; ".join(f"{label}: {env}" for label, env in envs.items())
@@ -115,6 +118,7 @@ def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
         variance=_median(_values(runs, lambda run: run.summary["embedding_variance"])),
         rank=_median(_values(runs, lambda run: run.summary["embedding_rank"])),
         collapsed=sum(run.summary["collapsed"] for run in runs),
+        stopped=sum(run.summary.get("status") == "stopped" for run in runs),
         evaluation=_estimate(_values(runs, held_out_return)),
     )
 

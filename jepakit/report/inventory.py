@@ -70,7 +70,12 @@ def newest_record(metrics: Path) -> dict[str, Any]:
 
 
 def _runs(folder: Path) -> Iterator[Path]:
-    for path, below, files in os.walk(folder):
+    seen: set[str] = set()
+    for path, below, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(path)) in seen:  # links may lead in a circle
+            below.clear()
+            continue
+        seen.add(real)
         if RUN_FILES.intersection(files):
             below.clear()
             yield Path(path)

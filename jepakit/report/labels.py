@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 from collections import Counter, defaultdict
@@ -23,7 +24,7 @@ ABSENT = object()  #: where a component that is not at hand has gained a field s
 
 @dataclass(frozen=True)
 class Configuration:
-    """Runs of one recipe, by seed."""
+    """Runs of one recipe and the same code from outside, by seed."""
 
     label: str
     runs: tuple[Run, ...]
@@ -38,13 +39,23 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
     recipes = _completed([{name: value for name, value in run.recipe.items() if name not in APART} for run in runs])
     members: dict[str, list[int]] = defaultdict(list)
     for index, recipe in enumerate(recipes):
-        members[json.dumps(recipe, sort_keys=True)].append(index)
-    labels = _labels([recipes[indices[0]] for indices in members.values()])
+        members[json.dumps([recipe, _code(runs[index])], sort_keys=True)].append(index)
+    firsts = [indices[0] for indices in members.values()]
+    labels = _labels([recipes[first] for first in firsts])
+    for place, first in enumerate(firsts):  # of one recipe with other code from outside
+        if sum(recipes[first] == recipes[other] for other in firsts) > 1:
+            code = hashlib.sha256(json.dumps(_code(runs[first])).encode()).hexdigest()[:6]
+            labels[place] = ", ".join(filter(None, [labels[place], f"code={code}"]))
     configurations = []
     for label, indices in zip(labels, members.values(), strict=True):
         own = sorted((runs[index] for index in indices), key=lambda run: (run.seed, run.id))
         configurations.append(Configuration(label or min(run.name for run in own), tuple(own)))
     return sorted(configurations, key=lambda configuration: _natural(configuration.label))
+
+
+def _code(run: Run) -> Any:
+    """The digests of plug-ins and their like; None for a run without, or one that is older than that they are noted."""
+    return run.provenance.get("sources") or None
 
 
 def _labels(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -82,7 +93,10 @@ def _shape(value: Any) -> str:
 
 def _entries(value: Any) -> dict[str, Any]:
     if _is_list_of_components(value):
-        return {entry["kind"]: entry for entry in value}
+        kinds = [entry["kind"] for entry in value]
+        return {
+            kind if kinds.count(kind) == 1 else f"{kind}#{at + 1}": entry for at, (kind, entry) in enumerate(zip(kinds, value, strict=True))
+        }
     return {key: entry for key, entry in value.items() if key != "kind"} if isinstance(value, dict) else {}
 
 

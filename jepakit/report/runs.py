@@ -182,7 +182,12 @@ def _find(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for folder, below, files in os.walk(path):
+    seen: set[str] = set()
+    for folder, below, files in os.walk(path, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # links may lead in a circle
+            below.clear()
+            continue
+        seen.add(real)
         if any(name in files for name in _RUN_FILES):
             below.clear()
             yield Path(folder)

@@ -100,6 +100,32 @@ def test_compare_says_what_does_not_compare(cli: Cli, sweep: Sweep) -> None:
     assert [row[-1] for row in table] == ["held out, sampled", "408.0 [408.0, 408.0]", "–", "464.0 [464.0, 464.0]"]
 
 
+def test_a_threshold_is_a_number(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
+    for odd in ("nan", "inf"):
+        code, _, err = cli("compare", str(sweep(dims=(int(odd == "inf"),))), "--threshold", odd, "--out", "cmp")
+        assert (code, err) == (2, f"--threshold {odd} is no return that could be reached\n")
+    assert not (tmp_path / "cmp").exists()
+
+
+def test_links_are_followed_and_not_in_circles(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
+    runs = sweep()
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "circle").symlink_to(linked)
+    for run in runs.iterdir():
+        (linked / run.name).symlink_to(run)
+    assert cli("compare", "linked").out == cli("compare", str(runs)).out
+    assert cli("runs", "linked").out.count("finished") == 4
+
+
+def test_runs_that_were_stopped_are_named(cli: Cli, sweep: Sweep) -> None:
+    runs = sweep()
+    assert "stopped" not in cli("compare", str(runs)).out
+    summary = runs / "0003200000" / "summary.json"
+    summary.write_text(summary.read_text().replace("finished", "stopped"))
+    assert "Some runs were stopped before their last env step (dim=32)" in cli("compare", str(runs)).out
+
+
 def test_of_many_configurations_the_pairs_are_left_out(cli: Cli, sweep: Sweep) -> None:
     assert "than" in cli("compare", str(sweep(dims=(1, 2, 3, 4, 5, 6), seeds=1))).out.split()
     assert "than" not in cli("compare", str(sweep(dims=(7,), seeds=1))).out.split("Interquartile")[0].split()

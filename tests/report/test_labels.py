@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,6 +63,23 @@ def test_runs_that_differ_in_seed_and_names_alone_are_one_configuration(make_run
 def test_labels_say_what_differs_and_no_more(make_run: MakeRun, changes: list[dict[str, Any]], expected: list[str]) -> None:
     assert labels(make_run, *changes) == expected
     assert labels(make_run, *reversed(changes)) == expected[::-1]
+
+
+def test_components_of_one_kind_are_told_apart_by_their_places(make_run: MakeRun) -> None:
+    def shifts(*pads: int) -> dict[str, Any]:
+        return {"augmentations": [{"kind": "random_shift", "pad": pad} for pad in pads]}
+
+    assert labels(make_run, shifts(1, 2), shifts(2, 2), shifts(2, 2) | {"encoder.dim": 8}) == ["random_shift#1.pad=1", "made_up", "dim=8"]
+
+
+def test_runs_with_other_code_from_outside_are_another_configuration(make_run: MakeRun) -> None:
+    runs = [replace(make_run(seed=seed), id=f"{seed}{code}", provenance={"sources": code}) for seed in (0, 1) for code in (["a"], ["b"])]
+    first, second = group(runs)
+    assert [run.seed for run in first.runs] == [run.seed for run in second.runs] == [0, 1]
+    assert first.label.startswith("code=")
+    assert first.label != second.label
+    (alike,) = group([make_run(seed=0), replace(make_run(seed=1), provenance={"sources": []})])
+    assert alike.label == "made_up"
 
 
 def test_configurations_are_in_the_order_of_their_numbers(make_run: MakeRun) -> None:
