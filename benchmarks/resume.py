@@ -68,10 +68,12 @@ def run_killed(
         while process.is_alive() and (metrics.stat().st_size if metrics.exists() else 0) <= part * size:
             time.sleep(POLL_SECONDS)
         time.sleep(rng.random() * JITTER_SECONDS)
+        if (folder / "summary.json").exists():
+            break  # it was quicker
         process.kill()
         process.join()
         if (folder / "summary.json").exists():
-            break  # it was quicker
+            return killed  # it was a moment quicker
         if not (folder / "recipe.yaml").exists():
             raise SystemExit(f"{folder}: killed before its recipe was written")
         newest = checkpoints(folder / "checkpoints")[-1:]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jepakit.recipe import Recipe, load_recipe
     from jepakit.registry import register
     from jepakit.training.run import resume, run
+    from jepakit.training.trained import load_encoder
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ __all__ = [
     "Target",
     "Term",
     "UserError",
+    "load_encoder",
     "load_recipe",
     "register",
     "resume",
@@ -64,6 +66,7 @@ __all__ = [
 _HOME = {
     "Recipe": "jepakit.recipe",
     "UserError": "jepakit.errors",
+    "load_encoder": "jepakit.training.trained",
     "load_recipe": "jepakit.recipe",
     "register": "jepakit.registry",
     "resume": "jepakit.training.run",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,9 +34,13 @@ def tell(result: RunResult) -> None:
     if summary.get("collapsed"):
         lines.append(f"warning: the embedding is collapsed (first seen at {figure('collapsed_at', ',')} env steps)")
     if not result.fresh:
-        lines.append("nothing was trained now; to train it anew, name a folder with --out DIR")
+        lines.append(
+            "nothing was trained now; to train it anew, name a folder with --out DIR; for longer, another total_steps is another run"
+        )
     if summary["status"] == "interrupted":
-        lines.append(f"go on with: jepakit resume {quote(str(result.path))}")
+        from jepakit.training.stored import resume_command
+
+        lines.append(f"go on with: {resume_command(result.path)}")
     emit("\n".join(lines))
     if summary["status"] == "interrupted":
         raise typer.Exit(130)

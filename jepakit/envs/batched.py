@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -156,6 +157,8 @@ class BatchedEnv(EnvBase):
         for n, action in enumerate(self._to_gymnasium(tensordict[ACTION])):
             with self._naming(n, f"step({action})"):
                 observation, reward, has_terminated, has_truncated, _ = self.simulators[n].step(action)
+                if not math.isfinite(reward):
+                    raise ValueError(f"its reward is {reward}")
             observations.append(observation)
             rewards.append([float(reward)])
             terminated.append([bool(has_terminated)])

@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 # SDL reads this when pygame first draws. Frames are drawn in memory: no window, and no complaint about a missing desktop.
@@ -45,7 +46,11 @@ def make_simulator(
         raise UserError(f"id {id}: {error}{_near_matches(id)}") from error
     except ModuleNotFoundError as error:
         missing = error.name or getattr(error.__cause__, "name", None)
-        raise UserError(f"id {id}: the module `{missing}` is not installed; `pip install {missing}` may be what it needs") from error
+        if missing and Path(f"{missing}.py").is_file():
+            advice = f"{missing}.py lies here: list ./{missing}.py under `plugins:`, and register the env there"
+        else:
+            advice = f"`pip install {missing}` may be what it needs"
+        raise UserError(f"id {id}: the module `{missing}` is not installed; {advice}") from error
     except NotImplementedError as error:
         raise UserError(f"id {id}: cannot render rgb_array, so it has no pixels to learn from") from error
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:

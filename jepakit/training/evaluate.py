@@ -12,14 +12,12 @@ import torch
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from jepakit.errors import UserError
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN
 from jepakit.training.build import build_env, build_learner, seed_everything
 from jepakit.training.hardware import settle
-from jepakit.training.manifest import Damaged, best_checkpoint, newest_whole, verify
 from jepakit.training.policy import Policy
 from jepakit.training.state import load_weights
-from jepakit.training.stored import stored_recipe
+from jepakit.training.stored import chosen_checkpoint, stored_recipe
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
 SEED_OFFSET = 1_000_003  #: added to the run's seed for evaluation's own, so that no episode is one of training
@@ -49,16 +47,14 @@ def evaluate(
         on_episode: Called after each episode.
 
     Returns:
-        ``env_steps`` (trained for), ``seed``, and for each policy ``mean``, ``ci95`` (half width, normal approximation; None for one
-        episode), ``returns`` and ``lengths``.
+        ``env_steps`` (trained for), ``best`` (whether it was asked for), ``seed``, and for each policy ``mean``, ``ci95`` (half width,
+        normal approximation; None for one episode), ``returns`` and ``lengths``.
 
     Raises:
         UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
     """
     recipe, hardware = settle(stored_recipe(run, trust))
-    saved = _best_whole(run / "checkpoints") if best else newest_whole(run / "checkpoints", warn)
-    if not saved:
-        raise UserError(f"{run} has no whole checkpoint")
+    saved = chosen_checkpoint(run, best, warn)
     env_steps = int(saved.name)
     env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
     with contextlib.closing(build_env(recipe)) as env:
@@ -68,17 +64,7 @@ def evaluate(
         policy = Policy(learner)
         learner.parts.eval()
         results = {mode: _play(env, policy, mode, episodes, env_seed, on_episode) for mode in MODES}
-    return {"env_steps": env_steps, "seed": env_seed, "episodes": episodes} | results
-
-
-def _best_whole(folder: Path) -> Path | None:
-    best = best_checkpoint(folder)
-    try:
-        if best:
-            verify(best)
-    except Damaged as damage:
-        raise UserError(f"{best} is damaged ({damage}): evaluate the newest weights, without --best") from None
-    return best
+    return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | results
 
 
 @torch.no_grad()

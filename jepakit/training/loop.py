@@ -182,4 +182,7 @@ class Loop:
         self.folder.event(verdict, **figures)
         text = f"embedding {verdict} at {self.history.env_steps:,} env steps: variance {variance:.2e}, variance / mean square "
         tell = self.progress.warn if verdict == "collapsed" else self.progress.note
-        tell(text + f"{variance / mean_square if mean_square else 0:.2e}")
+        text += f"{variance / mean_square if mean_square else 0:.2e}"
+        if verdict == "collapsed" and hasattr(self.recipe.encoder, "scaling"):
+            text += f"; a background that is not zero is one cause: see `scaling` in `jepakit explain encoder {self.recipe.encoder.kind}`"
+        tell(text)

@@ -167,7 +167,8 @@ class Clock:
         remaining = (perf_counter() - self.start) / (steps - self.begin) * max(0, self.total_steps - steps)
 
         def rate(part: str) -> str:
-            return f"{fresh / max(record[f'time/{part}'], 1e-9):,.0f}"
+            seconds = record[f"time/{part}"]
+            return f"{fresh / seconds:,.0f}" if seconds else "-"
 
         figures = {
             "steps": f"{steps:,}/{self.total_steps:,}",

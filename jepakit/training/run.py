@@ -18,6 +18,7 @@ from jepakit.errors import UserError, shown
 from jepakit.files import DiskFull, write_atomically
 from jepakit.reading import read_text
 from jepakit.recipe import Recipe, load_recipe, recipe_id
+from jepakit.recipe.identity import source_digests
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken
 from jepakit.training.hardware import settle
@@ -28,7 +29,7 @@ from jepakit.training.manifest import checkpoints, newest_whole
 from jepakit.training.progress import progress_for
 from jepakit.training.rehearsal import notices, rehearse
 from jepakit.training.state import put_back
-from jepakit.training.stored import stored_recipe
+from jepakit.training.stored import resume_command, stored_recipe
 
 RUNS = Path("runs")
 ENDED_AS_MEANT = ("finished", "stopped")  #: the recipe's own ends: running it again would end there too
@@ -131,7 +132,7 @@ def _earlier_run(path: Path) -> RunResult:
         raise UserError(f"{path} is where this run would go, and holds no run: remove it, or name another folder with --out DIR")
     state = summary["status"] if summary else "it was killed"
     raise UserError(
-        f"{path} holds this very run, unfinished ({state}): go on with `jepakit resume {path}`, or name another folder with --out DIR"
+        f"{path} holds this very run, unfinished ({state}): go on with `{resume_command(path)}`, or name another folder with --out DIR"
     )
 
 
@@ -139,7 +140,8 @@ def _begin(loop: Loop) -> None:
     """What a new run's folder is told."""
     folder = loop.folder
     folder.write_recipe(loop.recipe)
-    folder.write_json("provenance.json", provenance(loop.learner.hardware))
+    code = {"id": recipe_id(loop.recipe), "sources": source_digests(loop.recipe)}
+    folder.write_json("provenance.json", provenance(loop.learner.hardware) | code)
     folder.event("start", pid=os.getpid(), host=platform.node())
     for plugin in loop.recipe.loaded_plugins:
         if plugin.failure:
@@ -174,15 +176,19 @@ def _go_on(loop: Loop) -> None:
     loop.progress.resume(loop.history.env_steps)
     for text in lost:
         _notice(loop, text)
-    _compare_versions(loop, warn)
+    _compare_with_the_start(loop, warn)
 
 
-def _compare_versions(loop: Loop, warn: Callable[[str], None]) -> None:
+def _compare_with_the_start(loop: Loop, warn: Callable[[str], None]) -> None:
     try:
-        before = json.loads(read_text(loop.folder.path / "provenance.json"))["packages"]
-        before = dict(before)
+        provenance_then = dict(json.loads(read_text(loop.folder.path / "provenance.json")))
+        before = dict(provenance_then["packages"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return
+    begun, goes_on = provenance_then.get("id"), recipe_id(loop.recipe)
+    if begun not in (None, goes_on):
+        text = f"recipe.yaml was edited since the run began ({shown(str(begun))} then, {goes_on} now)"
+        warn(f"{text}: what it comes to is the result of neither")
     now = provenance(loop.learner.hardware)["packages"]
     changed = [f"{name} {shown(str(before[name]))} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
     if changed:
@@ -206,9 +212,9 @@ def _train(loop: Loop, prepare: Callable[[Loop], None]) -> dict[str, Any]:
         if isinstance(error, UserError) and not loop.has_begun:
             raise  # a resumed run's checkpoints are none of its recipe's: nothing has happened to it
         if isinstance(error, DiskFull):
-            error.add_note(f"earlier checkpoints are whole; once there is room, go on with: jepakit resume {folder.path}")
+            error.add_note(f"earlier checkpoints are whole; once there is room, go on with: {resume_command(folder.path)}")
         elif saved := checkpoints(folder.checkpoints):
-            error.add_note(f"last checkpoint: {saved[-1]}; once the cause is gone, go on with: jepakit resume {folder.path}")
+            error.add_note(f"last checkpoint: {saved[-1]}; once the cause is gone, go on with: {resume_command(folder.path)}")
         with contextlib.suppress(OSError):  # a full disk may be the very failure
             write_atomically(folder.path / "traceback.txt", traceback.format_exc())
             error.add_note(f"traceback: {folder.path / 'traceback.txt'}")

@@ -40,7 +40,7 @@ def capture(loop: Loop) -> Checkpoint:
         "collapsed": loop.watch.collapsed,
         "collapsed_at": loop.watch.collapsed_at,
         "probe": loop.probe.recent,
-        "generators": _generators(),
+        "generators": generators(),
         "env": loop.env.snapshot() if isinstance(loop.env, Restorable) and loop.exact else None,
         "experience": learner.experience.state_dict(),
         "frames": loop.frames.save() if loop.frames else [],
@@ -156,7 +156,8 @@ def _beside(parameter: Tensor, tensor: Tensor) -> Tensor:
     return tensor.to(parameter.device)
 
 
-def _generators() -> dict[str, Any]:
+def generators() -> dict[str, Any]:
+    """The states of Python's, NumPy's and torch's global generators."""
     version, words, gauss = random.getstate()
     kind, key, position, has_gauss, cached = np.random.get_state()
     return {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 from jepakit.errors import UserError
 from jepakit.recipe import Recipe, load_recipe
 from jepakit.recipe.load import draft_recipe
+from jepakit.training.manifest import Damaged, best_checkpoint, newest_whole, verify
 
 
 def stored_recipe(run: Path, trust: bool = False) -> Recipe:
@@ -29,6 +32,27 @@ def stored_recipe(run: Path, trust: bool = False) -> Recipe:
         if named:
             raise UserError(f"{path} names code that would be run: {', '.join(named)}; if you trust it, add --trust")
     return load_recipe(path)
+
+
+def chosen_checkpoint(run: Path, best: bool = False, warn: Callable[[str], object] = lambda _: None) -> Path:
+    """The newest whole checkpoint of the run in folder ``run``, or the one with the best return of the last 100 training episodes.
+
+    Raises:
+        UserError: There is none, or the best is damaged.
+    """
+    saved = best_checkpoint(run / "checkpoints") if best else newest_whole(run / "checkpoints", warn)
+    if not saved:
+        raise UserError(f"{run} has no whole checkpoint")
+    try:
+        verify(saved)
+    except Damaged as damage:
+        raise UserError(f"{saved} is damaged ({damage}): take the newest weights instead of the best") from None
+    return saved
+
+
+def resume_command(run: Path) -> str:
+    """What goes on with the run in folder ``run``, which this process has run."""
+    return f"jepakit resume {quote(str(run))}" + (" --trust" if _code(run / "recipe.yaml") else "")
 
 
 def _code(path: Path) -> list[str]:

@@ -284,6 +284,25 @@ class Fails(gymnasium.Env[Any, Any]):
         return np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)
 
 
+class Odd(Fails):
+    """Its third reward is none."""
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return 0, float("nan") if self.steps == 3 else 1.0, False, False, {}
+
+
+def test_a_reward_that_is_no_number_is_named_with_its_step_and_seed() -> None:
+    gymnasium.register("Odd-v0", Odd)
+    try:
+        with pytest.raises(
+            EnvFailed, match=r"Odd-v0: step\([01]\) raised ValueError: its reward is nan \(after 2 steps of an episode of simulator 0"
+        ):
+            GymEnv(7, id="Odd-v0", num_envs=2, size=None).rollout(5)
+    finally:
+        del gymnasium.registry["Odd-v0"]
+
+
 def test_a_simulator_that_raises_is_named_with_its_step_and_seed() -> None:
     gymnasium.register("Fails-v0", Fails)
     try:

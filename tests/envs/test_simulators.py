@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,13 @@ from jepakit.errors import UserError
 def test_tells_what_is_missing(id: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         make_simulator(id, None, {})
+
+
+def test_a_module_that_lies_here_is_not_looked_for_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("no_such_module_here.py").touch()
+    with pytest.raises(UserError, match=r"no_such_module_here\.py lies here: list \./no_such_module_here\.py under `plugins:`"):
+        make_simulator("no_such_module_here:Env-v0", None, {})
 
 
 @pytest.mark.parametrize(("make_kwargs", "reason"), [({"nonsense": 1}, "'nonsense'"), ({"render_mode": "human"}, "'render_mode'")])

@@ -203,6 +203,14 @@ def test_a_resume_that_is_stopped_at_once_costs_no_earlier_checkpoint(
     assert [event["checkpoint"] for event in events(folder, "resume")] == [newest.name, older.name]
 
 
+def test_an_edited_recipe_is_warned_of(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = cut / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("lr: 0.001", "lr: 0.002"))
+    resume(cut, quiet=True)
+    assert "recipe.yaml was edited since the run began" in capsys.readouterr().err
+    assert "edited" in events(cut, "warning")[0]["text"]
+
+
 def test_what_half_a_write_left_behind_is_in_nobodys_way(cut: Path, whole: Path) -> None:
     partial = cut / "checkpoints" / ".000000000480.partial"
     partial.mkdir()

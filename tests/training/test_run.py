@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import jepakit
 from jepakit.errors import UserError
@@ -190,6 +192,23 @@ def test_what_a_component_logs_may_be_no_number(recipe: Path, tmp_path: Path) ->
     assert {record["odd/ratio"] for record in records(tmp_path / "out") if record["phase"] == "train"} == {None}
 
 
+def test_a_trained_encoder_can_be_used_elsewhere(recipe: Path, tmp_path: Path) -> None:
+    run(recipe, overrides=["encoder.simnorm=4"], out=tmp_path / "out", quiet=True)
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    encoder = jepakit.load_encoder(tmp_path / "out")
+    assert torch.equal(torch.rand(3), expected), "no random number was drawn"
+    saved = load_file(max((tmp_path / "out" / "checkpoints").iterdir()) / "weights.safetensors")
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, saved[f"encoder.{name}"])
+    s_x = encoder(torch.randint(0, 256, (2, 5, 3, 1, 16, 24), dtype=torch.uint8))
+    assert s_x.shape == (2, 5, 8)
+    torch.testing.assert_close(s_x.unflatten(-1, (2, 4)).sum(dim=-1), torch.ones(2, 5, 2))  # the recipe's simnorm is part of it
+    with pytest.raises(UserError, match="not a run's folder"):
+        jepakit.load_encoder(tmp_path)
+
+
 def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jepakit.training.loop import Loop
 
@@ -216,7 +235,8 @@ def test_a_run_whose_numbers_go_bad_names_the_term_and_its_last_checkpoint(recip
     with pytest.raises(FloatingPointError, match=r"not finite in 10 updates in a row, first loss/regularizer/bad \(update") as caught:
         run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
     last = max((tmp_path / "out" / "checkpoints").iterdir())
-    assert caught.value.__notes__[0] == f"last checkpoint: {last}; once the cause is gone, go on with: jepakit resume {tmp_path / 'out'}"
+    go_on = f"jepakit resume {tmp_path / 'out'} --trust"
+    assert caught.value.__notes__[0] == f"last checkpoint: {last}; once the cause is gone, go on with: {go_on}"
     assert any(record.get("updates_skipped") for record in records(tmp_path / "out"))
 
 
