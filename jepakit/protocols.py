@@ -206,7 +206,9 @@ class OffPolicyAlgorithm(Algorithm, Protocol):
 
     Its minibatches [B] hold ``s_x``, ``action``, and under ``next``: ``reward`` (the n-step return Σ γ^k r), ``s_x`` (the stack that the
     value is bootstrapped from, n steps on or at the episode's end, through `bootstrap_encoder`), ``terminated``, ``done``; beside them
-    ``steps_to_next_obs`` [B, 1] (how many rewards are in the return) and, of prioritised replay, ``priority_weight`` [B].
+    ``steps_to_next_obs`` [B, 1] (how many rewards are in the return) and, of prioritised replay, ``priority_weight`` [B]. ``losses`` writes
+    ``td_error`` [B] into the minibatch: what prioritised replay draws by. The policy head acts greedily where TorchRL's
+    ``exploration_type()`` is ``MODE`` or ``DETERMINISTIC``, and explores where it is ``RANDOM``.
     """
 
     gamma: float  #: discount γ

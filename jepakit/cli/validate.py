@@ -74,7 +74,7 @@ def _rehearsed(recipe: Recipe) -> Iterator[str]:
         parameters = sum(parameter.numel() for parameter in learner.trained.parameters() if parameter.requires_grad)
         yield f"pixels [K, C, H, W] = {list(env.frame_shape)}, s_x [D] = [{learner.embedding_width}], {parameters:,} trained parameters"
         yield f"device {hardware.device}, precision {hardware.precision}, threads {hardware.threads}"
-        yield from (f"notice: {notice}" for notice in notices(recipe, env))
+        yield from (f"notice: {notice}" for notice in notices(recipe, env, learner.encoder))
 
 
 def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Iterator[str]:

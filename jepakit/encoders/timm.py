@@ -42,6 +42,7 @@ class TimmBackbone(nn.Module):
     """
 
     requires: ClassVar[dict[str, str]] = {"timm": "pip install 'jepakit[timm]'"}
+    reads: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __init__(
         self,

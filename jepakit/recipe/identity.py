@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -12,9 +13,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from jepakit.errors import UserError
+from jepakit.reading import Unreadable, read_bytes
 from jepakit.recipe.schema import Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
 from jepakit.signature import ComponentFields
+
+MAX_BYTES = 8 * 1024**3  #: of one file of weights
 
 
 def recipe_id(recipe: Recipe) -> str:
@@ -62,14 +66,25 @@ def _sources(recipe: Recipe) -> Iterator[str]:
             raise UserError(f"the plug-in `{plugin.name}` was not imported, so the recipe has no id")
         yield plugin.digest
     own = {plugin.file for plugin in recipe.loaded_plugins}
-    for found in _components(recipe):
+    for fields in _components(recipe):
+        found = fields.component
+        for name in getattr(found.cls, "reads", ()):
+            yield from _contents(getattr(fields, name))
         if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
             yield _digest(found)
 
 
-def _components(value: Any) -> Iterator[Component]:
+def _contents(path: str | None) -> Iterator[str]:
+    """The digest of a file of weights, or of those in a checkpoint's folder; none where there is no such file, which building will tell."""
+    with contextlib.suppress(Unreadable, OSError, ValueError):
+        file = Path(path or "")
+        if path:
+            yield hashlib.sha256(read_bytes(file / "weights.safetensors" if file.is_dir() else file, MAX_BYTES)).hexdigest()
+
+
+def _components(value: Any) -> Iterator[ComponentFields]:
     if isinstance(value, ComponentFields):
-        yield value.component
+        yield value
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from _components(getattr(value, name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -30,6 +31,8 @@ class Frozen(CopiedEncoder):
     Raises:
         ValueError: ``checkpoint`` is not there, cannot be read, or holds another encoder.
     """
+
+    reads: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
     def __init__(self, encoder: nn.Module, *, checkpoint: str | None = None) -> None:
         super().__init__(encoder)

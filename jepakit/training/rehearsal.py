@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import torch
 from tensordict import TensorDict, TensorDictBase
+from torch import Tensor, nn
 from torchrl.envs import EnvBase
 
 from jepakit.diagnostics.finite import BadWeights
@@ -24,9 +27,13 @@ if TYPE_CHECKING:
 REHEARSED_CAPACITY = 64  #: env steps of each env that a rehearsed replay holds
 
 
-def notices(recipe: Recipe, env: EnvBase) -> list[str]:
-    """What is legal, and may not be meant."""
+def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> list[str]:
+    """What is legal, and may not be meant; ``encoder`` is left as it is."""
     found = []
+    if encoder and not _is_one_function(encoder, env.fake_tensordict()[PIXELS]):
+        found.append(
+            "the encoder's s_x differs in train() and eval() (batch normalisation, dropout): acting and learning must see the same"
+        )
     jepa = recipe.jepa and recipe.jepa.weight > 0
     held = any(config.weight > 0 for config in recipe.regularizers)
     reached = held or any(config.weight > 0 for config in recipe.auxiliary) or getattr(recipe.algorithm, "gradients_to_encoder", True)
@@ -39,6 +46,17 @@ def notices(recipe: Recipe, env: EnvBase) -> list[str]:
     if whole != recipe.total_steps:
         found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {whole:,}")
     return found
+
+
+@torch.no_grad()
+def _is_one_function(encoder: nn.Module, pixels: Tensor) -> bool:
+    """Whether ``encoder`` makes the same of random ``pixels`` in either mode; no random number is drawn that others would miss."""
+    tried = copy.deepcopy(encoder)
+    parameter = next(iter(tried.parameters()), None)
+    with torch.random.fork_rng():
+        pixels = torch.randint(0, 256, pixels.shape).to(pixels.dtype)
+        pixels = pixels if parameter is None else pixels.to(parameter.device)
+        return torch.allclose(tried.train()(pixels), tried.eval()(pixels), rtol=1e-2, atol=1e-2)
 
 
 def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:

@@ -146,7 +146,7 @@ def _begin(loop: Loop) -> None:
     for plugin in loop.recipe.loaded_plugins:
         if plugin.failure:
             folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
-    for notice in notices(loop.recipe, loop.env):
+    for notice in notices(loop.recipe, loop.env, loop.learner.encoder):
         _notice(loop, notice)
     if not loop.exact:
         _notice(loop, "this env's simulators cannot be brought back exactly: a resumed run goes on with new episodes")

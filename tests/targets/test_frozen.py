@@ -1,4 +1,5 @@
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from jepakit.recipe import load_recipe, recipe_id
 from jepakit.targets.frozen import Frozen
 
 
@@ -85,3 +87,20 @@ def test_refuses_an_encoder_with_more_to_it(tmp_path: Path, encoder: nn.Module) 
     save(tmp_path, encoder=deeper)
     with pytest.raises(ValueError, match=r"differs: encoder\.more\.bias$"):
         Frozen(encoder, checkpoint=str(tmp_path))
+
+
+def test_the_id_covers_what_is_in_the_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("env: {kind: gym, id: CartPole-v1}\n")
+
+    def identity(checkpoint: Path) -> str:
+        return recipe_id(load_recipe(tmp_path / "r.yaml", [f"jepa.target={{kind: frozen, checkpoint: {checkpoint}}}"]))
+
+    found = [identity(tmp_path)]  # nothing is there
+    for value in (1.0, 2.0):
+        save_file({"encoder.weight": torch.tensor(value)}, tmp_path / "weights.safetensors")
+        found.append(identity(tmp_path))
+    assert len(set(found)) == 3
+    assert identity(tmp_path) == found[-1]
+    (tmp_path / "pipe").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "pipe")
+    identity(tmp_path / "pipe")  # is not waited for

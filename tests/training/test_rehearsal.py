@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from jepakit.recipe import load_recipe
 from jepakit.training.build import build_env
@@ -32,4 +34,32 @@ def test_notices(tmp_path: Path, overrides: list[str], expected: list[str]) -> N
     recipe = load_recipe(file, overrides)
     env = build_env(recipe)
     assert notices(recipe, env) == expected
+    env.close()
+
+
+def test_an_encoder_that_is_two_functions_is_noticed_and_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8}\ntotal_steps: 1600\n")
+    recipe = load_recipe(file)
+    env = build_env(recipe)
+
+    class Sound(nn.Module):
+        def __init__(self, *more: nn.Module) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Flatten(-4), nn.Linear(env.observation_spec["pixels"].shape[1:].numel(), 8), *more)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.layers(pixels.float() / 255)
+
+    for more, told in (([], 0), ([nn.BatchNorm1d(8)], 1), ([nn.Dropout(0.5)], 1), ([nn.LayerNorm(8)], 0)):
+        encoder = Sound(*more)
+        before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+        torch.manual_seed(5)
+        expected = torch.rand(3)
+        torch.manual_seed(5)
+        found = notices(recipe, env, encoder)
+        assert torch.equal(torch.rand(3), expected)
+        assert len(found) == told
+        assert all("train() and eval()" in text for text in found)
+        assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
     env.close()
