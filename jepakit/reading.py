@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 MOST = 64 * 1024**2  #: bytes of a file that is read as a whole and is small where all is well
@@ -11,6 +12,23 @@ MOST = 64 * 1024**2  #: bytes of a file that is read as a whole and is small whe
 
 class Unreadable(OSError):
     """A file cannot be read; the message says why, without its name."""
+
+
+def walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Each folder at ``top`` and below it, with the names of the folders and the files in it, in an order that does not depend on the disk.
+
+    Links are followed, each folder is visited once (links may lead in a circle), hidden ones are left out. A caller that goes no deeper
+    clears the list of folders.
+    """
+    seen: set[str] = set()
+    for path, below, files in os.walk(top, followlinks=True):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        real = os.path.realpath(path)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        yield Path(path), below, sorted(files)
 
 
 def read_bytes(path: Path, most: int) -> bytes:

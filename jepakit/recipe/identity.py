@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from jepakit.errors import UserError
-from jepakit.reading import Unreadable, read_bytes
+from jepakit.reading import read_bytes
 from jepakit.recipe.schema import Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
 from jepakit.signature import ComponentFields
@@ -76,10 +76,11 @@ def _sources(recipe: Recipe) -> Iterator[str]:
 
 def _contents(path: str | None) -> Iterator[str]:
     """The digest of a file of weights, or of those in a checkpoint's folder; none where there is no such file, which building will tell."""
-    with contextlib.suppress(Unreadable, OSError, ValueError):
-        file = Path(path or "")
-        if path:
-            yield hashlib.sha256(read_bytes(file / "weights.safetensors" if file.is_dir() else file, MAX_BYTES)).hexdigest()
+    if not path:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        file = Path(path)
+        yield hashlib.sha256(read_bytes(file / "weights.safetensors" if file.is_dir() else file, MAX_BYTES)).hexdigest()
 
 
 def _components(value: Any) -> Iterator[ComponentFields]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.errors import UserError
+from jepakit.reading import walk
 from jepakit.recipe.errors import Source
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.training.lock import is_locked
@@ -70,16 +71,10 @@ def newest_record(metrics: Path) -> dict[str, Any]:
 
 
 def _runs(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for path, below, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(path)) in seen:  # links may lead in a circle
-            below.clear()
-            continue
-        seen.add(real)
+    for path, below, files in walk(folder):
         if RUN_FILES.intersection(files):
             below.clear()
-            yield Path(path)
-        below[:] = [name for name in below if not name.startswith(".")]
+            yield path
 
 
 def _look(path: Path) -> Entry:

@@ -37,14 +37,13 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
     (such as ``jepa=null, patch=20``), or with its name if that leaves none.
     """
     recipes = _completed([{name: value for name, value in run.recipe.items() if name not in APART} for run in runs])
-    members: dict[str, list[int]] = defaultdict(list)
+    members: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, recipe in enumerate(recipes):
-        members[json.dumps([recipe, _code(runs[index])], sort_keys=True)].append(index)
-    firsts = [indices[0] for indices in members.values()]
-    labels = _labels([recipes[first] for first in firsts])
-    for place, first in enumerate(firsts):  # of one recipe with other code from outside
-        if sum(recipes[first] == recipes[other] for other in firsts) > 1:
-            code = hashlib.sha256(json.dumps(_code(runs[first])).encode()).hexdigest()[:6]
+        members[json.dumps(recipe, sort_keys=True), _code(runs[index])].append(index)
+    labels = _labels([recipes[indices[0]] for indices in members.values()])
+    codes = Counter(text for text, _ in members)
+    for place, (text, code) in enumerate(members):
+        if codes[text] > 1:
             labels[place] = ", ".join(filter(None, [labels[place], f"code={code}"]))
     configurations = []
     for label, indices in zip(labels, members.values(), strict=True):
@@ -53,9 +52,9 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
     return sorted(configurations, key=lambda configuration: _natural(configuration.label))
 
 
-def _code(run: Run) -> Any:
-    """The digests of plug-ins and their like; None for a run without, or one that is older than that they are noted."""
-    return run.provenance.get("sources") or None
+def _code(run: Run) -> str:
+    """Six digits of the digests of plug-ins and their like; the same for a run without, and one older than that they are noted."""
+    return hashlib.sha256(json.dumps(run.provenance.get("sources") or None).encode()).hexdigest()[:6]
 
 
 def _labels(recipes: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from jepakit.errors import UserError
-from jepakit.reading import Unreadable, read_bytes
+from jepakit.reading import Unreadable, read_bytes, walk
 from jepakit.recipe.errors import Problem, RecipeError, Source
 from jepakit.recipe.yaml12 import read_yaml
 
@@ -182,18 +181,12 @@ def _find(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    seen: set[str] = set()
-    for folder, below, files in os.walk(path, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:  # links may lead in a circle
-            below.clear()
-            continue
-        seen.add(real)
+    for folder, below, files in walk(path):
         if any(name in files for name in _RUN_FILES):
             below.clear()
-            yield Path(folder)
+            yield folder
             continue
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if _RECORD_NAME.fullmatch(name))
+        yield from (folder / name for name in files if _RECORD_NAME.fullmatch(name))
 
 
 def _state(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import NormalDist, fmean, stdev
@@ -13,11 +12,9 @@ from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN
-from jepakit.training.build import build_env, build_learner, seed_everything
-from jepakit.training.hardware import settle
+from jepakit.training.build import seed_everything
 from jepakit.training.policy import Policy
-from jepakit.training.state import load_weights
-from jepakit.training.stored import chosen_checkpoint, stored_recipe
+from jepakit.training.trained import opened
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
 SEED_OFFSET = 1_000_003  #: added to the run's seed for evaluation's own, so that no episode is one of training
@@ -53,13 +50,8 @@ def evaluate(
     Raises:
         UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
     """
-    recipe, hardware = settle(stored_recipe(run, trust))
-    saved = chosen_checkpoint(run, best, warn)
-    env_steps = int(saved.name)
-    env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-    with contextlib.closing(build_env(recipe)) as env:
-        learner = build_learner(recipe, env, hardware)
-        load_weights(saved, learner)
+    with opened(run, best=best, trust=trust, warn=warn) as (recipe, env, learner, env_steps):
+        env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
         learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # exploration as it was
         policy = Policy(learner)
         learner.parts.eval()

@@ -16,7 +16,7 @@ from torchrl.envs import EnvBase
 from jepakit.diagnostics.collapse import CollapseWatch
 from jepakit.diagnostics.embedding import EmbeddingProbe
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Restorable
-from jepakit.recipe import Recipe
+from jepakit.recipe import Recipe, recipe_id
 from jepakit.training.checkpoint import save_checkpoint
 from jepakit.training.folder import RunFolder
 from jepakit.training.frame_log import FrameLog
@@ -63,6 +63,7 @@ class Loop:
         self, recipe: Recipe, env: EnvBase, learner: Learner, folder: RunFolder, progress: Progress, stop_requested: Callable[[], bool]
     ) -> None:
         self.recipe = recipe
+        self.id = recipe_id(recipe)  #: taken once: files that it covers may change while the run goes on
         self.env = env
         self.learner = learner
         self.folder = folder

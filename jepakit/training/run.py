@@ -140,7 +140,7 @@ def _begin(loop: Loop) -> None:
     """What a new run's folder is told."""
     folder = loop.folder
     folder.write_recipe(loop.recipe)
-    code = {"id": recipe_id(loop.recipe), "sources": source_digests(loop.recipe)}
+    code = {"id": loop.id, "sources": source_digests(loop.recipe)}
     folder.write_json("provenance.json", provenance(loop.learner.hardware) | code)
     folder.event("start", pid=os.getpid(), host=platform.node())
     for plugin in loop.recipe.loaded_plugins:
@@ -185,9 +185,9 @@ def _compare_with_the_start(loop: Loop, warn: Callable[[str], None]) -> None:
         before = dict(provenance_then["packages"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return
-    begun, goes_on = provenance_then.get("id"), recipe_id(loop.recipe)
-    if begun not in (None, goes_on):
-        text = f"recipe.yaml was edited since the run began ({shown(str(begun))} then, {goes_on} now)"
+    begun = provenance_then.get("id")
+    if begun not in (None, loop.id):
+        text = f"recipe.yaml was edited since the run began ({shown(str(begun))} then, {loop.id} now)"
         warn(f"{text}: what it comes to is the result of neither")
     now = provenance(loop.learner.hardware)["packages"]
     changed = [f"{name} {shown(str(before[name]))} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
@@ -235,7 +235,7 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
     """
     history, latest = loop.history, loop.history.latest
     return {
-        "id": recipe_id(loop.recipe),
+        "id": loop.id,
         "status": status,
         "env_steps": history.env_steps,
         "updates": loop.learner.updates,

@@ -1,17 +1,46 @@
-"""The encoder of a finished run, for use elsewhere."""
+"""What a run was trained to: its parts with a checkpoint's weights, and its encoder for use elsewhere."""
 
 from __future__ import annotations
 
-import contextlib
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
+from torchrl.envs import EnvBase
 
+from jepakit.recipe import Recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.hardware import settle
+from jepakit.training.learner import Learner
 from jepakit.training.state import generators, load_weights, set_generators
 from jepakit.training.stored import chosen_checkpoint, stored_recipe
+
+
+class Trained(NamedTuple):
+    """A run's parts with the weights of one of its checkpoints, beside an env of its recipe."""
+
+    recipe: Recipe
+    env: EnvBase
+    learner: Learner
+    env_steps: int  #: that it was trained for
+
+
+@contextmanager
+def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object]) -> Iterator[Trained]:
+    """What the run in folder ``run`` was trained to; the env is closed afterwards.
+
+    Raises:
+        UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
+    """
+    recipe, hardware = settle(stored_recipe(run, trust))
+    saved = chosen_checkpoint(run, best, warn)
+    with closing(build_env(recipe)) as env:
+        learner = build_learner(recipe, env, hardware)
+        load_weights(saved, learner)
+        yield Trained(recipe, env, learner, int(saved.name))
 
 
 def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) -> nn.Module:
@@ -28,14 +57,9 @@ def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) ->
     Raises:
         UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
     """
-    run = Path(run)
-    recipe, hardware = settle(stored_recipe(run, trust))
-    saved = chosen_checkpoint(run, best, warnings.warn)
     before = generators()
     try:
-        with contextlib.closing(build_env(recipe)) as env:
-            learner = build_learner(recipe, env, hardware)
+        with opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
+            return trained.learner.encoder.eval()
     finally:
         set_generators(before)
-    load_weights(saved, learner)
-    return learner.encoder.eval()

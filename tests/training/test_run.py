@@ -142,6 +142,15 @@ def test_out_takes_a_new_or_empty_folder_only(recipe: Path, tmp_path: Path) -> N
         run(recipe, out=blocked / "run", quiet=True)
 
 
+def ppo_with(folder: Path, methods: str) -> list[str]:
+    """The overrides for a plug-in's algorithm that is PPO but for these methods."""
+    (folder / "theirs.py").write_text(
+        "from jepakit import register\nfrom jepakit.algorithms.ppo import PPO\n\n"
+        f"@register('algorithm', 'theirs')\nclass Theirs(PPO):\n{methods}"
+    )
+    return [f"plugins=[{folder / 'theirs.py'}]", "algorithm.kind=theirs"]
+
+
 DQN = "algorithm={kind: dqn, minibatch_size: 8, learning_starts: 48, rollout_steps: 1}"
 
 
@@ -168,26 +177,22 @@ def test_a_minibatch_of_one_row_is_refused(recipe: Path, algorithm: str) -> None
 
 
 def test_a_minibatch_of_one_row_is_refused_of_somebody_elses_algorithm_too(recipe: Path, tmp_path: Path) -> None:
-    (tmp_path / "one.py").write_text(
-        "from jepakit import register\nfrom jepakit.algorithms.ppo import PPO\n\n"
-        "@register('algorithm', 'one')\nclass One(PPO):\n"
+    overrides = ppo_with(
+        tmp_path,
         "    def __init__(self, embedding_width, action_spec):\n        super().__init__(embedding_width, action_spec)\n"
-        "        self.minibatch_size = 1\n"
+        "        self.minibatch_size = 1\n",
     )
-    overrides = [f"plugins=[{tmp_path / 'one.py'}]", "algorithm.kind=one"]
     with pytest.raises(UserError, match="its minibatch_size is 1; one row has no variance"):
         run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
 
 
 def test_what_a_component_logs_may_be_no_number(recipe: Path, tmp_path: Path) -> None:
-    (tmp_path / "odd.py").write_text(
-        "from jepakit import register\nfrom jepakit.algorithms.ppo import PPO\n\n"
-        "@register('algorithm', 'odd')\nclass Odd(PPO):\n"
+    overrides = ppo_with(
+        tmp_path,
         "    def losses(self, minibatch):\n        terms, figures = super().losses(minibatch)\n"
-        "        return terms, figures | {'odd/ratio': figures['ppo/kl'] / 0}\n"
+        "        return terms, figures | {'odd/ratio': figures['ppo/kl'] / 0}\n",
     )
-    overrides = [f"plugins=[{tmp_path / 'odd.py'}]", "algorithm.kind=odd"]
     assert run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True).summary["status"] == "finished"
     assert {record["odd/ratio"] for record in records(tmp_path / "out") if record["phase"] == "train"} == {None}
 
