@@ -33,18 +33,18 @@ def test_of_every_slot_the_test_passes_and_a_recipe_with_the_lines_it_prints_is_
 
 
 def test_as_a_user_calls_it(process: Cli, tmp_path: Path) -> None:
-    code, out, err = process("new", "encoder", "small_cnn")
+    code, out, err = process("new", "encoder", "cnn_of_a_test")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "wrote small_cnn.py and test_small_cnn.py",
-        "to check it:  pytest test_small_cnn.py",
+        "wrote cnn_of_a_test.py and test_cnn_of_a_test.py",
+        "to check it:  pytest test_cnn_of_a_test.py",
         "to use it, in a recipe in this folder:",
         "    extends: cartpole_pixels",
-        "    plugins: [./small_cnn.py]",
-        "    encoder: {kind: small_cnn}",
+        "    plugins: [./cnn_of_a_test.py]",
+        "    encoder: {kind: cnn_of_a_test}",
     ]
-    assert '@register("encoder", "small_cnn")\nclass SmallCnn(nn.Module):' in (tmp_path / "small_cnn.py").read_text()
-    assert "from small_cnn import SmallCnn" in (tmp_path / "test_small_cnn.py").read_text()
+    assert '@register("encoder", "cnn_of_a_test")\nclass CnnOfATest(nn.Module):' in (tmp_path / "cnn_of_a_test.py").read_text()
+    assert "from cnn_of_a_test import CnnOfATest" in (tmp_path / "test_cnn_of_a_test.py").read_text()
     assert not any("my_component" in path.read_text() or "MyComponent" in path.read_text() for path in tmp_path.glob("*.py"))
 
 
