@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jepakit.training.manifest import checkpoints, newest_whole
+from jepakit.storage.manifest import checkpoints, newest_whole
 from jepakit.training.run import run
 
 RUN = ("total_steps=600", "checkpoint_every=200", "algorithm.learning_starts=200", "env.num_envs=4", "replay.capacity=1000")

@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jepakit.agent.evaluate import mean_and_interval
+from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_RETURN
 from jepakit.recipe import load_recipe
-from jepakit.training.build import build_env, seed_everything
-from jepakit.training.evaluate import mean_and_interval
+from jepakit.training.build import build_env
 
 
 def play(recipe: str, episodes: int) -> dict[str, Any]:

@@ -62,10 +62,10 @@ def measure(variant: str, folder: Path) -> dict[str, Any]:
     """Memory and speed of a full replay, in this process."""
     import torch
 
+    from jepakit.machine.hardware import keep_freed_memory
     from jepakit.protocols import FrameShape
     from jepakit.recipe.schema import Replay as Settings
-    from jepakit.training.hardware import keep_freed_memory
-    from jepakit.training.replay import Replay
+    from jepakit.training.experience.replay import Replay
 
     torch.set_num_threads(1)
     keep_freed_memory()

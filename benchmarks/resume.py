@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jepakit.training.checkpoint import load_tensors
-from jepakit.training.manifest import FILES, checkpoints, load_state
+from jepakit.storage.checkpoint import load_tensors
+from jepakit.storage.manifest import FILES, checkpoints, load_state
 from jepakit.training.run import resume, run
 
 POLL_SECONDS = 0.005

@@ -52,9 +52,9 @@ def measure_encoder(variant: str) -> dict[str, Any]:
     """Forward and backward samples/s of the default ViT at minibatch 64 on one thread, in this process."""
     import torch
 
-    from jepakit.encoders import vit
+    from jepakit.components.encoders import vit
+    from jepakit.machine.hardware import keep_freed_memory
     from jepakit.protocols import FrameShape
-    from jepakit.training.hardware import keep_freed_memory
 
     torch.set_num_threads(1)
     if variant != "memory handed back":

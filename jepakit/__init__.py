@@ -8,7 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jepakit.version import __version__ as __version__
+
 if TYPE_CHECKING:
+    from jepakit.agent.trained import load_encoder
     from jepakit.errors import UserError
     from jepakit.protocols import (
         Algorithm,
@@ -32,9 +35,6 @@ if TYPE_CHECKING:
     from jepakit.recipe import Recipe, load_recipe
     from jepakit.registry import register
     from jepakit.training.run import resume, run
-    from jepakit.training.trained import load_encoder
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Algorithm",
@@ -66,7 +66,7 @@ __all__ = [
 _HOME = {
     "Recipe": "jepakit.recipe",
     "UserError": "jepakit.errors",
-    "load_encoder": "jepakit.training.trained",
+    "load_encoder": "jepakit.agent.trained",
     "load_recipe": "jepakit.recipe",
     "register": "jepakit.registry",
     "resume": "jepakit.training.run",

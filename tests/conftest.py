@@ -13,14 +13,14 @@ from torch import nn
 from torchrl.collectors import Collector
 from torchrl.data import Categorical
 
-from jepakit.algorithms.ppo import PPO
-from jepakit.encoders.vit import ViT
-from jepakit.envs.gym import GymEnv
-from jepakit.objectives.l2 import L2
-from jepakit.predictors.mlp import MLPPredictor
+from jepakit.components.algorithms.ppo import PPO
+from jepakit.components.encoders.vit import ViT
+from jepakit.components.envs.gym import GymEnv
+from jepakit.components.objectives.l2 import L2
+from jepakit.components.predictors.mlp import MLPPredictor
+from jepakit.components.targets.ema import EMA
+from jepakit.machine.hardware import Hardware
 from jepakit.protocols import Augmentation, FrameShape
-from jepakit.targets.ema import EMA
-from jepakit.training.hardware import Hardware
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
 from jepakit.training.terms import JEPA, WeightedTerm

@@ -14,11 +14,11 @@ import pytest
 from tensordict import TensorDict
 from torchrl.envs import EnvBase
 
+from jepakit.machine.hardware import Hardware
 from jepakit.protocols import PIXELS
 from jepakit.recipe import load_recipe
 from jepakit.registry import components
 from jepakit.training.build import build_env
-from jepakit.training.hardware import Hardware
 from jepakit.training.policy import Policy
 from jepakit.training.rehearsal import rehearse
 

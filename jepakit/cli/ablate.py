@@ -40,9 +40,9 @@ def command(
 ) -> None:
     """Run a recipe's sweep: every configuration with every seed. What has finished is not run again, what is half done goes on."""
     from jepakit.cli.output import emit
+    from jepakit.machine.hardware import usable_cores
     from jepakit.sweep.engine import run_plan
     from jepakit.sweep.plan import load_sweep
-    from jepakit.training.hardware import usable_cores
 
     records = recorded or []
     given_jobs = None if jobs == "auto" else _positive(jobs, "--jobs")

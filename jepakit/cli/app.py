@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-import jepakit
 from jepakit.errors import UserError, printable, shown
+from jepakit.version import __version__
 
 #: Each is a file beside this one, whose function ``command`` is the verb. It imports what it needs inside: ``--help`` reads them all.
 VERBS = (
@@ -41,7 +41,7 @@ for _verb in VERBS:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"jepakit {jepakit.__version__}")
+        typer.echo(f"jepakit {__version__}")
         raise typer.Exit
 
 

@@ -12,14 +12,14 @@ def command(
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where runs would go.")] = Path("runs"),
 ) -> None:
     """Look whether a run would work on this machine, and say what is missing and how to mend it."""
-    import jepakit
     from jepakit.cli.output import emit, table
-    from jepakit.training.doctor import examine
+    from jepakit.machine.doctor import examine
+    from jepakit.version import __version__
 
     findings = examine(runs)
     rows = [("" if one.works else "✗", one.what, one.found + (f"; {one.fix}" if one.fix else "")) for one in findings]
     broken = [one for one in findings if not one.works]
-    emit(table("", "what", "found", rows=[("", "jepakit", jepakit.__version__), *rows]))
+    emit(table("", "what", "found", rows=[("", "jepakit", __version__), *rows]))
     emit(f"a run will not work: {', '.join(one.what for one in broken)}" if broken else "a run will work")
     if broken:
         raise typer.Exit(1)

@@ -24,9 +24,9 @@ def command(
     """Play fresh episodes with a run's newest weights, greedily and sampling; also writes RUN/eval.json."""
     import json
 
+    from jepakit.agent.evaluate import MODES, evaluate
     from jepakit.cli.output import emit, table
-    from jepakit.files import write_atomically
-    from jepakit.training.evaluate import MODES, evaluate
+    from jepakit.files.writing import write_atomically
 
     def warn(text: str) -> None:
         typer.echo(f"warning: {text}", err=True)

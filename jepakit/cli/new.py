@@ -29,14 +29,16 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write it; made where it is missing.")] = Path(),
 ) -> None:
     """Write a component and its test, ready to run, to be changed into yours."""
-    from jepakit import templates
     from jepakit.cli.output import emit
     from jepakit.errors import UserError
+    from jepakit.testing import templates
 
     component, test = out / f"{name}.py", out / f"test_{name}.py"
     _check(slot, name)
     folder = Path(templates.__file__).parent
-    texts = {path: (folder / template).read_text("utf-8") for path, template in ((component, f"{slot}.py"), (test, f"test_{slot}.py"))}
+    texts = {
+        path: (folder / template).read_text("utf-8") for path, template in ((component, f"{slot}.py"), (test, f"tests/test_{slot}.py"))
+    }
     cls = "".join(word.capitalize() for word in name.split("_"))
     if any(re.search(rf"\b{cls}\b", text) for text in texts.values()):
         raise UserError(f"its class `{cls}` would hide another that the file uses; try `my_{name}`")
@@ -45,7 +47,7 @@ def command(
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            named = text.replace(f"jepakit.templates.{slot}", name).replace("my_component", name).replace("MyComponent", cls)
+            named = text.replace(f"jepakit.testing.templates.{slot}", name).replace("my_component", name).replace("MyComponent", cls)
             path.write_text(named, "utf-8")
     except OSError as error:
         raise UserError(f"can't write {error.filename or out}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-import jepakit
+from jepakit import errors
 from jepakit.errors import printable
 
 UNWRAPPED = 100_000  # columns of a pipe, whose reader has no width to fit
@@ -53,7 +53,7 @@ def prose(text: str) -> str:
 def place(location: str) -> str:
     """``file:line`` relative to the working directory or to the package, where that is shorter."""
     path = Path(location)
-    for root in (Path.cwd(), Path(jepakit.__file__).parents[1]):
+    for root in (Path.cwd(), Path(errors.__file__).parents[1]):
         if path.is_relative_to(root):
             return str(path.relative_to(root))
     return location

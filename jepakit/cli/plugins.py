@@ -12,8 +12,8 @@ def load_all(plugins: Sequence[str] | None, recipe: str | None) -> None:
         UserError: A plug-in cannot be found or clashes with another, or the recipe is wrong.
     """
     from jepakit.errors import UserError
-    from jepakit.plugins import load_entry_points, load_plugins
     from jepakit.recipe import load_recipe
+    from jepakit.registry.plugins import load_entry_points, load_plugins
 
     load_entry_points()
     entries = [*(plugins or ()), *(load_recipe(recipe).plugins if recipe else ())]

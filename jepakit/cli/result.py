@@ -38,7 +38,7 @@ def tell(result: RunResult) -> None:
             "nothing was trained now; to train it anew, name a folder with --out DIR; for longer, another total_steps is another run"
         )
     if summary["status"] == "interrupted":
-        from jepakit.training.stored import resume_command
+        from jepakit.storage.stored import resume_command
 
         lines.append(f"go on with: {resume_command(result.path)}")
     emit("\n".join(lines))

@@ -20,7 +20,7 @@ def command(
     from dataclasses import asdict
 
     from jepakit.cli.output import emit, table
-    from jepakit.files import readable
+    from jepakit.files.writing import readable
     from jepakit.report.inventory import take_inventory
 
     entries = take_inventory(folder)
@@ -36,7 +36,7 @@ def command(
 
 
 def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
-    from jepakit.files import readable
+    from jepakit.files.writing import readable
 
     done = f"{min(1.0, entry.env_steps / entry.total_steps):.0%}" if entry.total_steps and entry.total_steps > 0 else "-"
     resumable = f"no: {entry.why_not}"

@@ -28,9 +28,9 @@ def command(
 ) -> None:
     """Check a recipe, build all its components and push one fake batch through them; of a sweep, those of every configuration."""
     from jepakit.cli.output import emit
+    from jepakit.machine.hardware import settle
     from jepakit.recipe import load_recipe, recipe_id
     from jepakit.sweep.plan import load_sweep, rehearse_runs
-    from jepakit.training.hardware import settle
 
     if no_plugins:
         emit(*_without_plugins(recipe, overrides or [], seed))
@@ -64,8 +64,8 @@ def _patience(name: str, rehearsals: int = 1) -> Iterator[None]:
 
 def _rehearsed(recipe: Recipe) -> Iterator[str]:
     """What a rehearsal of one run tells."""
+    from jepakit.machine.hardware import settle
     from jepakit.training.build import build_env
-    from jepakit.training.hardware import settle
     from jepakit.training.rehearsal import notices, rehearse
 
     recipe, hardware = settle(recipe)
@@ -79,9 +79,9 @@ def _rehearsed(recipe: Recipe) -> Iterator[str]:
 
 def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Iterator[str]:
     """What can be said of a recipe when no code runs but jepakit's own."""
-    from jepakit.plugins import installed_names
     from jepakit.recipe import RecipeError
-    from jepakit.recipe.sweep import expand_recipe
+    from jepakit.registry.plugins import installed_names
+    from jepakit.sweep.variants import expand_recipe
 
     try:
         name, configurations = expand_recipe(recipe, [*overrides, *([] if seed is None else [f"seed={seed}"])], run_plugins=False)

@@ -11,12 +11,12 @@ from pydantic_core import ErrorDetails
 
 from jepakit import registry
 from jepakit.errors import listing, nearest, printable, shown, suggestion
-from jepakit.plugins import Plugin
 from jepakit.recipe.errors import Problem
 from jepakit.recipe.schema import recipe_schema
 from jepakit.recipe.tree import KeyPath, Node, dotted
 from jepakit.recipe.words import Schema, Vocabulary, describe_value
-from jepakit.signature import ComponentFields
+from jepakit.registry.plugins import Plugin
+from jepakit.registry.signature import ComponentFields
 
 _OWN_WORDS = {"value_error", "assertion_error", "twice", "failed"}
 

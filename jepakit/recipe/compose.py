@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jepakit.errors import listing, nearest, shown, suggestion
-from jepakit.reading import Unreadable, read_bytes
+from jepakit.files.reading import Unreadable, read_bytes
 from jepakit.recipe.errors import Place, Problem, RecipeError, Source, shown_path
 from jepakit.recipe.shipped import shipped_recipes
 from jepakit.recipe.tree import KeyPath, Node, dotted

@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from jepakit.errors import UserError
-from jepakit.reading import read_bytes
+from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
-from jepakit.signature import ComponentFields
+from jepakit.registry.signature import ComponentFields
 
 MAX_BYTES = 8 * 1024**3  #: of one file of weights
 

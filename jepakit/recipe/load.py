@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jepakit.plugins import Plugin, installed_names, is_file, load_entry_points, load_plugins
 from jepakit.recipe.check import retold
 from jepakit.recipe.compose import Composer, find_recipe, override_texts
 from jepakit.recipe.errors import Problem, RecipeError
 from jepakit.recipe.schema import Recipe
 from jepakit.recipe.slots import default_kinds
 from jepakit.recipe.tree import KeyPath, Node
+from jepakit.registry.plugins import Plugin, installed_names, is_file, load_entry_points, load_plugins
 
 
 def load_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | None = None, run_plugins: bool = True) -> Recipe:

@@ -20,12 +20,12 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from jepakit.plugins import Plugin
 from jepakit.recipe.errors import Place, Problem, RecipeError
 from jepakit.recipe.slots import InSlot, default_kind
 from jepakit.recipe.tree import KeyPath, Node
 from jepakit.registry import EncoderFields, TermFields
-from jepakit.signature import ComponentFields
+from jepakit.registry.plugins import Plugin
+from jepakit.registry.signature import ComponentFields
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from jepakit import registry
 from jepakit.errors import UserError, told
 from jepakit.recipe.tree import KeyPath
-from jepakit.signature import ComponentFields
+from jepakit.registry.signature import ComponentFields
 
 
 @dataclass(frozen=True)

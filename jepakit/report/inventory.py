@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.errors import UserError
-from jepakit.reading import walk
+from jepakit.files.reading import walk
 from jepakit.recipe.errors import Source
 from jepakit.recipe.yaml12 import read_yaml
-from jepakit.training.lock import is_locked
-from jepakit.training.manifest import FORMAT, Damaged, checkpoints, read_manifest
+from jepakit.storage.lock import is_locked
+from jepakit.storage.manifest import FORMAT, Damaged, checkpoints, read_manifest
 
 RUN_FILES = {"events.jsonl", "metrics.jsonl", "summary.json"}
 ALREADY = {"finished": "it has ended", "stopped": "it has ended", "running": "a process is at it"}  #: why there is nothing to resume

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.errors import UserError
-from jepakit.files import write_atomically
+from jepakit.files.writing import write_atomically
 from jepakit.report.runs import Run, read_record
 
 __all__ = ["find_record", "read_record", "write_record"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.errors import UserError
-from jepakit.files import write_atomically
+from jepakit.files.writing import write_atomically
 from jepakit.report.claims import BASELINE, J_ALONE, J_GRAD, J_REG, Judged, judge, symbol
 from jepakit.report.comparison import Pair, Row, compare_pairs, notes, summarise
 from jepakit.report.figures import plot_curves

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from jepakit.errors import UserError
-from jepakit.reading import Unreadable, read_bytes, walk
+from jepakit.files.reading import Unreadable, read_bytes, walk
 from jepakit.recipe.errors import Problem, RecipeError, Source
 from jepakit.recipe.yaml12 import read_yaml
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from jepakit.errors import UserError
-from jepakit.files import write_atomically
+from jepakit.files.writing import write_atomically
 from jepakit.report.comparison import Pair, Row, notes
 from jepakit.report.statistics import CONFIDENCE, RESAMPLES, Estimate, Reached
 

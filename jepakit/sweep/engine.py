@@ -14,14 +14,14 @@ from pathlib import Path
 from shutil import copyfile, rmtree
 
 from jepakit.errors import UserError
+from jepakit.machine.interrupt import graceful_stop
+from jepakit.storage.folder import RunFolder, read_summary
+from jepakit.storage.lock import is_locked
 from jepakit.sweep.child import resume_run, start_run, why_it_ended
 from jepakit.sweep.found import Found, find_run
 from jepakit.sweep.plan import Plan, Planned, rehearse_runs
 from jepakit.sweep.table import Board, board_for, named
 from jepakit.sweep.watched import RunState, Watched
-from jepakit.training.folder import RunFolder, read_summary
-from jepakit.training.interrupt import graceful_stop
-from jepakit.training.lock import is_locked
 from jepakit.training.run import ENDED_AS_MEANT
 
 POLL_SECONDS = 0.25

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jepakit.errors import UserError
-from jepakit.files import digest
-from jepakit.reading import read_text
+from jepakit.files.reading import read_text
+from jepakit.files.writing import digest
 from jepakit.recipe import Recipe, dump
 from jepakit.recipe.errors import Source
 from jepakit.recipe.schema import besides_results
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.report.inventory import resumes_at
 from jepakit.report.record import find_record, read_record
+from jepakit.storage.folder import plugin_copies, read_summary, refuse_taken
+from jepakit.storage.lock import is_locked
 from jepakit.sweep.plan import Planned
-from jepakit.training.folder import plugin_copies, read_summary, refuse_taken
-from jepakit.training.lock import is_locked
 from jepakit.training.run import ENDED_AS_MEANT
 
 State = Literal["new", "finished", "recorded", "unfinished", "broken", "elsewhere"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jepakit.errors import UserError
+from jepakit.machine.hardware import settle, usable_cores
 from jepakit.recipe import Recipe, recipe_id
-from jepakit.recipe.sweep import expand_recipe
+from jepakit.sweep.variants import expand_recipe
 from jepakit.training.build import build_env
-from jepakit.training.hardware import settle, usable_cores
 from jepakit.training.rehearsal import rehearse
 
 

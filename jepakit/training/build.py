@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import traceback
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,21 +11,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 from torchrl.envs import EnvBase
 
-import jepakit
 from jepakit import registry
+from jepakit.components.encoders.simnorm import SimNorm
 from jepakit.diagnostics.embedding import only_looking
-from jepakit.encoders.simnorm import SimNorm
 from jepakit.errors import UserError
+from jepakit.machine.generators import seed_everything
+from jepakit.machine.hardware import Hardware
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape, OffPolicyAlgorithm
 from jepakit.recipe.errors import RecipeError
-from jepakit.training.hardware import Hardware
+from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
-from jepakit.training.replay import Replay
 from jepakit.training.terms import JEPA, ProjectedEncoder, WeightedTerm
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from jepakit.registry import TermFields
 
 #: Folders whose lines a user has not written.
-NOT_THE_USERS = (str(Path(torch.__file__).parents[1]), str(Path(jepakit.__file__).parent), str(Path(contextlib.__file__).parent))
+NOT_THE_USERS = (str(Path(torch.__file__).parents[1]), str(Path(registry.__file__).parents[1]), str(Path(contextlib.__file__).parent))
 
 
 def build_env(recipe: Recipe) -> EnvBase:
@@ -219,10 +217,3 @@ def blaming(recipe: Recipe, path: str, places: Mapping[int, str] = MappingProxyT
             message += f" ({Path(theirs[0][0].f_code.co_filename).name}, line {theirs[0][1]})"
         field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
         raise recipe.error(field if recipe.origin(field) else path, message) from error
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's generators."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)

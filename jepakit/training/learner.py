@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from jepakit.diagnostics.embedding import Spread, spread
 from jepakit.diagnostics.finite import BadEmbedding, bad_terms, expect_finite_embedding, expect_finite_weights, figures
+from jepakit.machine.hardware import Hardware
 from jepakit.protocols import (
     ACTION,
     MASK,
@@ -27,8 +28,7 @@ from jepakit.protocols import (
     OnPolicyAlgorithm,
     Term,
 )
-from jepakit.training.experience import Rollout
-from jepakit.training.hardware import Hardware
+from jepakit.training.experience.rollout import Rollout
 from jepakit.training.terms import JEPA, WeightedTerm, expect_shape
 
 Metrics = dict[str, float]

@@ -2,82 +2,49 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from statistics import fmean
 from time import perf_counter
 from typing import Any, Literal
 
 from tensordict import TensorDictBase
 from torchrl.collectors import Collector
-from torchrl.envs import EnvBase
 
-from jepakit.diagnostics.collapse import CollapseWatch
-from jepakit.diagnostics.embedding import EmbeddingProbe
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Restorable
-from jepakit.recipe import Recipe, recipe_id
-from jepakit.training.checkpoint import save_checkpoint
-from jepakit.training.folder import RunFolder
-from jepakit.training.frame_log import FrameLog
-from jepakit.training.learner import Learner
-from jepakit.training.manifest import checkpoints, named_frames
+from jepakit.machine.generators import set_generators
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS
+from jepakit.recipe import recipe_id
+from jepakit.storage.checkpoint import save_checkpoint
+from jepakit.storage.manifest import checkpoints, named_frames
 from jepakit.training.policy import Policy
 from jepakit.training.progress import Progress
-from jepakit.training.replay import Replay
-from jepakit.training.state import capture, set_generators
+from jepakit.training.state import RunState, capture
 
 Status = Literal["finished", "stopped", "interrupted"]
 
 EMBEDDING = ("embedding/variance", "embedding/mean_square", "embedding/rank")
 
 
-@dataclass
-class History:
-    """What the summary is made of, as it stands so far."""
-
-    env_steps: int = 0
-    episodes: int = 0
-    returns: deque[float] = field(default_factory=lambda: deque(maxlen=100))  #: of the last 100 episodes
-    return_curve: list[float] = field(default_factory=list)  #: mean of ``returns`` after each batch, from the first episode's end on
-    latest: dict[str, Any] = field(default_factory=dict)  #: the last train record
-
-    def return_last(self, episodes: int) -> float | None:
-        """Mean return of the last ``episodes`` (at most 100) episodes, or of as many as have ended; None before the first."""
-        return fmean(list(self.returns)[-episodes:]) if self.returns else None
-
-
 class Loop:
-    """Trains ``learner`` in ``env`` for ``recipe.total_steps`` env steps, rounded up to whole batches.
+    """Trains the learner in the env for ``recipe.total_steps`` env steps, rounded up to whole batches.
 
     Args:
-        recipe: What to do, with hardware resolved.
-        env: The recipe's env.
-        learner: The recipe's learner.
-        folder: Where records and checkpoints go.
-        progress: Who is told.
+        state: The run's parts, at its start or where a checkpoint left them.
+        progress: Shows the user how the run goes.
         stop_requested: Asked after each batch; true ends the run as interrupted.
     """
 
-    def __init__(
-        self, recipe: Recipe, env: EnvBase, learner: Learner, folder: RunFolder, progress: Progress, stop_requested: Callable[[], bool]
-    ) -> None:
-        self.recipe = recipe
-        self.id = recipe_id(recipe)  #: taken once: files that it covers may change while the run goes on
-        self.env = env
-        self.learner = learner
-        self.folder = folder
+    def __init__(self, state: RunState, progress: Progress, stop_requested: Callable[[], bool]) -> None:
+        self.state = state
+        self.recipe = state.recipe
+        self.id = recipe_id(state.recipe)  #: taken once: files that it covers may change while the run goes on
+        self.env = state.env
+        self.learner = state.learner
+        self.folder = state.folder
+        self.history = state.history
         self.progress = progress
         self.stop_requested = stop_requested
-        self.policy = Policy(learner)
-        self.watch = CollapseWatch(recipe.collapse_threshold)
-        self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
-        self.history = History()
-        replay = learner.experience if isinstance(learner.experience, Replay) else None
-        self.frames = FrameLog(folder.replay, replay) if replay else None
-        self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run goes on within its episodes
+        self.policy = Policy(state.learner)
         self.has_begun = False  #: whether `run` was called
-        self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
 
     def run(self) -> Status:
         """Collect, learn, record, until the steps are done or something ends the run early."""
@@ -95,8 +62,8 @@ class Loop:
         )
         try:
             batches = iter(collector)
-            if self.generators:
-                set_generators(self.generators)  # last: making a collector may draw numbers
+            if self.state.generators:
+                set_generators(self.state.generators)  # last: making a collector may draw numbers
             return self._train(batches)
         finally:
             collector.shutdown(close_env=False)
@@ -113,7 +80,7 @@ class Loop:
             self._record_episodes(batch)
             history.env_steps += batch.numel()
             known = {name: history.latest.get(name) for name in EMBEDDING}
-            metrics = known | self.probe.measure(batch[PIXELS].flatten(0, 1), history.env_steps) | metrics
+            metrics = known | self.state.probe.measure(batch[PIXELS].flatten(0, 1), history.env_steps) | metrics
             times = {
                 "time/env": self.env.seconds - env_before,
                 "time/policy": self.policy.seconds - policy_before,
@@ -124,7 +91,7 @@ class Loop:
             self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"])
             if self.stop_requested():
                 return self._end("interrupted")
-            if self.watch.collapsed and self.recipe.on_collapse == "stop":
+            if self.state.watch.collapsed and self.recipe.on_collapse == "stop":
                 return self._end("stopped")
             if history.env_steps >= checkpoint_due:
                 self.checkpoint()
@@ -134,9 +101,9 @@ class Loop:
     def checkpoint(self) -> None:
         """Save all that decides how the run goes on."""
         keep = self.recipe.keep_checkpoints
-        save_checkpoint(self.folder.checkpoints, capture(self), keep)
-        if self.frames:
-            self.frames.prune(set().union(*map(named_frames, checkpoints(self.folder.checkpoints)[-keep:])))
+        save_checkpoint(self.folder.checkpoints, capture(self.state), keep)
+        if self.state.frames:
+            self.state.frames.prune(set().union(*map(named_frames, checkpoints(self.folder.checkpoints)[-keep:])))
 
     def _end(self, status: Status) -> Status:
         self.checkpoint()
@@ -176,7 +143,7 @@ class Loop:
     def _watch(self, variance: float | None, mean_square: float | None) -> None:
         if variance is None or mean_square is None:
             return
-        verdict = self.watch.judge(self.history.env_steps, variance, mean_square)
+        verdict = self.state.watch.judge(self.history.env_steps, variance, mean_square)
         if not verdict:
             return
         figures = {"env_steps": self.history.env_steps, "variance": variance, "mean_square": mean_square}

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torchrl.envs import EnvBase
 
 from jepakit.diagnostics.finite import BadWeights
+from jepakit.machine.hardware import Hardware
+from jepakit.machine.memory import free_memory, in_words
 from jepakit.protocols import ACTION, PIXELS, Algorithm
 from jepakit.training.build import blaming, build_learner, build_replay
-from jepakit.training.hardware import Hardware
+from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
-from jepakit.training.memory import free_memory, in_words
 from jepakit.training.policy import Policy
-from jepakit.training.replay import Replay
 from jepakit.training.terms import WeightedTerm, expect_shape, unroll
 
 if TYPE_CHECKING:

@@ -15,21 +15,22 @@ from statistics import fmean
 from typing import Any
 
 from jepakit.errors import UserError, shown
-from jepakit.files import DiskFull, write_atomically
-from jepakit.reading import read_text
+from jepakit.files.reading import read_text
+from jepakit.files.writing import DiskFull, write_atomically
+from jepakit.machine.hardware import settle
+from jepakit.machine.interrupt import graceful_stop
 from jepakit.recipe import Recipe, load_recipe, recipe_id
 from jepakit.recipe.identity import source_digests
+from jepakit.storage.folder import RunFolder, read_summary, refuse_taken
+from jepakit.storage.lock import is_locked
+from jepakit.storage.manifest import checkpoints, newest_whole
+from jepakit.storage.provenance import provenance
+from jepakit.storage.stored import resume_command, stored_recipe
 from jepakit.training.build import build_env, build_learner
-from jepakit.training.folder import RunFolder, provenance, read_summary, refuse_taken
-from jepakit.training.hardware import settle
-from jepakit.training.interrupt import graceful_stop
-from jepakit.training.lock import is_locked
 from jepakit.training.loop import Loop
-from jepakit.training.manifest import checkpoints, newest_whole
 from jepakit.training.progress import progress_for
 from jepakit.training.rehearsal import notices, rehearse
-from jepakit.training.state import put_back
-from jepakit.training.stored import resume_command, stored_recipe
+from jepakit.training.state import RunState, put_back
 
 RUNS = Path("runs")
 ENDED_AS_MEANT = ("finished", "stopped")  #: the recipe's own ends: running it again would end there too
@@ -89,7 +90,7 @@ def run(
             progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
             graceful_stop(progress.note) as stop_requested,
         ):
-            loop = Loop(recipe, env, learner, folder, progress, stop_requested)
+            loop = Loop(RunState(recipe, env, learner, folder), progress, stop_requested)
             return RunResult(path, _train(loop, _begin), fresh=True)
 
 
@@ -118,7 +119,7 @@ def resume(path: Path, *, trust: bool = False, quiet: bool = False) -> RunResult
             progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
             graceful_stop(progress.note) as stop_requested,
         ):
-            loop = Loop(recipe, env, learner, folder, progress, stop_requested)
+            loop = Loop(RunState(recipe, env, learner, folder), progress, stop_requested)
             return RunResult(path, _train(loop, _go_on), fresh=True)
 
 
@@ -148,7 +149,7 @@ def _begin(loop: Loop) -> None:
             folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
     for notice in notices(loop.recipe, loop.env, loop.learner.encoder):
         _notice(loop, notice)
-    if not loop.exact:
+    if not loop.state.exact:
         _notice(loop, "this env's simulators cannot be brought back exactly: a resumed run goes on with new episodes")
 
 
@@ -160,9 +161,9 @@ def _go_on(loop: Loop) -> None:
         folder.event("warning", text=text)
         loop.progress.warn(text)
 
-    newest = newest_whole(folder.checkpoints, warn, folder.replay if loop.frames else None)
+    newest = newest_whole(folder.checkpoints, warn, folder.replay if loop.state.frames else None)
     if newest:
-        lost = put_back(loop, newest)
+        lost = put_back(loop.state, newest)
     else:
         lost = []
         folder.go_on_from(0, 0.0)
@@ -246,8 +247,8 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
         "embedding_variance": latest.get("embedding/variance"),
         "embedding_mean_square": latest.get("embedding/mean_square"),
         "embedding_rank": latest.get("embedding/rank"),
-        "collapsed": loop.watch.collapsed,
-        "collapsed_at": loop.watch.collapsed_at,
+        "collapsed": loop.state.watch.collapsed,
+        "collapsed_at": loop.state.watch.collapsed_at,
         "steps_per_second": round(history.env_steps / max(wall_s, 1e-3), 1),
         "wall_s": wall_s,
     }

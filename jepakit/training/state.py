@@ -1,32 +1,75 @@
-"""All that decides how a run goes on: taken of its loop between two batches, and put back."""
+"""All that decides how a run goes on: taken between two batches, and put back."""
 
 from __future__ import annotations
 
-import random
 from collections import deque
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+from torchrl.envs import EnvBase
 
+from jepakit.diagnostics.collapse import CollapseWatch
+from jepakit.diagnostics.embedding import EmbeddingProbe
 from jepakit.errors import UserError
+from jepakit.machine.generators import generators
 from jepakit.protocols import Restorable
-from jepakit.training.checkpoint import Checkpoint, Tensors, checked_names, load_tensors
+from jepakit.recipe import Recipe
+from jepakit.storage.checkpoint import Checkpoint, Tensors, checked_names, load_tensors
+from jepakit.storage.folder import RunFolder
+from jepakit.storage.manifest import Damaged, load_state
+from jepakit.training.experience.frame_log import FrameLog
+from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
-from jepakit.training.manifest import Damaged, load_state
-from jepakit.training.replay import Replay
-
-if TYPE_CHECKING:
-    from jepakit.training.loop import Loop
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
-def capture(loop: Loop) -> Checkpoint:
-    """The state of a loop between two batches."""
-    history, learner = loop.history, loop.learner
+@dataclass
+class History:
+    """What the summary is made of, as it stands so far."""
+
+    env_steps: int = 0
+    episodes: int = 0
+    returns: deque[float] = field(default_factory=lambda: deque(maxlen=100))  #: of the last 100 episodes
+    return_curve: list[float] = field(default_factory=list)  #: mean of ``returns`` after each batch, from the first episode's end on
+    latest: dict[str, Any] = field(default_factory=dict)  #: the last train record
+
+    def return_last(self, episodes: int) -> float | None:
+        """Mean return of the last ``episodes`` (at most 100) episodes, or of as many as have ended; None before the first."""
+        return fmean(list(self.returns)[-episodes:]) if self.returns else None
+
+
+class RunState:
+    """All that decides how a run goes on, as it stands between two batches.
+
+    Args:
+        recipe: What the run does, with hardware resolved.
+        env: The recipe's env.
+        learner: The recipe's learner.
+        folder: Where records and checkpoints go.
+    """
+
+    def __init__(self, recipe: Recipe, env: EnvBase, learner: Learner, folder: RunFolder) -> None:
+        self.recipe = recipe
+        self.env = env
+        self.learner = learner
+        self.folder = folder
+        self.history = History()
+        self.watch = CollapseWatch(recipe.collapse_threshold)
+        self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
+        replay = learner.experience if isinstance(learner.experience, Replay) else None
+        self.frames = FrameLog(folder.replay, replay) if replay else None
+        self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run goes on within its episodes
+        self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
+
+
+def capture(run: RunState) -> Checkpoint:
+    """What a checkpoint of the run holds."""
+    history, learner = run.history, run.learner
     state = {
         "env_steps": history.env_steps,
         "return_last_100": history.return_last(100),
@@ -37,25 +80,25 @@ def capture(loop: Loop) -> Checkpoint:
         "returns": list(history.returns),
         "return_curve": history.return_curve,
         "latest": history.latest,
-        "collapsed": loop.watch.collapsed,
-        "collapsed_at": loop.watch.collapsed_at,
-        "probe": loop.probe.recent,
+        "collapsed": run.watch.collapsed,
+        "collapsed_at": run.watch.collapsed_at,
+        "probe": run.probe.recent,
         "generators": generators(),
-        "env": loop.env.snapshot() if isinstance(loop.env, Restorable) and loop.exact else None,
+        "env": run.env.snapshot() if isinstance(run.env, Restorable) and run.exact else None,
         "experience": learner.experience.state_dict(),
-        "frames": loop.frames.save() if loop.frames else [],
-        "wall_s": loop.folder.wall_s,
-        "metrics_bytes": loop.folder.metrics_bytes(),
+        "frames": run.frames.save() if run.frames else [],
+        "wall_s": run.folder.wall_s,
+        "metrics_bytes": run.folder.metrics_bytes(),
     }
     tensors: Tensors = {}
     plain = _split(state, "", tensors)
     return Checkpoint({"weights": weights(learner), "optimizer": _optimizer(learner), "state": tensors}, plain)
 
 
-def put_back(loop: Loop, path: Path) -> list[str]:
-    """Bring a new loop of the same recipe to where the one was that saved the checkpoint ``path``; its metrics are cut back to there.
+def put_back(run: RunState, path: Path) -> list[str]:
+    """Bring a new run of the same recipe to where the one was that saved the checkpoint ``path``; its metrics are cut back to there.
 
-    The generators' states are left in ``loop.generators``: they are set last, when the collector is there.
+    The generators' states are left in ``run.generators``: they are set last, when the collector is there.
 
     Returns:
         What could not be brought back.
@@ -64,38 +107,38 @@ def put_back(loop: Loop, path: Path) -> list[str]:
         UserError: The checkpoint was written by other components than the recipe's, or holds something else than a run's state.
     """
     try:
-        return _put_back(loop, path)
+        return _put_back(run, path)
     except Damaged as damage:
         raise UserError(f"{path} is damaged: {damage}") from None
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path} is no state of this recipe's run: {type(error).__name__}: {error}") from error
 
 
-def _put_back(loop: Loop, path: Path) -> list[str]:
+def _put_back(run: RunState, path: Path) -> list[str]:
     state = _joined(load_state(path), load_tensors(path, "state"))
-    load_weights(path, loop.learner)
-    _load_optimizer(path, loop.learner)
+    load_weights(path, run.learner)
+    _load_optimizer(path, run.learner)
     for name in ("updates", "bad_updates", "first_bad"):
-        setattr(loop.learner, name, state[name])
-    loop.learner.experience.load_state_dict(state["experience"])
-    if loop.frames:
-        loop.frames.load(state["frames"])
-    history = loop.history
+        setattr(run.learner, name, state[name])
+    run.learner.experience.load_state_dict(state["experience"])
+    if run.frames:
+        run.frames.load(state["frames"])
+    history = run.history
     history.env_steps, history.episodes, history.latest = int(state["env_steps"]), int(state["episodes"]), dict(state["latest"])
     history.returns = deque(state["returns"], maxlen=history.returns.maxlen)
     history.return_curve = state["return_curve"]
-    loop.watch.collapsed, loop.watch.collapsed_at = state["collapsed"], state["collapsed_at"]
-    loop.probe.recent = None if state["probe"] is None else state["probe"].to(loop.learner.hardware.device)
+    run.watch.collapsed, run.watch.collapsed_at = state["collapsed"], state["collapsed_at"]
+    run.probe.recent = None if state["probe"] is None else state["probe"].to(run.learner.hardware.device)
     lost = []
-    if state["env"] is not None and loop.exact:
-        loop.env.restore(state["env"])
+    if state["env"] is not None and run.exact:
+        run.env.restore(state["env"])
     else:
         lost.append("this env's simulators cannot be brought back exactly: new episodes begin")
-        loop.env.set_seed((loop.recipe.seed + history.env_steps) % 2**32)  # none that the run has seen
-        if loop.frames:
-            _break_off(loop.frames.replay)
-    loop.generators = state["generators"]
-    if lacking := loop.folder.go_on_from(state["metrics_bytes"], state["wall_s"]):
+        run.env.set_seed((run.recipe.seed + history.env_steps) % 2**32)  # none that the run has seen
+        if run.frames:
+            _break_off(run.frames.replay)
+    run.generators = state["generators"]
+    if lacking := run.folder.go_on_from(state["metrics_bytes"], state["wall_s"]):
         lost.append(f"metrics.jsonl lacks {lacking:,} bytes that it had at the checkpoint")
     return lost
 
@@ -154,29 +197,6 @@ def _beside(parameter: Tensor, tensor: Tensor) -> Tensor:
     if tensor.shape == parameter.shape:
         return torch.zeros_like(parameter, requires_grad=False).copy_(tensor)
     return tensor.to(parameter.device)
-
-
-def generators() -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's global generators."""
-    version, words, gauss = random.getstate()
-    kind, key, position, has_gauss, cached = np.random.get_state()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-        "numpy": [kind, np.asarray(key).tolist(), position, has_gauss, cached],
-        "python": [version, list(words), gauss],
-    }
-
-
-def set_generators(state: dict[str, Any]) -> None:
-    """Set Python's, NumPy's and torch's global generators."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    kind, key, *rest = state["numpy"]
-    np.random.set_state((kind, np.array(key, dtype=np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 def _split(value: Any, path: str, tensors: Tensors) -> Any:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from jepakit.cli.app import main
-from jepakit.plugins import load_plugins
+from jepakit.registry.plugins import load_plugins
 
 SUMMARY = "One [red]linear[/red] layer, " + "and nothing else, " * 8 + "up to `dim` numbers wide."
 PLUGIN = f'''

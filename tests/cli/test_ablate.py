@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jepakit.training import hardware
+from jepakit.machine import hardware
 
 Cli = Callable[..., tuple[int, str, str]]
 

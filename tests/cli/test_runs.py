@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jepakit.training import doctor
-from jepakit.training.doctor import examine
+from jepakit.machine import doctor
+from jepakit.machine.doctor import examine
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -67,7 +67,7 @@ def test_the_doctor_finds_this_machine_fit(process: Cli) -> None:
 def test_what_is_missing_is_named_with_the_command_that_mends_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["safetensors>=0.5", "torch>=99", "no-such-package[fast]>=1.2,<2", "pytest ; extra == 'dev'"]
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: wanted)
-    monkeypatch.setattr("jepakit.envs.simulators.draw", lambda simulator: 1 / 0)
+    monkeypatch.setattr("jepakit.components.envs.simulators.draw", lambda simulator: 1 / 0)
     code, out, err = cli("doctor", "--runs", "/proc/nowhere/runs")
     assert (code, err) == (1, "")
     lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("✗")}

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt
 
-from jepakit import registry
 from jepakit.recipe import Problem, RecipeError, load_recipe
-from jepakit.registry import load_builtins, register
+from jepakit.registry import load_builtins, register, table
 
 
 class Lax(BaseModel):
@@ -62,7 +61,7 @@ class Spread:
 @pytest.fixture(autouse=True)
 def small_components(monkeypatch: pytest.MonkeyPatch) -> None:
     load_builtins()
-    monkeypatch.setattr(registry, "_table", dict(registry._table))
+    monkeypatch.setattr(table, "_table", dict(table._table))
     register("env", "fake")(FakeEnv)
     register("encoder", "small")(Small)
     register("encoder", "large")(Large)

@@ -77,10 +77,11 @@ seed: 2
 )
 def test_one_mistake_in_plain_words(problems: Problems, monkeypatch: pytest.MonkeyPatch, line: str, message: str) -> None:
     from jepakit import registry
+    from jepakit.registry import table
 
-    for slot, kind in list(registry._table):
+    for slot, kind in list(table._table):
         if slot in ("encoder", "regularizer") and registry.component(slot, kind).cls.__module__.startswith("jepakit."):
-            monkeypatch.delitem(registry._table, (slot, kind))
+            monkeypatch.delitem(table._table, (slot, kind))
     default = "" if "encoder" in line else "encoder: {kind: small}\n"
     (problem,) = problems(ENV + default + line)
     assert message.replace("|", "\n") in str(problem)

@@ -11,8 +11,8 @@ import pytest
 
 from jepakit.errors import UserError
 from jepakit.report.inventory import newest_record, take_inventory
-from jepakit.training.lock import Lock
-from jepakit.training.manifest import FORMAT, checksum_of
+from jepakit.storage.lock import Lock
+from jepakit.storage.manifest import FORMAT, checksum_of
 
 MakeFolder = Callable[..., Path]
 

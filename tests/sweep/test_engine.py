@@ -14,12 +14,12 @@ import pytest
 
 from jepakit.errors import UserError
 from jepakit.recipe import dump
+from jepakit.storage.lock import Lock
 from jepakit.sweep.engine import Outcome, run_plan
 from jepakit.sweep.found import find_run
 from jepakit.sweep.plan import Plan
 from jepakit.sweep.table import Clock
 from jepakit.sweep.watched import Watched
-from jepakit.training.lock import Lock
 
 MakePlan = Callable[..., Plan]
 Diary = Callable[[], list[str]]

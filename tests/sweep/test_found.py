@@ -12,10 +12,10 @@ import yaml
 
 from jepakit.errors import UserError
 from jepakit.recipe import dump
+from jepakit.storage.folder import RunFolder
+from jepakit.storage.lock import Lock
 from jepakit.sweep.found import find_run
 from jepakit.sweep.plan import Plan, Planned, load_sweep
-from jepakit.training.folder import RunFolder
-from jepakit.training.lock import Lock
 
 WriteRecord = Callable[..., Path]
 

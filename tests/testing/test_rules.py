@@ -18,7 +18,7 @@ from torchrl.envs.utils import ExplorationType, exploration_type
 from jepakit import registry
 from jepakit.errors import UserError
 from jepakit.protocols import Term
-from jepakit.registry import load_builtins, register
+from jepakit.registry import load_builtins, register, table
 from jepakit.testing import NonConformant, check_component
 from jepakit.testing.component import CHECKS
 
@@ -37,9 +37,9 @@ def breaks(slot: str, rule: str, *words: str) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def table(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_table(monkeypatch: pytest.MonkeyPatch) -> None:
     load_builtins()
-    monkeypatch.setattr(registry, "_table", dict(registry._table))
+    monkeypatch.setattr(table, "_table", dict(table._table))
 
 
 def broken(slot: str, cls: type, **fields: Any) -> dict[str, str]:
@@ -570,7 +570,7 @@ class AnnealDivides(SoundQ):
 
 def env_with(**methods: Any) -> type:
     """The template's env with other methods."""
-    from jepakit.templates.env import MyComponent
+    from jepakit.testing.templates.env import MyComponent
 
     return type("Mine", (MyComponent,), methods)
 
@@ -601,7 +601,7 @@ def lengths_doubled(self: Any) -> TensorDict:
 
 
 def resets_all(self: Any, tensordict: Any = None, **_: Any) -> Any:
-    from jepakit.templates.env import MyComponent
+    from jepakit.testing.templates.env import MyComponent
 
     return MyComponent._reset(self, None)
 
@@ -639,7 +639,7 @@ def test_an_env_that_breaks_one_rule(rule: str) -> None:
 
 def hands_out_the_next_episode(self: Any, tensordict: Any) -> Any:
     """At an episode's end, in place of its last stack."""
-    from jepakit.templates.env import MyComponent
+    from jepakit.testing.templates.env import MyComponent
 
     after = MyComponent._step(self, tensordict)
     if after["done"].any():
@@ -649,7 +649,7 @@ def hands_out_the_next_episode(self: Any, tensordict: Any) -> Any:
 
 
 def never_ends(self: Any, tensordict: Any) -> Any:
-    from jepakit.templates.env import MyComponent
+    from jepakit.testing.templates.env import MyComponent
 
     after = MyComponent._step(self, tensordict)
     return after.update({key: torch.zeros_like(after[key]) for key in ("done", "terminated", "truncated")})

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torchrl.collectors import Collector
 
 from jepakit import registry
+from jepakit.machine.hardware import Hardware
 from jepakit.protocols import FrameShape
 from jepakit.recipe import RecipeError, load_recipe
 from jepakit.registry import register
 from jepakit.training.build import build_env, build_learner, measure_width
-from jepakit.training.hardware import Hardware
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
 

@@ -8,13 +8,13 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torchrl.data import Categorical
 
+from jepakit.components.encoders.vit import ViT
+from jepakit.components.predictors.mlp import MLPPredictor
+from jepakit.components.regularizers.variance import Variance
+from jepakit.components.targets.ema import EMA
 from jepakit.diagnostics.finite import BadWeights
-from jepakit.encoders.vit import ViT
-from jepakit.predictors.mlp import MLPPredictor
 from jepakit.protocols import ACTION, MASK, PIXELS, Minibatch
-from jepakit.regularizers.variance import Variance
-from jepakit.targets.ema import EMA
-from jepakit.training.experience import window
+from jepakit.training.experience.rollout import window
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
 from jepakit.training.terms import ProjectedEncoder, WeightedTerm, unroll

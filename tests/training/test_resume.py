@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from benchmarks.resume import differences, processes, run_killed, run_whole
+from jepakit.agent.evaluate import evaluate
 from jepakit.cli.app import main
 from jepakit.errors import UserError
-from jepakit.files import DiskFull
-from jepakit.training import checkpoint, lock
-from jepakit.training.evaluate import evaluate
-from jepakit.training.folder import RunFolder
+from jepakit.files.writing import DiskFull
+from jepakit.storage import checkpoint, lock
+from jepakit.storage.folder import RunFolder
+from jepakit.storage.manifest import checkpoints, named_frames, verify
 from jepakit.training.loop import Loop
-from jepakit.training.manifest import checkpoints, named_frames, verify
 from jepakit.training.run import resume, run
 
 SMALL = """
@@ -283,7 +283,7 @@ import os, gymnasium, numpy as np
 open({trace!r}, "a").write("ran")
 from gymnasium.envs.classic_control import CartPoleEnv
 from jepakit import register
-from jepakit.envs.gym import GymEnv
+from jepakit.components.envs.gym import GymEnv
 from torchrl.envs import EnvBase
 
 class Drunk(CartPoleEnv):

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 import jepakit
+from jepakit.agent.evaluate import evaluate
 from jepakit.errors import UserError
 from jepakit.recipe import load_recipe, recipe_id
-from jepakit.training.evaluate import evaluate
 from jepakit.training.run import run
 
 SMALL = """
@@ -145,7 +145,7 @@ def test_out_takes_a_new_or_empty_folder_only(recipe: Path, tmp_path: Path) -> N
 def ppo_with(folder: Path, methods: str) -> list[str]:
     """The overrides for a plug-in's algorithm that is PPO but for these methods."""
     (folder / "theirs.py").write_text(
-        "from jepakit import register\nfrom jepakit.algorithms.ppo import PPO\n\n"
+        "from jepakit import register\nfrom jepakit.components.algorithms.ppo import PPO\n\n"
         f"@register('algorithm', 'theirs')\nclass Theirs(PPO):\n{methods}"
     )
     return [f"plugins=[{folder / 'theirs.py'}]", "algorithm.kind=theirs"]
@@ -246,7 +246,7 @@ def test_a_run_whose_numbers_go_bad_names_the_term_and_its_last_checkpoint(recip
 
 
 def test_a_failure_before_the_first_step_leaves_a_summary_too(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jepakit.training.folder import RunFolder
+    from jepakit.storage.folder import RunFolder
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -283,7 +283,7 @@ def test_a_longer_horizon_needs_no_more_than_the_field(recipe: Path, tmp_path: P
 def test_an_env_that_lacks_what_a_run_needs_is_refused(recipe: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "bare.py"
     plugin.write_text(
-        "from jepakit import register\nfrom jepakit.envs.gym import GymEnv\n\n"
+        "from jepakit import register\nfrom jepakit.components.envs.gym import GymEnv\n\n"
         "@register('env', 'bare')\nclass Bare(GymEnv):\n"
         "    def __init__(self, seed):\n        super().__init__(seed, id='CartPole-v1', num_envs=2)\n"
         "        del self.observation_spec['episode_return']\n"

@@ -18,20 +18,20 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torchrl.data import Categorical
 
+from jepakit.components.predictors.mlp import MLPPredictor
+from jepakit.components.regularizers.variance import Variance
 from jepakit.diagnostics.collapse import CollapseWatch
 from jepakit.diagnostics.embedding import EmbeddingProbe
 from jepakit.errors import UserError
-from jepakit.predictors.mlp import MLPPredictor
+from jepakit.machine.generators import set_generators
 from jepakit.protocols import FrameShape
 from jepakit.recipe.schema import Replay as Settings
-from jepakit.regularizers.variance import Variance
-from jepakit.training.checkpoint import save_checkpoint
-from jepakit.training.folder import RunFolder
-from jepakit.training.frame_log import FrameLog
+from jepakit.storage.checkpoint import save_checkpoint
+from jepakit.storage.folder import RunFolder
+from jepakit.training.experience.frame_log import FrameLog
+from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
-from jepakit.training.loop import History
-from jepakit.training.replay import Replay
-from jepakit.training.state import capture, load_weights, put_back, set_generators
+from jepakit.training.state import History, capture, load_weights, put_back
 from jepakit.training.terms import WeightedTerm
 
 MakeLoop = Callable[..., Any]

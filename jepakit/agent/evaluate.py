@@ -1,0 +1,86 @@
+"""Fresh episodes with a trained policy: greedy and sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import NormalDist, fmean, stdev
+from typing import Any
+
+import torch
+from torchrl.envs import EnvBase
+from torchrl.envs.utils import ExplorationType, set_exploration_type
+
+from jepakit.agent.trained import opened
+from jepakit.machine.generators import seed_everything
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN
+from jepakit.training.policy import Policy
+
+MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
+SEED_OFFSET = 1_000_003  #: added to the run's seed for evaluation's own, so that no episode is one of training
+
+
+def evaluate(
+    run: Path,
+    episodes: int = 100,
+    seed: int | None = None,
+    *,
+    best: bool = False,
+    trust: bool = False,
+    warn: Callable[[str], object] = lambda _: None,
+    on_episode: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Play ``episodes`` fresh episodes with the newest weights of the run in folder ``run``, greedily and then sampling.
+
+    Every env plays a fixed share of the episodes: taking those that end first would favour short ones.
+
+    Args:
+        run: A run's folder.
+        episodes: For each of the two policies.
+        seed: Of the episodes and the sampling; by default the run's own plus 1,000,003.
+        best: Take the weights with the best return of the last 100 training episodes rather than the newest.
+        trust: Whether to run the plug-ins that the run's recipe names.
+        warn: Told of damaged checkpoints.
+        on_episode: Called after each episode.
+
+    Returns:
+        ``env_steps`` (trained for), ``best`` (whether it was asked for), ``seed``, and for each policy ``mean``, ``ci95`` (half width,
+        normal approximation; None for one episode), ``returns`` and ``lengths``.
+
+    Raises:
+        UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
+    """
+    with opened(run, best=best, trust=trust, warn=warn) as (recipe, env, learner, env_steps):
+        env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
+        learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # exploration as it was
+        policy = Policy(learner)
+        learner.parts.eval()
+        results = {mode: _play(env, policy, mode, episodes, env_seed, on_episode) for mode in MODES}
+    return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | results
+
+
+@torch.no_grad()
+def _play(env: EnvBase, policy: Policy, mode: str, episodes: int, seed: int, on_episode: Callable[[], object]) -> dict[str, Any]:
+    num_envs = env.batch_size[0]
+    env.set_seed(seed)
+    seed_everything(seed)
+    quota = [episodes // num_envs + (n < episodes % num_envs) for n in range(num_envs)]
+    played: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
+    with set_exploration_type(MODES[mode]):
+        now = env.reset()
+        while any(len(mine) < wanted for mine, wanted in zip(played, quota, strict=True)):
+            step, now = env.step_and_maybe_reset(policy(now))
+            for n in step["next", "done"].flatten().nonzero().flatten().tolist():
+                end = step["next"][n]
+                if len(played[n]) < quota[n]:
+                    played[n].append((end[EPISODE_RETURN].item(), end[EPISODE_LENGTH].item()))
+                    on_episode()
+    ended = [episode for mine in played for episode in mine]
+    returns = [episode_return for episode_return, _ in ended]
+    return {**mean_and_interval(returns), "returns": returns, "lengths": [length for _, length in ended]}
+
+
+def mean_and_interval(values: list[float]) -> Mapping[str, float | None]:
+    """Mean and half width of its 95% confidence interval, by the normal approximation."""
+    half = NormalDist().inv_cdf(0.975) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return {"mean": fmean(values), "ci95": half}

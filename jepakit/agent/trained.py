@@ -1,0 +1,66 @@
+"""What a run was trained to: its parts with a checkpoint's weights, and its encoder for use elsewhere."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+from torchrl.envs import EnvBase
+
+from jepakit.machine.generators import generators, set_generators
+from jepakit.machine.hardware import settle
+from jepakit.recipe import Recipe
+from jepakit.storage.stored import chosen_checkpoint, stored_recipe
+from jepakit.training.build import build_env, build_learner
+from jepakit.training.learner import Learner
+from jepakit.training.state import load_weights
+
+
+class Trained(NamedTuple):
+    """A run's parts with the weights of one of its checkpoints, beside an env of its recipe."""
+
+    recipe: Recipe
+    env: EnvBase
+    learner: Learner
+    env_steps: int  #: that it was trained for
+
+
+@contextmanager
+def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object]) -> Iterator[Trained]:
+    """What the run in folder ``run`` was trained to; the env is closed afterwards.
+
+    Raises:
+        UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
+    """
+    recipe, hardware = settle(stored_recipe(run, trust))
+    saved = chosen_checkpoint(run, best, warn)
+    with closing(build_env(recipe)) as env:
+        learner = build_learner(recipe, env, hardware)
+        load_weights(saved, learner)
+        yield Trained(recipe, env, learner, int(saved.name))
+
+
+def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) -> nn.Module:
+    """The trained encoder of the run in folder ``run``: uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D], in eval mode.
+
+    It is on the run's device, and its parameters ask for gradients as they did in training. The global random number generators are left
+    alone.
+
+    Args:
+        run: A run's folder.
+        best: Take the weights with the best return of the last 100 training episodes rather than the newest.
+        trust: Whether to run the plug-ins that the run's recipe names.
+
+    Raises:
+        UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
+    """
+    before = generators()
+    try:
+        with opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
+            return trained.learner.encoder.eval()
+    finally:
+        set_generators(before)

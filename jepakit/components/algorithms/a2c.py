@@ -1,0 +1,102 @@
+"""Advantage actor-critic on a precomputed s_x."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor, nn
+from torchrl.objectives import A2CLoss
+from torchrl.objectives.value import GAE
+
+from jepakit.components.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.components.algorithms.ranges import Rows, Share
+from jepakit.protocols import Embed, Term
+from jepakit.registry import register
+
+if TYPE_CHECKING:
+    from torchrl.data import TensorSpec
+
+
+@register("algorithm", "a2c")
+class A2C(nn.Module):
+    """A3C's update with all envs in step: short rollouts, n-step advantages, one pass over each batch.
+
+    L_actor = -mean(log π(a | s_x) · A), with A = Σ γ^i r[t+i] + γ^n V(s_x[t+n]) - V(s_x[t]) and n as far as the rollout reaches; L_critic =
+    mean((R - V)²) with the same return R. It bootstraps at truncation and not at termination.
+
+    Source: Mnih et al. 2016, Asynchronous Methods for Deep Reinforcement Learning, section 4 and Algorithm S3; its defaults are the paper's
+    but for ``critic_weight`` (JEPA for RL's Eq. 3) and the heads, which are choices. The paper trains by RMSProp, at learning rates from
+    1e-4 to 1e-2.
+
+    Args:
+        gradients_to_encoder: The paper's ∇. When false, s_x is detached for the actor *and* the critic.
+        rollout_steps: T, env steps of each env in one collected batch; the paper's t_max.
+        minibatch_size: Least number of rows in a minibatch; a batch is cut into as many equal minibatches as fit. The default leaves
+            the 40 rows of 8 envs whole; of several minibatches, all but the first see a policy that has moved on.
+        gamma: Discount γ of the returns.
+        lmbda: λ of GAE (Schulman et al. 2016, Eq. 16); 1 is the paper's longest n-step return.
+        critic_weight: Weight of L_critic, the mean squared error to the return; Eq. 3 has 1.
+        entropy_weight: Weight of the entropy bonus, the paper's β.
+        reward_scale: Multiplies rewards before all else. Returns near 1 keep L_critic's gradients the size of the others'.
+        hidden: Widths of the hidden layers of actor and critic, which share none.
+        initial_std: Standard deviation of continuous actions at the start, on the scale of [-1, 1] and before tanh squashes them; learned,
+            the same for all s_x. Discrete actions have none.
+    """
+
+    def __init__(
+        self,
+        embedding_width: int,
+        action_spec: TensorSpec,
+        *,
+        gradients_to_encoder: bool = True,
+        rollout_steps: PositiveInt = 5,
+        minibatch_size: Rows = 32,
+        gamma: Share = 0.99,
+        lmbda: Share = 1.0,
+        critic_weight: NonNegativeFloat = 1.0,
+        entropy_weight: NonNegativeFloat = 0.01,
+        reward_scale: PositiveFloat = 1.0,
+        hidden: tuple[PositiveInt, ...] = (64,),
+        initial_std: PositiveFloat = 0.5,
+    ) -> None:
+        super().__init__()
+        self.gradients_to_encoder = gradients_to_encoder
+        self.rollout_steps = rollout_steps
+        self.epochs = 1  # no ratio corrects for a policy that has moved on
+        self.minibatch_size = minibatch_size
+        self.critic_weight = critic_weight
+        self.entropy_weight = entropy_weight
+        self.reward_scale = reward_scale
+
+        self.actor = make_actor(embedding_width, action_spec, hidden, initial_std)
+        self.critic = make_critic(embedding_width, hidden)
+        self.squash = make_squash(action_spec)
+        self.loss = A2CLoss(  # coefficients of 1: the weights are Eq. 3's, applied by the learner
+            self.actor, self.critic, entropy_coeff=1.0, critic_coeff=1.0, loss_critic_type="l2"
+        )
+        self.gae = GAE(gamma=gamma, lmbda=lmbda, value_network=None)
+
+    def policy_head(self) -> TensorDictModuleBase:
+        """Reads ``s_x``; writes ``action``, ``sample_log_prob`` and ``state_value``."""
+        return policy_head(self.actor, self.squash, self.critic)
+
+    def prepare(self, rollout: TensorDictBase, embed: Embed) -> TensorDictBase:
+        """Add ``advantage`` and ``value_target`` to ``rollout`` [N, T]."""
+        return add_advantages(rollout, embed, self.critic, self.gae, self.reward_scale)
+
+    def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
+        """L_actor, L_critic and the entropy bonus of ``minibatch`` [B]; nothing further to log."""
+        out = self.loss(minibatch)
+        terms = {
+            "actor": Term(1.0, out["loss_objective"]),
+            "critic": Term(self.critic_weight, out["loss_critic"]),
+            "entropy": Term(self.entropy_weight, out["loss_entropy"]),
+        }
+        return terms, {}
+
+    def anneal(self, progress: float) -> None:
+        """It has no schedules."""

@@ -1,0 +1,125 @@
+"""What the on-policy algorithms share: heads on s_x, actors for both sorts of actions, GAE on the values stored when acting."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import (
+    AddStateIndependentNormalScale,
+    ProbabilisticTensorDictModule,
+    ProbabilisticTensorDictSequential,
+    TensorDictModule,
+    TensorDictSequential,
+)
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution
+from torch.nn import functional as F
+from torchrl.data import Bounded, TensorSpec
+from torchrl.modules import MLP, IndependentNormal
+from torchrl.objectives.value import GAE
+
+from jepakit.components.algorithms.ranges import Scaling
+from jepakit.protocols import ACTION, PIXELS, S_X, Embed
+
+UNSQUASHED = "unsquashed_action"  #: float [*, A]: u, of which a continuous action is a squashed copy
+
+
+class Unsquashed(IndependentNormal):
+    """The Gaussian of u, as actors know it; its entropy is that of tanh(u), since u's own would only ask for saturated actions.
+
+    H(tanh(u)) = H(u) + E[Σ log(1 - tanh²(u))], the expectation by one sample that gradients pass through.
+    """
+
+    def entropy(self) -> Tensor:
+        """[*]: in units of [-1, 1], whatever the action's bounds."""
+        u = self.rsample()
+        log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))  # log(1 - tanh²(u)), also where tanh rounds to 1
+        return super().entropy() + log_slope.sum(dim=-1)
+
+
+def make_actor(width: int, action_spec: TensorSpec, hidden: tuple[int, ...], initial_std: float) -> ProbabilisticTensorDictSequential:
+    """The policy π(a | s_x): logits for discrete actions, a Gaussian of u for continuous ones.
+
+    For continuous actions log-probabilities are those of u. Squashing changes them by what depends on u alone, which neither a ratio nor a
+    gradient sees; taken of the action they would need tanh's inverse, which rounding spoils near the bounds. The standard deviation is a
+    parameter for each dimension and does not depend on s_x.
+
+    Source: Andrychowicz et al. 2021, What Matters in On-Policy Reinforcement Learning?, section 3.2: a last layer 100 times smaller, tanh
+    rather than clipping, a standard deviation that starts at 0.5.
+
+    Raises:
+        ValueError: The actions are neither discrete nor bounded real numbers.
+    """
+    num_actions = getattr(action_spec.space, "n", None)
+    if num_actions is not None:
+        return _policy(_head(width, hidden, num_actions, gain=0.01), ["logits"], ACTION, Categorical)
+    if not (isinstance(action_spec, Bounded) and action_spec.dtype.is_floating_point):
+        found = f"{type(action_spec).__name__} of {action_spec.dtype}"
+        raise ValueError(f"actions must be discrete or bounded real numbers; this env's are {found}")
+    size = action_spec.shape[-1]
+    std = AddStateIndependentNormalScale(size, scale_mapping="exp", init_value=math.log(initial_std))
+    return _policy(nn.Sequential(_head(width, hidden, size, gain=0.01), std), ["loc", "scale"], UNSQUASHED, Unsquashed)
+
+
+def make_critic(width: int, hidden: tuple[int, ...]) -> TensorDictModule:
+    """V(s_x), under ``state_value`` [*, 1]."""
+    return TensorDictModule(_head(width, hidden, 1, gain=1.0), in_keys=[S_X], out_keys=["state_value"])
+
+
+def make_squash(action_spec: TensorSpec) -> nn.Module | None:
+    """What makes actions of an actor's samples u [*, A], within their bounds; None where they are actions already."""
+    return nn.Sequential(nn.Tanh(), Scaling(action_spec)) if isinstance(action_spec, Bounded) else None
+
+
+def policy_head(actor: ProbabilisticTensorDictSequential, squash: nn.Module | None, critic: TensorDictModule) -> TensorDictSequential:
+    """Reads ``s_x``; writes ``action``, ``sample_log_prob``, ``state_value`` and, of continuous actions, u."""
+    if squash is None:
+        return TensorDictSequential(actor, critic)
+    return TensorDictSequential(actor, TensorDictModule(squash, in_keys=[UNSQUASHED], out_keys=[ACTION]), critic)
+
+
+@torch.no_grad()
+def add_advantages(rollout: TensorDictBase, embed: Embed, critic: TensorDictModule, gae: GAE, reward_scale: float) -> TensorDictBase:
+    """Add ``advantage`` and ``value_target`` to ``rollout`` [N, T], by the values stored when acting.
+
+    Only stacks whose successor is not in the rollout (truncated episodes and its last step) are encoded again.
+    """
+    value, ended = rollout["state_value"], rollout["next", "done"]
+    next_value = torch.cat((value[:, 1:], torch.zeros_like(value[:, :1])), dim=1)
+    elsewhere = ended.clone()
+    elsewhere[:, -1] = True  # the successor is not the rollout's next row ...
+    elsewhere &= ~rollout["next", "terminated"]  # ... and its value is asked for
+    rows = elsewhere.squeeze(-1)
+    if rows.any():
+        next_value[rows] = critic.module(embed(rollout["next", PIXELS][rows]))
+    targets = rollout.select("state_value", ("next", "done"), ("next", "terminated"))
+    targets["next", "state_value"] = next_value
+    targets["next", "reward"] = rollout["next", "reward"] * reward_scale
+    gae(targets)
+    return rollout.update(targets.select("advantage", "value_target"))
+
+
+def _policy(network: nn.Module, parameters: list[str], sample: str, distribution: type[Distribution]) -> ProbabilisticTensorDictSequential:
+    return ProbabilisticTensorDictSequential(
+        TensorDictModule(network, in_keys=[S_X], out_keys=parameters),
+        ProbabilisticTensorDictModule(
+            in_keys=parameters,
+            out_keys=[sample],
+            distribution_class=distribution,
+            return_log_prob=True,
+            log_prob_key="sample_log_prob",
+            default_interaction_type="random",
+        ),
+    )
+
+
+def _head(width: int, hidden: tuple[int, ...], out: int, gain: float) -> MLP:
+    """A tanh MLP, orthogonally initialised (Andrychowicz et al. 2021 found a small last actor layer to matter)."""
+    mlp = MLP(in_features=width, out_features=out, num_cells=list(hidden), activation_class=nn.Tanh)
+    linears = [layer for layer in mlp if isinstance(layer, nn.Linear)]
+    for layer in linears:
+        nn.init.orthogonal_(layer.weight, gain=gain if layer is linears[-1] else 2**0.5)
+        nn.init.zeros_(layer.bias)
+    return mlp

@@ -1,0 +1,171 @@
+"""Deep Q-learning on a precomputed s_x."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase, TensorDictSequential
+from torch import Tensor, nn
+from torchrl.data import Categorical, TensorSpec
+from torchrl.modules import DistributionalQValueActor, EGreedyModule, QValueActor
+from torchrl.objectives import DistributionalDQNLoss, DQNLoss
+
+from jepakit.components.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
+from jepakit.components.algorithms.ranges import Rows, Share
+from jepakit.protocols import ACTION, S_X, Term
+from jepakit.registry import register
+
+
+@register("algorithm", "dqn")
+class DQN(nn.Module):
+    """Q-learning from replay: double, n-step, optionally dueling and distributional; ε-greedy, discrete actions.
+
+    L_critic = mean(Huber(R + γ^m (1 - terminated) Q̄(s', a') - Q(s, a))), with R the m-step return, m at most n, and a' the action that
+    the online head likes best (``double``) or the target's. ``distributional`` (C51) learns the distribution of returns over fixed atoms
+    instead: L_critic = mean(-Σ p log p(s, a)), where p is the target's distribution after the same Bellman step, projected on the atoms.
+
+    Q̄ has an encoder of its own, which follows the online one as its head does. s' is embedded by it alone: ``double`` picks a' by the
+    online head on the *target's* embedding, where van Hasselt et al. would embed s' twice. The rewards of an m-step return are those of the
+    policy of its day, without correction, as in Rainbow.
+
+    Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, Algorithm 1 and Methods (the clipped error: Huber);
+    van Hasselt et al. 2016, Eq. 4 (double); Wang et al. 2016, Eq. 9 (dueling); Bellemare et al. 2017, Algorithm 1 (C51); Hessel et al.
+    2018, Rainbow, for their combination with n-step returns. Sizes and schedules are choices for runs of 100,000 steps.
+
+    Args:
+        gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder.
+        rollout_steps: T, env steps of each env between two rounds of updates.
+        minibatch_size: B.
+        learning_starts: Env steps before the first update.
+        updates_per_step: Optimizer steps per env step.
+        gamma: Discount γ.
+        n_step: Rewards in a return, at most; fewer at an episode's end.
+        reward_scale: Multiplies rewards. Values near 1 keep L_critic's gradients the size of the others'.
+        double: Whether the online head picks the next action; otherwise the target's. Distributional values are always double.
+        dueling: Whether Q is V + A - mean(A), each by layers of its own.
+        distributional: Whether Q is a distribution over ``atoms`` from ``v_min`` to ``v_max``.
+        atoms: C51's 51.
+        v_min: The least return that has an atom, in units of scaled rewards; C51 has -10.
+        v_max: The greatest; C51 has 10.
+        target_decay: Share of the target network that is kept when it is updated; 0 copies the online one.
+        target_every: Optimizer steps between two such updates. Mnih et al.: ``target_decay: 0`` with ``target_every: 10000``.
+        epsilon_start: Chance of a random action at first.
+        epsilon_end: The same in the end.
+        epsilon_decay: Share of the run over which it goes there in a line.
+        hidden: Widths of the head's hidden layers; ``dueling`` has two such heads.
+    """
+
+    def __init__(
+        self,
+        embedding_width: int,
+        action_spec: TensorSpec,
+        encoder: nn.Module,
+        *,
+        gradients_to_encoder: bool = True,
+        rollout_steps: PositiveInt = 25,
+        minibatch_size: Rows = 64,
+        learning_starts: NonNegativeInt = 1000,
+        updates_per_step: PositiveFloat = 0.25,
+        gamma: Share = 0.99,
+        n_step: PositiveInt = 3,
+        reward_scale: PositiveFloat = 1.0,
+        double: bool = True,
+        dueling: bool = False,
+        distributional: bool = False,
+        atoms: Annotated[int, Field(ge=2)] = 51,
+        v_min: float = -10.0,
+        v_max: float = 10.0,
+        target_decay: Decay = 0.99,
+        target_every: PositiveInt = 1,
+        epsilon_start: Share = 1.0,
+        epsilon_end: Share = 0.02,
+        epsilon_decay: Annotated[float, Field(gt=0, le=1)] = 0.2,
+        hidden: tuple[PositiveInt, ...] = (256,),
+    ) -> None:
+        super().__init__()
+        if not isinstance(action_spec, Categorical):
+            raise ValueError(f"kind dqn needs discrete actions; this env's are {type(action_spec).__name__} of {action_spec.dtype}")
+        if distributional and not double:
+            raise ValueError("double false cannot go with distributional true, whose next action is always the online head's")
+        if v_min >= v_max:
+            raise ValueError(f"v_min {v_min} is not below v_max {v_max}")
+        if epsilon_end > epsilon_start:
+            raise ValueError(f"epsilon_end {epsilon_end} is above epsilon_start {epsilon_start}")
+        self.gradients_to_encoder = gradients_to_encoder
+        self.rollout_steps = rollout_steps
+        self.minibatch_size = minibatch_size
+        self.learning_starts = learning_starts
+        self.updates_per_step = updates_per_step
+        self.gamma = gamma
+        self.n_step = n_step
+        self.reward_scale = reward_scale
+        self.distributional = distributional
+        self.epsilon_start = epsilon_start
+        self.epsilon_end = epsilon_end
+        self.epsilon_decay = epsilon_decay
+
+        head = Values(embedding_width, action_spec.space.n, hidden, dueling, atoms if distributional else None)
+        if distributional:
+            support = torch.linspace(v_min, v_max, atoms)
+            values = DistributionalQValueActor(head, support, in_keys=[S_X], action_space="categorical")
+            values.module[-1].support = support.clone()  # of its two names for one memory a checkpoint could hold only one
+            self.loss = DistributionalDQNLoss(values, gamma=gamma, reduction="none")
+        else:
+            values = QValueActor(head, in_keys=[S_X], action_space="categorical")
+            self.loss = DQNLoss(
+                values, double_dqn=double, loss_function="smooth_l1", action_space="categorical", delay_value=True, reduction="none"
+            )
+            self.loss.make_value_estimator(gamma=gamma)
+        self.explore = EGreedyModule(action_spec, eps_init=epsilon_start, eps_end=epsilon_end)
+        self.targets = TargetNetworks(encoder, self.loss, "value_network", target_decay, target_every)
+
+    @property
+    def bootstrap_encoder(self) -> nn.Module:
+        """The target network's encoder."""
+        return self.targets.encoder
+
+    def policy_head(self) -> TensorDictModuleBase:
+        """Reads ``s_x``; writes ``action``: the greedy one or, where TorchRL explores, with chance ε any."""
+        return TensorDictSequential(self.loss.value_network, self.explore, selected_out_keys=[ACTION])
+
+    def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
+        """L_critic of ``minibatch`` [B], weighted by ``priority_weight`` where there is one; leaves ``td_error`` [B] in it.
+
+        That is |TD error| or, of distributions, the cross entropy, as in Rainbow.
+        """
+        inputs = loss_inputs(minibatch, self.reward_scale)
+        inputs[ACTION] = inputs[ACTION][:, None]  # [B] would be ambiguous where B is 1
+        loss = self.loss(inputs)["loss"].mean()  # Schaul et al.: over the rows, not over the sum of their weights
+        error = inputs[TD_ERROR].squeeze(-1)
+        minibatch[TD_ERROR] = error if self.distributional else error.sqrt()  # TorchRL squares it
+        return {"critic": Term(1.0, loss)}, {"dqn/td_error": minibatch[TD_ERROR].mean(), "dqn/epsilon": self.explore.eps.clone()}
+
+    def updated(self, encoder: nn.Module) -> None:
+        """Let the target network follow."""
+        self.targets.update(encoder)
+
+    def anneal(self, progress: float) -> None:
+        """Set ε."""
+        gone = min(1.0, progress / self.epsilon_decay)
+        self.explore.eps.fill_(self.epsilon_start + (self.epsilon_end - self.epsilon_start) * gone)
+
+
+class Values(nn.Module):
+    """s_x [*, D] -> Q [*, n] of n actions, or [*, atoms, n] before the softmax over atoms."""
+
+    def __init__(self, width: int, actions: int, hidden: tuple[int, ...], dueling: bool, atoms: int | None) -> None:
+        super().__init__()
+        rows = () if atoms is None else (atoms,)
+        self.advantage = make_mlp(width, hidden, (*rows, actions))
+        self.value = make_mlp(width, hidden, (*rows, 1)) if dueling else None
+
+    def forward(self, s_x: Tensor) -> Tensor:
+        """Wang et al. 2016, Eq. 9, where dueling."""
+        advantage = self.advantage(s_x)
+        if self.value is None:
+            return advantage
+        return self.value(s_x) + advantage - advantage.mean(dim=-1, keepdim=True)

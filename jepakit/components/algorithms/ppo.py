@@ -1,0 +1,118 @@
+"""Proximal policy optimisation on a precomputed s_x."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor, nn
+from torchrl.objectives import ClipPPOLoss
+from torchrl.objectives.value import GAE
+
+from jepakit.components.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.components.algorithms.ranges import Rows, Share
+from jepakit.protocols import Embed, Term
+from jepakit.registry import register
+
+if TYPE_CHECKING:
+    from torchrl.data import TensorSpec
+
+
+@register("algorithm", "ppo")
+class PPO(nn.Module):
+    """PPO with a clipped ratio and GAE: actor and critic heads on s_x, discrete or bounded continuous actions.
+
+    The values stored at collection serve GAE; only stacks whose successor is not in the rollout (truncated episodes and its last step)
+    are encoded again. GAE bootstraps at truncation and not at termination.
+
+    Source: Schulman et al. 2017, Proximal Policy Optimization Algorithms, Eqs. 7 and 9; Schulman et al. 2016 (GAE), Eq. 16. The paper
+    *JEPA for RL* fixes PPO and weight 1 on actor and critic (Eq. 3); every number here is a choice.
+
+    Args:
+        gradients_to_encoder: The paper's ∇. When false, s_x is detached for the actor *and* the critic.
+        rollout_steps: T, env steps of each env in one collected batch.
+        epochs: Passes over each collected batch.
+        minibatch_size: Least number of rows in a minibatch; a batch is cut into as many equal minibatches as fit.
+        clip: ε of the clipped ratio.
+        clip_schedule: ``constant``, or ``linear`` to 0 over the run.
+        gamma: Discount γ of GAE and of the value targets.
+        lmbda: λ of GAE.
+        critic_weight: Weight of L_critic, the mean squared error to the value target; Eq. 3 has 1.
+        entropy_weight: Weight of the entropy bonus.
+        reward_scale: Multiplies rewards before GAE. Value targets near 1 keep L_critic's gradients the size of the others'.
+        normalize_advantage: Whether advantages are standardised within each minibatch.
+        hidden: Widths of the hidden layers of actor and critic, which share none.
+        initial_std: Standard deviation of continuous actions at the start, on the scale of [-1, 1] and before tanh squashes them; learned,
+            the same for all s_x. Discrete actions have none.
+    """
+
+    def __init__(
+        self,
+        embedding_width: int,
+        action_spec: TensorSpec,
+        *,
+        gradients_to_encoder: bool = True,
+        rollout_steps: PositiveInt = 125,
+        epochs: PositiveInt = 4,
+        minibatch_size: Rows = 64,
+        clip: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+        clip_schedule: Literal["constant", "linear"] = "constant",
+        gamma: Share = 0.99,
+        lmbda: Share = 0.95,
+        critic_weight: NonNegativeFloat = 1.0,
+        entropy_weight: NonNegativeFloat = 0.01,
+        reward_scale: PositiveFloat = 1.0,
+        normalize_advantage: bool = True,
+        hidden: tuple[PositiveInt, ...] = (64,),
+        initial_std: PositiveFloat = 0.5,
+    ) -> None:
+        super().__init__()
+        self.gradients_to_encoder = gradients_to_encoder
+        self.rollout_steps = rollout_steps
+        self.epochs = epochs
+        self.minibatch_size = minibatch_size
+        self.clip = clip
+        self.clip_schedule = clip_schedule
+        self.critic_weight = critic_weight
+        self.entropy_weight = entropy_weight
+        self.reward_scale = reward_scale
+
+        self.actor = make_actor(embedding_width, action_spec, hidden, initial_std)
+        self.critic = make_critic(embedding_width, hidden)
+        self.squash = make_squash(action_spec)
+        self.loss = ClipPPOLoss(  # coefficients of 1: the weights are Eq. 3's, applied by the learner
+            self.actor,
+            self.critic,
+            clip_epsilon=clip,
+            entropy_coeff=1.0,
+            critic_coeff=1.0,
+            loss_critic_type="l2",
+            normalize_advantage=normalize_advantage,
+        )
+        self.gae = GAE(gamma=gamma, lmbda=lmbda, value_network=None)
+
+    def policy_head(self) -> TensorDictModuleBase:
+        """Reads ``s_x``; writes ``action``, ``sample_log_prob`` and ``state_value``."""
+        return policy_head(self.actor, self.squash, self.critic)
+
+    def prepare(self, rollout: TensorDictBase, embed: Embed) -> TensorDictBase:
+        """Add ``advantage`` and ``value_target`` to ``rollout`` [N, T]."""
+        return add_advantages(rollout, embed, self.critic, self.gae, self.reward_scale)
+
+    def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
+        """L_actor, L_critic and the entropy bonus of ``minibatch`` [B]; approximate KL and clip fraction to log."""
+        out = self.loss(minibatch)
+        terms = {
+            "actor": Term(1.0, out["loss_objective"]),
+            "critic": Term(self.critic_weight, out["loss_critic"]),
+            "entropy": Term(self.entropy_weight, out["loss_entropy"]),
+        }
+        return terms, {"ppo/kl": out["kl_approx"], "ppo/clip_fraction": out["clip_fraction"]}
+
+    def anneal(self, progress: float) -> None:
+        """Set ε for this round of updates."""
+        if self.clip_schedule == "linear":
+            self.loss.clip_epsilon.fill_(self.clip * (1 - progress))

@@ -1,0 +1,197 @@
+"""Soft actor-critic on a precomputed s_x."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from tensordict import TensorDictBase
+from tensordict.nn import (
+    NormalParamExtractor,
+    ProbabilisticTensorDictModule,
+    ProbabilisticTensorDictSequential,
+    TensorDictModule,
+    TensorDictModuleBase,
+    TensorDictSequential,
+)
+from torch import Tensor, nn
+from torch.distributions import Categorical as CategoricalDistribution
+from torch.distributions import Distribution
+from torchrl.data import Bounded, Categorical, TensorSpec
+from torchrl.modules import TanhNormal
+from torchrl.objectives import DiscreteSACLoss, LossModule, SACLoss
+
+from jepakit.components.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
+from jepakit.components.algorithms.ranges import Rows, Scaling, Share
+from jepakit.protocols import ACTION, S_X, Term
+from jepakit.registry import register
+
+DISCRETE_ENTROPY = 0.3  #: of the greatest, log n
+
+
+@register("algorithm", "sac")
+class SAC(nn.Module):
+    """Maximum entropy from replay: twin critics, a temperature that tunes itself; discrete or bounded continuous actions.
+
+    L_critic = ½ Σᵢ mean((R + γ^m (1 - terminated) V̄(s') - Qᵢ(s, a))²), with V̄(s') = E[min_i Q̄ᵢ(s', a') - α log π(a' | s')] and R the
+    m-step return, m at most n; L_actor = mean(E[α log π(a | s) - min_i Qᵢ(s, a)]); L_alpha = -log α · mean(log π + target entropy). The
+    expectations over a and a' are exact for discrete actions, by one sample for continuous ones.
+
+    Of the three L_critic alone reaches the encoder: the actor reads s_x detached, and its loss does not move the critics. Q̄ has an
+    encoder of its own, which follows the online one as the critics' targets follow them; s' is embedded by it for the actor, too.
+
+    Source: Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications, Eqs. 5, 9 and 18 (its log α for α is the authors' code's);
+    Christodoulou 2019, Soft Actor-Critic for Discrete Action Settings, Eqs. 10 to 12; Yarats et al. 2021, Improving Sample Efficiency in
+    Model-Free RL from Images (SAC-AE), for the encoder. The n-step return is not corrected for the policy that has moved on.
+
+    Args:
+        gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder. L_actor never does.
+        rollout_steps: T, env steps of each env between two rounds of updates.
+        minibatch_size: B.
+        learning_starts: Env steps before the first update; the first policy is close to uniform.
+        updates_per_step: Optimizer steps per env step; the paper has 1.
+        gamma: Discount γ.
+        n_step: Rewards in a return, at most; fewer at an episode's end. The paper has 1.
+        reward_scale: Multiplies rewards. Values near 1 keep L_critic's gradients the size of the others'.
+        target_decay: Share of the target networks that is kept at each optimizer step: 1 - τ. The paper's τ is 0.005.
+        target_entropy: In nats, of actions on [-1, 1] where they are continuous. Null: minus their dimensions (the paper's) or, of n
+            discrete actions, 0.3 · log n: two actions at 95 to 5. Christodoulou's 0.98 · log n is all but uniform.
+        initial_alpha: The temperature α at the start; 0.1 is SAC-AE's, the authors of SAC begin with 1.
+        hidden: Widths of the hidden layers of actor and critics, which share none.
+    """
+
+    def __init__(
+        self,
+        embedding_width: int,
+        action_spec: TensorSpec,
+        encoder: nn.Module,
+        *,
+        gradients_to_encoder: bool = True,
+        rollout_steps: PositiveInt = 25,
+        minibatch_size: Rows = 64,
+        learning_starts: NonNegativeInt = 1000,
+        updates_per_step: PositiveFloat = 0.25,
+        gamma: Share = 0.99,
+        n_step: PositiveInt = 1,
+        reward_scale: PositiveFloat = 1.0,
+        target_decay: Decay = 0.995,
+        target_entropy: float | None = None,
+        initial_alpha: PositiveFloat = 0.1,
+        hidden: tuple[PositiveInt, ...] = (256,),
+    ) -> None:
+        super().__init__()
+        self.gradients_to_encoder = gradients_to_encoder
+        self.rollout_steps = rollout_steps
+        self.minibatch_size = minibatch_size
+        self.learning_starts = learning_starts
+        self.updates_per_step = updates_per_step
+        self.gamma = gamma
+        self.n_step = n_step
+        self.reward_scale = reward_scale
+
+        make = _discrete if isinstance(action_spec, Categorical) else _continuous
+        self.loss = make(embedding_width, action_spec, hidden, target_entropy, initial_alpha)
+        self.loss.make_value_estimator(gamma=gamma)
+        self.scaling = Scaling(action_spec) if isinstance(action_spec, Bounded) else None
+        self.targets = TargetNetworks(encoder, self.loss, "qvalue_network", target_decay, every=1)
+
+    @property
+    def bootstrap_encoder(self) -> nn.Module:
+        """The target critics' encoder."""
+        return self.targets.encoder
+
+    def policy_head(self) -> TensorDictModuleBase:
+        """Reads ``s_x``; writes ``action``."""
+        if self.scaling is None:
+            return TensorDictSequential(self.loss.actor_network, selected_out_keys=[ACTION])
+        scale = TensorDictModule(self.scaling, in_keys=[ACTION], out_keys=[ACTION])
+        return TensorDictSequential(self.loss.actor_network, scale, selected_out_keys=[ACTION])
+
+    def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
+        """L_actor, L_critic and L_alpha of ``minibatch`` [B], weighted by ``priority_weight`` where there is one.
+
+        Leaves ``td_error`` [B] in it: the greater of the two critics' |TD error|.
+        """
+        inputs = loss_inputs(minibatch, self.reward_scale)
+        if self.scaling is not None:
+            inputs[ACTION] = self.scaling.inverse(inputs[ACTION])
+        out = self.loss(inputs)
+        minibatch[TD_ERROR] = inputs[TD_ERROR]
+        terms = {
+            "actor": Term(1.0, out["loss_actor"].mean()),
+            "critic": Term(0.5, out["loss_qvalue"].mean()),  # Eq. 5's ½
+            "alpha": Term(1.0, out["loss_alpha"].mean()),
+        }
+        figures = {
+            "sac/alpha": self.loss.log_alpha.exp().detach(),
+            "sac/entropy": out["entropy"],
+            "sac/td_error": minibatch[TD_ERROR].mean(),
+        }
+        return terms, figures
+
+    def updated(self, encoder: nn.Module) -> None:
+        """Let the target networks follow."""
+        self.targets.update(encoder)
+
+    def anneal(self, progress: float) -> None:
+        """It has no schedules."""
+
+
+class Squashed(TanhNormal):
+    """tanh of a Gaussian, whose greedy action is tanh of the mean, as Haarnoja et al. evaluate; the density has no mode in closed form."""
+
+    @property
+    def mode(self) -> Tensor:
+        """The same as TorchRL's deterministic sample."""
+        return self.deterministic_sample
+
+
+class ActorReadsDetached:
+    """For a loss of TorchRL's: L_actor reaches the actor alone, though the critics' loss on the same minibatch reaches the encoder."""
+
+    def actor_loss(self, tensordict: TensorDictBase) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_actor on s_x detached, which both the actor and the critics that judge it read."""
+        return super().actor_loss(tensordict.detach())  # type: ignore[misc]
+
+
+class ContinuousLoss(ActorReadsDetached, SACLoss):
+    """Of a Gaussian that is squashed, and of critics that read s_x and the action."""
+
+
+class DiscreteLoss(ActorReadsDetached, DiscreteSACLoss):
+    """Of logits, and of critics that give each action's value."""
+
+
+#: What either loss is made with: a loss for each row, which `SAC.losses` averages.
+COMMON = {"num_qvalue_nets": 2, "loss_function": "l2", "reduction": "none", "scalar_output_mode": "non_tensor"}
+
+
+def _discrete(width: int, spec: Categorical, hidden: tuple[int, ...], target_entropy: float | None, alpha: float) -> LossModule:
+    actions = spec.space.n
+    actor = _policy(make_mlp(width, hidden, actions), ["logits"], CategoricalDistribution)
+    critics = [TensorDictModule(make_mlp(width, hidden, actions), in_keys=[S_X], out_keys=["action_value"]) for _ in range(2)]
+    entropy = DISCRETE_ENTROPY * math.log(actions) if target_entropy is None else target_entropy
+    return DiscreteLoss(actor, critics, action_space="categorical", target_entropy=entropy, alpha_init=alpha, **COMMON)
+
+
+def _continuous(width: int, spec: TensorSpec, hidden: tuple[int, ...], target_entropy: float | None, alpha: float) -> LossModule:
+    if not (isinstance(spec, Bounded) and spec.dtype.is_floating_point):
+        raise ValueError(f"actions must be discrete or bounded real numbers; this env's are {type(spec).__name__} of {spec.dtype}")
+    size = spec.shape[-1]
+    actor = _policy(nn.Sequential(make_mlp(width, hidden, 2 * size), NormalParamExtractor()), ["loc", "scale"], Squashed)
+    heads = [make_mlp(width + size, hidden, 1) for _ in range(2)]
+    critics = [TensorDictModule(head, in_keys=[S_X, ACTION], out_keys=["state_action_value"]) for head in heads]
+    entropy = -float(size) if target_entropy is None else target_entropy
+    loss = ContinuousLoss(actor, critics, target_entropy=entropy, alpha_init=alpha, **COMMON)
+    _ = loss.target_entropy  # a buffer from now on, so that a state that has it fits
+    return loss
+
+
+def _policy(network: nn.Module, parameters: list[str], distribution: type[Distribution]) -> ProbabilisticTensorDictSequential:
+    return ProbabilisticTensorDictSequential(
+        TensorDictModule(network, in_keys=[S_X], out_keys=parameters),
+        ProbabilisticTensorDictModule(
+            in_keys=parameters, out_keys=[ACTION], distribution_class=distribution, default_interaction_type="random"
+        ),
+    )

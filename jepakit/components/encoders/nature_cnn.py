@@ -1,0 +1,52 @@
+"""DQN's convolutional network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from jepakit.components.encoders.convolutions import flat_width
+from jepakit.components.encoders.pixels import Scaling, as_images, scale, with_leading
+from jepakit.registry import register
+
+if TYPE_CHECKING:
+    from jepakit.protocols import FrameShape
+
+
+@register("encoder", "nature_cnn")
+class NatureCNN(nn.Module):
+    """DQN's three convolutions and one linear layer, a ReLU after each; the K frames enter as channels.
+
+    32 filters of 8x8 with stride 4, 64 of 4x4 with stride 2, 64 of 3x3 with stride 1, then ``dim`` units. No embedding is negative.
+
+    Source: Mnih et al. 2015, Human-level Control through Deep Reinforcement Learning, Methods (Model architecture). Initial weights are
+    PyTorch's own.
+
+    Args:
+        dim: Width D of s_x; the paper has 512.
+        scaling: How uint8 pixels x become floats. ``unit``: x/255; ``inverted``: 1 - x/255, so that a white background is zero;
+            ``centered``: x/255 - 0.5.
+
+    Raises:
+        ValueError: The frames have fewer than 36x36 pixels.
+    """
+
+    def __init__(self, frames: FrameShape, *, dim: PositiveInt = 512, scaling: Scaling = "unit") -> None:
+        super().__init__()
+        self.scaling = scaling
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(frames.frames * frames.channels, 32, kernel_size=8, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, kernel_size=3, stride=1),
+            nn.ReLU(),
+        )
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(flat_width(self.convolutions, frames), dim), nn.ReLU())
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
+        images = scale(as_images(pixels), self.scaling)  # [B, K·C, H, W]
+        return with_leading(self.head(self.convolutions(images)), pixels)

@@ -1,0 +1,128 @@
+"""Any backbone of the timm library, which is an optional extra: nothing here imports it before a backbone is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from jepakit.components.encoders.pixels import Scaling, as_images, scale, with_leading
+from jepakit.errors import nearest
+from jepakit.registry import register
+
+if TYPE_CHECKING:
+    from jepakit.protocols import FrameShape
+
+
+@register("encoder", "timm")
+class TimmBackbone(nn.Module):
+    """Any backbone of the timm library by its name there, frozen or not; the K frames enter as channels, and nothing is downloaded.
+
+    s_x is what the backbone hands to its classifier. Dropout and stochastic depth are switched off: acting and learning must see the same
+    function. Batch normalisation breaks that, too: take a backbone without (``convnext_*``, ``vit_*``), or freeze it, which holds its
+    statistics. timm needs the build of torchvision that belongs to the torch at hand.
+
+    Source: Wightman 2019, PyTorch Image Models; the default is a small ConvNeXt, Liu et al. 2022, A ConvNet for the 2020s.
+
+    Args:
+        backbone: Its name in timm, such as ``convnext_atto`` or ``vit_tiny_patch16_224``. One that is made for images of one size is made
+            for that of the frames.
+        weights: A local file of its weights as timm saves them (``.safetensors``), relative to the working directory. A first layer for
+            three colours is adapted to K · C channels as timm does it, a classifier is left out. Null: random weights.
+        frozen: Whether it is never trained; it then always runs in eval mode.
+        scaling: How uint8 pixels x become floats. ``backbone``: x/255, standardised by each colour's mean and deviation in timm's
+            configuration, or by their averages over the colours where C is not 3; ``unit``: x/255; ``inverted``: 1 - x/255, so that a
+            white background is zero; ``centered``: x/255 - 0.5.
+
+    Raises:
+        ValueError: timm has no such ``backbone``, it can't take frames of this size, or ``weights`` are no file of its weights.
+    """
+
+    requires: ClassVar[dict[str, str]] = {"timm": "pip install 'jepakit[timm]'"}
+    reads: ClassVar[tuple[str, ...]] = ("weights",)
+
+    def __init__(
+        self,
+        frames: FrameShape,
+        *,
+        backbone: str = "convnext_atto",
+        weights: str | None = None,
+        frozen: bool = False,
+        scaling: Scaling | Literal["backbone"] = "backbone",
+    ) -> None:
+        super().__init__()
+        self.scaling = scaling
+        self.frozen = frozen
+        self.backbone = _make(backbone, frames, weights).requires_grad_(not frozen)
+        self.train()
+        config: Any = self.backbone.pretrained_cfg
+        colours = torch.tensor((config["mean"], config["std"]))  # [2, 3]
+        if frames.channels != 3:
+            colours = colours.mean(dim=1, keepdim=True).expand(-1, frames.channels)
+        mean, std = colours.repeat(1, frames.frames)[:, :, None, None]  # [K·C, 1, 1] each
+        self.mean = nn.Buffer(mean, persistent=False)
+        self.std = nn.Buffer(std, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
+        images = as_images(pixels)  # [B, K·C, H, W]
+        if self.scaling != "backbone":
+            return with_leading(self.backbone(scale(images, self.scaling)), pixels)
+        return with_leading(self.backbone((scale(images, "unit") - self.mean) / self.std), pixels)
+
+    def train(self, mode: bool = True) -> Self:
+        """As ever, but a frozen backbone stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+
+def _make(name: str, frames: FrameShape, weights: str | None) -> nn.Module:
+    """The backbone, for K · C channels and the frames' size, without classifier and without randomness.
+
+    Raises:
+        ValueError: See `TimmBackbone`.
+    """
+    import timm
+
+    if not timm.is_model(name):  # asked first, as timm would go and download the likes of hf-hub:...
+        near = nearest(name, timm.list_models())
+        raise ValueError(f"backbone {name} is none of timm's" + (f"; did you mean `{near}`?" if near else ""))
+    channels, height, width = frames.frames * frames.channels, frames.height, frames.width
+    options: dict[str, Any] = {}
+    if weights:
+        if not (weights.endswith(".safetensors") and Path(weights).is_file()):
+            raise ValueError(f"weights {weights} is no .safetensors file")
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": weights, "custom_load": False}}
+    try:
+        if timm.get_pretrained_cfg(name).fixed_input_size:
+            options["img_size"] = (height, width)
+        backbone: nn.Module = timm.create_model(name, in_chans=channels, num_classes=0, **options)
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, channels, height, width))
+    except (AssertionError, RuntimeError) as error:
+        what = f"frames of {height}x{width} with K · C = {channels}" + (f" and the weights of {weights}" if weights else "")
+        raise ValueError(f"backbone {name} cannot do with {what}: {error}") from error
+    if weights:
+        _check_covers(weights, backbone)
+    for module in backbone.modules():
+        if isinstance(module, timm.layers.PatchEmbed) and (height % module.patch_size[0] or width % module.patch_size[1]):
+            sides = "x".join(map(str, module.patch_size))
+            raise ValueError(f"backbone {name} would leave out pixels: its patches of {sides} do not divide {height}x{width}")
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(module, timm.layers.DropPath):
+            module.drop_prob = 0.0
+    return backbone
+
+
+def _check_covers(weights: str, backbone: nn.Module) -> None:
+    """Raise ValueError where the file lacks some of the backbone's tensors: timm would leave those random, and say nothing."""
+    with safe_open(weights, framework="pt") as file:
+        lacking = sorted(backbone.state_dict().keys() - set(file.keys()))
+    if lacking:
+        raise ValueError(f"weights {weights} lack {len(lacking)} of the backbone's tensors, such as {lacking[0]}")

@@ -1,0 +1,148 @@
+"""The paper's encoder: one vision transformer over the patches of all K frames, read out at a class token or at the patches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from jepakit.components.encoders.pixels import Scaling, scale, with_leading
+from jepakit.components.encoders.transformer import Block
+from jepakit.registry import register
+
+if TYPE_CHECKING:
+    from jepakit.protocols import FrameShape
+
+
+@register("encoder", "vit")
+class ViT(nn.Module):
+    """Vision transformer over all K frames at once; the last layer's class token, or its patch tokens, are s_x.
+
+    Every frame is cut into ``patch`` x ``patch`` squares. All K frames' patches enter one pre-norm transformer, each with a
+    position t + i + j (t relative: 0 is the oldest frame), behind a class token, whose own position is part of it. The last block
+    computes only the rows that are read, for the class token one query and one MLP row: the same numbers in less time.
+
+    Source: Kenneweg et al., JEPA for RL, section 2 (Input and Encoder, Learning Objective); Dosovitskiy et al. 2021, An Image is Worth
+    16x16 Words. The paper fixes K = 3, the class token and dim = 64, and names the patch tokens as the alternative; patch, depth, heads,
+    mlp_ratio, scaling, init, final_norm and learned positions are choices.
+
+    Args:
+        dim: Width D of the tokens and so of s_x.
+        depth: Number of transformer blocks.
+        heads: Attention heads; must divide ``dim``.
+        patch: Side of a square patch in pixels; must divide the frame's height and width.
+        tubelet: Frames that one patch spans (Arnab et al. 2021, ViViT); must divide K. 1 as in the paper; K makes motion a linear feature
+            of one token, and K times fewer tokens.
+        positions: ``learned``; or ``sincos``, fixed sines and cosines of t, i and j, a third of the dimensions each (Vaswani et al. 2017,
+            section 3.5; He et al. 2022, MAE, in two dimensions). Then ``dim`` must be 6 or more.
+        registers: Learned tokens that take part and are read by nobody (Darcet et al. 2024, Vision Transformers Need Registers, have 4).
+        mlp_ratio: Hidden width of a block's MLP, as a multiple of ``dim``.
+        scaling: How uint8 pixels x become floats. ``inverted``: 1 - x/255, so that a white background is zero; ``unit``: x/255;
+            ``centered``: x/255 - 0.5. With a constant non-zero background the embedding can be dead from the start.
+        init: Initial weights of the linear layers: ``uniform``, PyTorch's own ±1/√fan_in; ``trunc_normal``, the vision transformers'
+            usual standard deviation of 0.02 with biases of zero.
+        readout: What s_x is: the ``class_token`` (D = ``dim``), all ``patches`` one after the other
+            (D = ``dim`` · K / ``tubelet`` · rows · columns), or their ``mean`` (D = ``dim``).
+        final_norm: Whether a LayerNorm ends the encoder. It fixes the scale of s_x, and with it that of L_JEPA.
+
+    Raises:
+        ValueError: ``patch`` does not divide the frame, ``tubelet`` the number of frames, or ``heads`` ``dim``; ``dim`` is too small for
+            ``sincos``.
+    """
+
+    def __init__(
+        self,
+        frames: FrameShape,
+        *,
+        dim: PositiveInt = 64,
+        depth: PositiveInt = 2,
+        heads: PositiveInt = 4,
+        patch: PositiveInt = 20,
+        tubelet: PositiveInt = 1,
+        positions: Literal["learned", "sincos"] = "learned",
+        registers: NonNegativeInt = 0,
+        mlp_ratio: PositiveFloat = 4.0,
+        scaling: Scaling = "inverted",
+        init: Literal["uniform", "trunc_normal"] = "uniform",
+        readout: Literal["class_token", "patches", "mean"] = "class_token",
+        final_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        for side, pixels in (("height", frames.height), ("width", frames.width)):
+            if pixels % patch:
+                raise ValueError(
+                    f"patch {patch} does not divide the frame's {side} of {pixels} pixels; "
+                    f"the nearest that divides {frames.height}x{frames.width} is {_nearest_patch(frames, patch)}"
+                )
+        if frames.frames % tubelet:
+            raise ValueError(f"tubelet {tubelet} does not divide the {frames.frames} frames")
+        if dim % heads:
+            raise ValueError(f"heads {heads} does not divide dim {dim}")
+        if positions == "sincos" and dim < 6:
+            raise ValueError(f"dim {dim} is too small for sincos positions: a sine and a cosine each of t, i and j take 6")
+        self.patch = patch
+        self.tubelet = tubelet
+        self.scaling = scaling
+        self.readout = readout
+        times, rows, columns = frames.frames // tubelet, frames.height // patch, frames.width // patch
+        self.embed = nn.Linear(tubelet * frames.channels * patch * patch, dim)
+        self.class_token = _learned(dim)
+        self.position_t = _position(positions, 0, (times, 1, 1, dim))
+        self.position_i = _position(positions, 1, (1, rows, 1, dim))
+        self.position_j = _position(positions, 2, (1, 1, columns, dim))
+        self.blocks = nn.ModuleList(Block(dim, heads, round(dim * mlp_ratio)) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
+        self.read = slice(0, 1) if readout == "class_token" else slice(1, 1 + times * rows * columns)
+        if init == "trunc_normal":
+            self.apply(_init_trunc_normal)
+        self.registers = _learned(registers, dim) if registers else None  # drawn last: they leave the other initial weights alone
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
+        tokens = self.tokens(pixels.reshape(-1, *pixels.shape[-4:]))
+        for block in self.blocks[:-1]:
+            tokens = block(tokens)
+        rows = self.norm(self.blocks[-1](tokens, queries=self.read))  # [B, 1 or K/tubelet·rows·columns, D]
+        return with_leading(rows.mean(dim=1) if self.readout == "mean" else rows.flatten(1), pixels)
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """Class token, embedded patches with their positions, registers: uint8 [B, K, C, H, W] -> [B, L, D]."""
+        p = self.patch
+        tubelets = pixels.unflatten(1, (-1, self.tubelet)).flatten(2, 3)  # [B, K/tubelet, tubelet·C, H, W]
+        patches = tubelets.unfold(-2, p, p).unfold(-2, p, p)  # [B, K/tubelet, tubelet·C, rows, columns, p, p]
+        patches = scale(patches.movedim(2, 4).flatten(4), self.scaling)  # [B, K/tubelet, rows, columns, tubelet·C·p·p]
+        embedded = self.embed(patches) + (self.position_t + self.position_i + self.position_j)
+        tokens = [self.class_token.expand(len(pixels), 1, -1), embedded.flatten(1, 3)]
+        if self.registers is not None:
+            tokens.append(self.registers.expand(len(pixels), -1, -1))
+        return torch.cat(tokens, dim=1)
+
+
+def _learned(*shape: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.trunc_normal_(torch.zeros(shape), std=0.02))
+
+
+def _position(kind: str, axis: int, shape: tuple[int, int, int, int]) -> nn.Parameter | nn.Buffer:
+    """The part of the position that t, i or j (``axis`` 0, 1 or 2) decides, of ``shape`` (t, i, j, D)."""
+    if kind == "learned":
+        return _learned(*shape)
+    size, dim = shape[axis], shape[-1]
+    waves = dim // 6
+    angles = torch.arange(size)[:, None] * 10_000.0 ** (-torch.arange(waves) / waves)
+    # Each axis has dimensions of its own: in common ones, the sum could not tell row 1, column 2 from row 2, column 1.
+    encoded = torch.zeros(size, dim)
+    encoded[:, 2 * waves * axis : 2 * waves * (axis + 1)] = torch.cat((angles.sin(), angles.cos()), dim=1)
+    return nn.Buffer(encoded.reshape(shape))
+
+
+def _init_trunc_normal(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def _nearest_patch(frames: FrameShape, patch: int) -> int:
+    common = [p for p in range(1, min(frames.height, frames.width) + 1) if frames.height % p == 0 and frames.width % p == 0]
+    return min(common, key=lambda p: abs(p - patch))

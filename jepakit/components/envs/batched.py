@@ -1,0 +1,191 @@
+"""N Gymnasium simulators stepped side by side as one batched TorchRL env; what their observations show is a subclass's matter."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.data import Bounded, Categorical, Composite, TensorSpec, Unbounded
+from torchrl.envs import EnvBase
+
+from jepakit.components.envs.tape import Simulator, Tape, restores_exactly
+from jepakit.errors import UserError
+from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, FrameShape
+
+MAX_ENVS = 4096
+ENDS = ("done", "terminated", "truncated")
+
+
+class EnvFailed(Exception):
+    """A simulator raised; the message says which, when, and with which seed to see it again."""
+
+
+class BatchedEnv(EnvBase):
+    """Keeps each simulator's stack of the last K frames, return and length; a subclass says what one frame is.
+
+    Observations hold ``pixels``, ``episode_return`` and ``episode_length``, in fresh tensors at every step: a collector keeps references,
+    and an episode's final stack must outlive the reset that follows it.
+
+    Args:
+        seed: Starts the one stream that all simulators' seeds come from.
+        id: Names the env in messages.
+        make: Makes one Gymnasium simulator.
+        num_envs: N.
+        frame_shape: That of one simulator's stack.
+        pixels: What a stack's numbers are: uint8 or float32.
+
+    Raises:
+        UserError: The simulators' actions are of a kind not supported.
+    """
+
+    def __init__(
+        self, seed: int, id: str, make: Callable[[], Simulator], num_envs: int, frame_shape: FrameShape, pixels: torch.dtype
+    ) -> None:
+        if num_envs > MAX_ENVS:
+            raise UserError(f"num_envs {num_envs} is more simulators than one process can step: at most {MAX_ENVS}")
+        super().__init__(batch_size=[num_envs], device="cpu")
+        self.id, self.make, self.frame_shape = id, make, frame_shape
+        self.simulators = [Tape(make()) for _ in range(num_envs)]
+        self.action_space = self.simulators[0].action_space
+        self._make_specs(pixels)
+
+        # All that an episode is made of, beside the simulators themselves. Written here in place, handed out as copies only.
+        self.stacks = torch.zeros(num_envs, *frame_shape, dtype=pixels)
+        self.returns = torch.zeros(num_envs, 1)
+        self.lengths = torch.zeros(num_envs, 1, dtype=torch.int64)
+        self.is_restored = False  #: the next reset goes on where the episodes are, rather than beginning new ones
+        self.seconds = 0.0  #: spent in steps and resets so far
+        self._first_seeds: list[int] = []
+        self._seeds: list[int | None] = []
+        self.set_seed(seed)
+        self.is_closed = False
+
+    @property
+    def single_action_spec(self) -> TensorSpec:
+        """The spec of one env's action."""
+        return self.action_spec_unbatched
+
+    def close(self, *, raise_if_closed: bool = True) -> None:
+        """Closes the simulators."""
+        super().close(raise_if_closed=raise_if_closed)
+        for simulator in self.simulators:
+            simulator.close()
+
+    def restores_exactly(self) -> bool:
+        """Whether an env that was restored goes on just as this one would; tried out, on two simulators made for it."""
+        return restores_exactly(self.make)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where all episodes are: tensors, and what JSON can hold."""
+        return {
+            "simulators": [simulator.snapshot() for simulator in self.simulators],
+            "seeds": list(self._seeds),
+            "stacks": self.stacks.clone(),
+            "returns": self.returns.clone(),
+            "lengths": self.lengths.clone(),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go there. The next reset, a new collector's first act, changes nothing and returns the stacks as they are."""
+        for simulator, where in zip(self.simulators, snapshot["simulators"], strict=True):
+            simulator.restore(where)
+        self._seeds = list(snapshot["seeds"])
+        self.stacks, self.returns, self.lengths = (snapshot[name].clone() for name in ("stacks", "returns", "lengths"))
+        self.is_restored = True
+
+    @abstractmethod
+    def _frame(self, n: int, observation: Any) -> Tensor:
+        """What simulator ``n`` shows now, [C, H, W]; its last reset or step returned ``observation``."""
+
+    def _make_specs(self, pixels: torch.dtype) -> None:
+        n = self.batch_size
+        shape = (*n, *self.frame_shape)
+        self.observation_spec = Composite(
+            {
+                PIXELS: Bounded(0, 255, shape=shape, dtype=pixels) if pixels == torch.uint8 else Unbounded(shape, dtype=pixels),
+                EPISODE_RETURN: Unbounded((*n, 1)),
+                EPISODE_LENGTH: Unbounded((*n, 1), dtype=torch.int64),
+            },
+            shape=n,
+        )
+        self.action_spec = self._make_action_spec()
+        self.reward_spec = Unbounded((*n, 1))
+        self.done_spec = Composite({key: Categorical(2, shape=(*n, 1), dtype=torch.bool) for key in ENDS}, shape=n)
+
+    def _make_action_spec(self) -> TensorSpec:
+        space, n = self.action_space, self.batch_size
+        if isinstance(space, spaces.Discrete):
+            return Categorical(int(space.n), shape=n)
+        if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype.kind == "f" and space.is_bounded():
+            low, high = (torch.from_numpy(bound.astype(np.float32)).expand(*n, -1) for bound in (space.low, space.high))
+            return Bounded(low, high, shape=low.shape, dtype=torch.float32)
+        raise UserError(f"id {self.id}: its actions are {space}; supported are Discrete and bounded one-dimensional float Box actions")
+
+    def _set_seed(self, seed: int | None) -> None:
+        # Each simulator is seeded at its next reset only: later episodes continue its own stream.
+        self._first_seeds = np.random.SeedSequence(seed).generate_state(self.numel()).tolist()
+        self._seeds = list(self._first_seeds)
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
+        started = time.perf_counter()
+        asked = None if tensordict is None else tensordict.get("_reset", None)
+        which = list(range(self.numel())) if asked is None else asked.flatten().nonzero().flatten().tolist()
+        if self.is_restored:
+            self.is_restored, which = False, []
+        for n in which:
+            with self._naming(n, "reset"):
+                observation, _ = self.simulators[n].reset(seed=self._seeds[n])
+            self._seeds[n] = None
+            self.stacks[n] = self._frame(n, observation)
+            self.returns[n], self.lengths[n] = 0.0, 0
+        now = self._observation().update({key: torch.zeros_like(self.lengths, dtype=torch.bool) for key in ENDS})
+        self.seconds += time.perf_counter() - started
+        return now
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        started = time.perf_counter()
+        observations, rewards, terminated, truncated = [], [], [], []
+        for n, action in enumerate(self._to_gymnasium(tensordict[ACTION])):
+            with self._naming(n, f"step({action})"):
+                observation, reward, has_terminated, has_truncated, _ = self.simulators[n].step(action)
+                if not math.isfinite(reward):
+                    raise ValueError(f"its reward is {reward}")
+            observations.append(observation)
+            rewards.append([float(reward)])
+            terminated.append([bool(has_terminated)])
+            truncated.append([bool(has_truncated)])
+        frames = torch.stack([self._frame(n, observation) for n, observation in enumerate(observations)])
+        self.stacks = torch.cat([self.stacks[:, 1:], frames[:, None]], dim=1)
+        reward = torch.tensor(rewards)
+        self.returns += reward
+        self.lengths += 1
+        ends = {"terminated": torch.tensor(terminated), "truncated": torch.tensor(truncated)}
+        step = self._observation().update({"reward": reward, **ends, "done": ends["terminated"] | ends["truncated"]})
+        self.seconds += time.perf_counter() - started
+        return step
+
+    @contextmanager
+    def _naming(self, n: int, call: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            where = f"after {self.lengths[n].item()} steps of an episode of simulator {n}, seeded with {self._first_seeds[n]}"
+            raise EnvFailed(f"{self.id}: {call} raised {type(error).__name__}: {error} ({where})") from error
+
+    def _observation(self) -> TensorDict:
+        now = {PIXELS: self.stacks, EPISODE_RETURN: self.returns, EPISODE_LENGTH: self.lengths}
+        return TensorDict({key: value.clone() for key, value in now.items()}, batch_size=self.batch_size, device=self.device)
+
+    def _to_gymnasium(self, actions: Tensor) -> list[Any]:
+        if isinstance(self.action_space, spaces.Discrete):
+            return (actions + int(self.action_space.start)).tolist()
+        return list(actions.numpy().astype(self.action_space.dtype))

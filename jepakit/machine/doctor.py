@@ -1,0 +1,140 @@
+"""Would a run work on this machine? Each thing that it needs is tried out, and what is missing is named with the command that mends it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from jepakit.files.writing import readable
+
+LEAST_PYTHON = (3, 11)
+LEAST_DISK = 100_000_000  #: bytes; a run of the main recipe leaves some 3 MB
+IMPORTED = {"pyyaml": "yaml"}  #: a package's module, where it has another name
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    found: str
+    works: bool = True
+    fix: str = ""  #: a command, or what to do
+
+
+def examine(runs: Path) -> list[Finding]:
+    """Look at everything.
+
+    Args:
+        runs: Where runs would go.
+    """
+    findings = [_python(), *_packages(), *_extras()]
+    for what, look in (("device", _device), ("cores", _cores), ("rendering", _rendering), ("recipes", _recipes)):
+        findings.append(_tried(what, look))
+    return [*findings, _disk(runs)]
+
+
+def _tried(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, look())
+    except Exception as error:  # whatever is wrong there is what was asked for
+        lines = str(error).strip().splitlines()
+        return Finding(what, f"{type(error).__name__}: {lines[0] if lines else ''}", works=False, fix="see the packages above")
+
+
+def _python() -> Finding:
+    least = ".".join(map(str, LEAST_PYTHON))
+    fits = sys.version_info >= LEAST_PYTHON
+    return Finding("python", platform.python_version(), fits, "" if fits else f"install Python {least} or later")
+
+
+def _packages() -> Iterator[Finding]:
+    """What jepakit needs, as its own metadata say, of a version that fits, and importable."""
+    from packaging.requirements import Requirement
+
+    for line in metadata.requires("jepakit") or ():
+        wanted = Requirement(line)
+        if wanted.marker and not wanted.marker.evaluate():
+            continue  # of an extra
+        extras = f"[{','.join(sorted(wanted.extras))}]" if wanted.extras else ""
+        bare = f"{wanted.name}{extras}{wanted.specifier}"
+        fix = f"pip install '{bare}'"
+        try:
+            version = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            yield Finding(wanted.name, "missing", works=False, fix=fix)
+            continue
+        if not wanted.specifier.contains(version, prereleases=True):
+            yield Finding(wanted.name, f"{version}, which is not {wanted.specifier}", works=False, fix=fix)
+            continue
+        try:
+            importlib.import_module(IMPORTED.get(wanted.name, wanted.name))
+        except Exception as error:
+            again = f"pip install --force-reinstall '{bare}'"
+            yield Finding(wanted.name, f"{version}, cannot be imported: {type(error).__name__}: {error}", works=False, fix=again)
+            continue
+        yield Finding(wanted.name, version)
+
+
+def _extras() -> Iterator[Finding]:
+    """What only some components need: a run without them works."""
+    extras = [extra for extra in metadata.metadata("jepakit").get_all("Provides-Extra") or () if extra != "dev"]
+    for extra in extras:
+        there = importlib.util.find_spec(extra) is not None
+        found = metadata.version(extra) if there else "not installed; only the component of that name needs it"
+        yield Finding(extra, found, fix="" if there else f"pip install 'jepakit[{extra}]'")
+
+
+def _device() -> str:
+    import torch
+
+    from jepakit.machine.hardware import has_fast_bf16, resolve_hardware
+
+    device = resolve_hardware("auto", "auto", "auto").device
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.cpu.get_capabilities().get("cpu_name", "")
+    precision = "bf16 natively" if has_fast_bf16(device) else "no native bf16: `precision: auto` is fp32"
+    return ", ".join(filter(None, (device, str(name or platform.processor() or platform.machine()), precision)))
+
+
+def _cores() -> str:
+    from jepakit.machine.hardware import resolve_hardware, usable_cores
+
+    usable, there = usable_cores(), os.cpu_count() or 1
+    beside = f" of {there}" if usable < there else ""
+    return f"{usable}{beside} usable; `threads: auto` is {resolve_hardware('cpu', 'auto', 'auto').threads}"
+
+
+def _rendering() -> str:
+    from jepakit.components.envs.simulators import draw, make_simulator
+
+    simulator = make_simulator("CartPole-v1", None, {})
+    try:
+        height, width, _ = draw(simulator).shape
+    finally:
+        simulator.close()
+    return f"CartPole-v1 draws {height}×{width}, SDL's video driver {os.environ.get('SDL_VIDEODRIVER')}"
+
+
+def _recipes() -> str:
+    from jepakit.recipe import load_recipe
+    from jepakit.recipe.shipped import shipped_recipes
+
+    load_recipe("cartpole_pixels")
+    return f"{len(shipped_recipes())} shipped"
+
+
+def _disk(runs: Path) -> Finding:
+    there = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
+    elsewhere = "name a folder with `jepakit run --out DIR`"
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return Finding("disk", f"{there} cannot be written to", works=False, fix=elsewhere)
+    free = shutil.disk_usage(there).free
+    enough = free >= LEAST_DISK
+    return Finding("disk", f"{readable(free)} free at {runs}", enough, "" if enough else f"make room, or {elsewhere}")

@@ -1,0 +1,19 @@
+"""The one table of components, and how a class becomes one."""
+
+from jepakit.registry.slots import CONTEXT, SLOTS, EncoderFields, Slot, TermFields
+from jepakit.registry.table import Component, build, component, components, forget, load_builtins, register
+
+__all__ = [
+    "CONTEXT",
+    "SLOTS",
+    "Component",
+    "EncoderFields",
+    "Slot",
+    "TermFields",
+    "build",
+    "component",
+    "components",
+    "forget",
+    "load_builtins",
+    "register",
+]

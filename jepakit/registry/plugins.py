@@ -1,0 +1,180 @@
+"""Components from outside: a recipe's files and modules, and installed packages' entry points."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from jepakit import registry
+from jepakit.errors import UserError, shown, told
+from jepakit.files.reading import Unreadable, read_bytes
+from jepakit.registry.signature import NameTaken, RegistrationError
+
+GROUP = "jepakit.components"
+MAX_BYTES = 16 * 1024**2  #: of one source file
+_FILE_MODULE = "jepakit_plugin_"
+_OWN_FOLDER = str(Path(registry.__file__).parents[1])
+
+
+class PluginWarning(UserWarning):
+    """A plug-in could not be imported; only a recipe that uses it is harmed."""
+
+
+class NoSuchPlugin(UserError):
+    """There is no file or module of that name."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Code from outside that may register components."""
+
+    name: str  #: as a recipe or a package names it
+    file: Path | None = None  #: the file, where it is one: what a run copies into its folder
+    digest: str | None = None  #: SHA-256 of its source; None where it was not looked for
+    content: bytes = field(default=b"", repr=False)  #: of the file, as it was imported
+    failure: str = ""  #: its traceback's last line, if it could not be imported
+
+
+def is_file(entry: str) -> bool:
+    """Whether a recipe's entry names a file, not a module."""
+    return entry.endswith(".py") or "/" in entry or "\\" in entry
+
+
+def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPlugin | NameTaken]:
+    """Import a recipe's plug-ins; what other recipes' files have registered before does not count any more.
+
+    Args:
+        entries: Paths of files, or names of modules.
+        run: Whether to import them, or only to look at files.
+
+    Returns:
+        For each entry the plug-in, or why it cannot stand in a recipe. One that fails to import is returned, and warned of.
+    """
+    registry.load_builtins()  # first, so that of two that clash it is the plug-in that is at fault
+    registry.forget(lambda module: str(module).startswith(_FILE_MODULE))
+    found: list[Plugin | NoSuchPlugin | NameTaken] = []
+    for entry in entries:
+        try:
+            found.append(_load_file(entry, run) if is_file(entry) else _load_module(entry, run))
+        except (NoSuchPlugin, NameTaken) as error:
+            found.append(error)
+    return found
+
+
+def installed_names() -> list[str]:
+    """The names under which installed packages offer components. Nothing is imported."""
+    return sorted(point.name for point in metadata.entry_points(group=GROUP))
+
+
+def load_entry_points() -> list[Plugin]:
+    """Import what installed packages offer under the entry-point group ``jepakit.components``.
+
+    Raises:
+        NameTaken: Two of them, or one of them and jepakit, register different classes under one name.
+    """
+    registry.load_builtins()
+    found = []
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        failure = _attempt(f"{point.name} = {point.value}", point.module, partial(importlib.import_module, point.module))
+        found.append(Plugin(point.name, failure=failure))
+    return found
+
+
+def _load_file(entry: str, run: bool) -> Plugin:
+    path = Path(entry)
+    try:
+        content = read_bytes(path, MAX_BYTES)
+    except Unreadable as error:
+        raise NoSuchPlugin(f"cannot read the plug-in `{shown(entry, 300)}`: {error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    # The content names the module: the same file reached by two paths, or copied into a run's folder, is one plug-in.
+    name = f"{_FILE_MODULE}{digest[:12]}"
+
+    def execute() -> None:
+        module = sys.modules[name] = ModuleType(name)
+        module.__file__ = str(path)
+        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+
+    return Plugin(entry, path, digest, content, _attempt(entry, name, execute) if run else "")
+
+
+def _load_module(entry: str, run: bool) -> Plugin:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", entry):
+        raise NoSuchPlugin(f"the plug-in `{shown(entry)}` is neither a file (`./{shown(entry)}.py`) nor the name of a module")
+    if not run:
+        return Plugin(entry)
+
+    def import_it() -> None:
+        try:
+            importlib.import_module(entry)
+        except ModuleNotFoundError as error:
+            if error.name and f"{entry}.".startswith(f"{error.name}."):
+                name = shown(entry)
+                raise NoSuchPlugin(f"there is no module `{name}`; a file is written with its path: `./{name}.py`") from error
+            raise
+
+    failure = _attempt(entry, entry, import_it)
+    return Plugin(entry, digest=None if failure else _digest(entry), failure=failure)
+
+
+def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
+    """Import a plug-in; where that fails, take back what it registered, warn, and return the traceback's last line."""
+
+    def within(other: str) -> bool:
+        return f"{other}.".startswith(f"{module}.")
+
+    filters = list(warnings.filters)
+    try:
+        load()
+    except (NoSuchPlugin, NameTaken):
+        registry.forget(within)
+        raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        registry.forget(within)
+        warnings.filters[:] = filters  # type: ignore[index]  # it may have made errors of warnings
+        failure = _failure(error)
+        warnings.warn(PluginWarning(f"the plug-in `{shown(name, 300)}` cannot be imported: {failure}"), stacklevel=3)
+        return failure
+    return ""
+
+
+def _failure(error: BaseException) -> str:
+    """What went wrong and where, on one line."""
+    if isinstance(error, RegistrationError):
+        return shown(str(error), 1_000)  # begins with the place
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{told(error)} ({shown(error.filename, 300)}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if not frame.filename.startswith(_OWN_FOLDER)), frames[-1])
+    return f"{told(error)} ({shown(frame.filename, 300)}:{frame.lineno})"
+
+
+def _digest(entry: str) -> str:
+    """What stands in a run's id for a module that was imported: the whole package that it is of."""
+    try:
+        return module_digest(sys.modules[entry.partition(".")[0]])
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # one of C, say, or one that took itself away
+        raise NoSuchPlugin(f"the module `{entry}` has no source that can be read, so a run that names it would have no id") from error
+
+
+def module_digest(module: ModuleType) -> str:
+    """SHA-256 of a module's source file, or of all source files of a package."""
+    folders = [Path(folder) for folder in getattr(module, "__path__", [])]
+    files = [(file.relative_to(folder).as_posix(), file) for folder in folders for file in folder.rglob("*.py") if file.is_file()]
+    if not files:
+        return hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()
+    parts = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for name, file in sorted(files)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()

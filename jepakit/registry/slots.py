@@ -1,0 +1,74 @@
+"""The slots: the places in a recipe that components take, and what the toolkit supplies to the components of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from jepakit.registry.signature import ComponentFields
+
+#: What a constructor may ask for before its ``*``; the toolkit supplies it by name.
+CONTEXT = {
+    "seed": "int: the recipe's seed",
+    "frames": "FrameShape (K, C, H, W): the shape of one observation's `pixels`",
+    "action_spec": "TorchRL TensorSpec of one env's action: `Categorical(n)` or `Bounded`",
+    "embedding_width": "int: D, measured by one fake forward of the encoder",
+    "encoder": "nn.Module: the online encoder V(θ, ·)",
+}
+
+
+class EncoderFields(ComponentFields):
+    """The fields of every encoder."""
+
+    simnorm: PositiveInt | None = Field(
+        None, description="Size of groups of s_x that each pass a softmax (SimNorm; Hansen et al. 2024, TD-MPC2: 8); null: none."
+    )
+
+
+class TermFields(ComponentFields):
+    """The fields of every regularizer and every auxiliary term."""
+
+    weight: NonNegativeFloat = Field(1.0, description="Factor of this term in the total loss (Eq. 3).")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a recipe that components of one sort can take."""
+
+    name: str
+    package: str  #: where its built-in components live
+    description: str
+    context: tuple[str, ...] = ()  #: the names of ``CONTEXT`` that its components may ask for
+    fields: type[ComponentFields] = ComponentFields  #: ``kind``, and what the slot adds to all its kinds
+
+
+SLOTS = {
+    slot.name: slot
+    for slot in (
+        Slot("env", "jepakit.components.envs", "a batched TorchRL EnvBase that yields uint8 `pixels`", ("seed",)),
+        Slot("encoder", "jepakit.components.encoders", "pixels -> embedding s_x", ("frames",), EncoderFields),
+        Slot("target", "jepakit.components.targets", "the encoder whose embeddings s_y are predicted", ("encoder",)),
+        Slot("predictor", "jepakit.components.predictors", "s_x and action -> predicted ŝ_y", ("frames", "action_spec", "embedding_width")),
+        Slot("objective", "jepakit.components.objectives", "the distance between ŝ_y and s_y", ("frames", "embedding_width")),
+        Slot("projector", "jepakit.components.projectors", "a head between embeddings and the objective", ("embedding_width",)),
+        Slot(
+            "regularizer",
+            "jepakit.components.regularizers",
+            "a loss that keeps embeddings from collapsing",
+            ("frames", "embedding_width"),
+            TermFields,
+        ),
+        Slot(
+            "auxiliary",
+            "jepakit.components.auxiliaries",
+            "a further loss that embeddings learn from",
+            ("frames", "action_spec", "embedding_width"),
+            TermFields,
+        ),
+        Slot("augmentation", "jepakit.components.augmentations", "changes stacks before an update encodes them", ("frames",)),
+        Slot(
+            "algorithm", "jepakit.components.algorithms", "acts and learns on s_x", ("frames", "action_spec", "embedding_width", "encoder")
+        ),
+    )
+}

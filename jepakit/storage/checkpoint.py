@@ -1,0 +1,107 @@
+"""Checkpoints: tensors as safetensors, all else as JSON, no pickle; each in a new folder, renamed into place when whole.
+
+A manifest holds every file's checksum, so that a damaged checkpoint is noticed and the one before it is used (`manifest`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from jepakit.errors import UserError
+from jepakit.files.writing import digest, needing, to_disk
+from jepakit.storage.manifest import FORMAT, Damaged, best_checkpoint, checkpoints, checksum_of
+from jepakit.version import __version__
+
+Tensors = dict[str, Tensor]
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds."""
+
+    tensors: dict[str, Tensors]  #: by file of `FILES`
+    state: dict[str, Any]  #: what JSON can hold
+
+
+def save_checkpoint(folder: Path, content: Checkpoint, keep: int = 2) -> Path:
+    """Write ``folder/<env steps>/``; of the others the newest ``keep - 1`` and the one with the best return stay.
+
+    Args:
+        folder: Where checkpoints lie.
+        content: Its state must hold ``env_steps`` and ``return_last_100``.
+        keep: Newest checkpoints that stay.
+    """
+    steps = content.state["env_steps"]
+    final = folder / f"{steps:012d}"
+    if final.exists():  # saved on schedule, and then the run ended
+        return final
+    for left in folder.glob(".*.partial"):  # by a save that a kill cut short
+        shutil.rmtree(left)
+    partial = folder / f".{final.name}.partial"
+    partial.mkdir(parents=True)
+    text = json.dumps(content.state) + "\n"
+    size = len(text) + sum(tensor.nbytes for tensors in content.tensors.values() for tensor in tensors.values())
+    with needing(size, f"the checkpoint of {steps:,} env steps", folder, partial):
+        for name, tensors in content.tensors.items():
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / f"{name}.safetensors")
+        (partial / "state.json").write_text(text, encoding="utf-8")
+        _write_manifest(partial, content.state)
+        for path in (*partial.iterdir(), partial):
+            to_disk(path)
+        partial.rename(final)
+    to_disk(folder)
+    _drop_old(folder, keep)
+    return final
+
+
+def _write_manifest(partial: Path, state: Mapping[str, Any]) -> None:
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in sorted(partial.iterdir())}
+    manifest = {
+        "format": FORMAT,
+        "jepakit": __version__,
+        "torch": torch.__version__,
+        "env_steps": state["env_steps"],
+        "return_last_100": state["return_last_100"],
+        "files": files,
+    }
+    manifest["checksum"] = checksum_of(manifest)
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def load_tensors(path: Path, name: str) -> Tensors:
+    """One of a checkpoint's files of tensors.
+
+    Raises:
+        Damaged: It holds something else.
+    """
+    try:
+        return load_file(path / f"{name}.safetensors")
+    except SafetensorError as error:
+        raise Damaged(f"{name}.safetensors: {error}") from None
+
+
+def _drop_old(folder: Path, keep: int) -> None:
+    best = best_checkpoint(folder)
+    for old in checkpoints(folder)[:-keep]:
+        if old != best:
+            shutil.rmtree(old)
+
+
+def checked_names(into: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Both hold tensors of the same names and shapes.
+
+    Raises:
+        UserError: They do not: the checkpoint was written by other components than the recipe's.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in into.items()}
+    odd = sorted(shapes.items() ^ {name: tuple(tensor.shape) for name, tensor in stored.items()}.items())
+    if odd:
+        raise UserError(f"{path}: does not fit the recipe's components; the first that differs: {odd[0][0]}")

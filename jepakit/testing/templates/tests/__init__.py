@@ -1,0 +1,1 @@
+"""The tests that `jepakit new` writes beside a component."""

@@ -1,0 +1,22 @@
+"""Tests of the algorithm `my_component`."""
+
+import torch
+from tensordict import TensorDict
+from torchrl.data import Categorical
+
+from jepakit.testing import check_component
+from jepakit.testing.templates.algorithm import MyComponent
+
+
+def test_it_keeps_all_rules_of_its_slot() -> None:
+    """Says which it breaks, and what to do."""
+    check_component("algorithm", MyComponent, gamma=0.9)
+
+
+def test_returns_are_discounted_to_the_end_of_the_episode() -> None:
+    """What this algorithm does beside the rules: replace it by what yours is for."""
+    algorithm = MyComponent(4, Categorical(2), gamma=0.5)
+    end = torch.tensor([[[False], [False], [True]]])
+    after = {"reward": torch.ones(1, 3, 1), "done": end, "terminated": end, "pixels": torch.zeros(1, 3, 1, 1, 2, 2, dtype=torch.uint8)}
+    rollout = algorithm.prepare(TensorDict({"next": after}, [1, 3]), lambda pixels: pixels.flatten(-4).float())
+    assert rollout["return"].flatten().tolist() == [1.75, 1.5, 1.0]

@@ -1,0 +1,23 @@
+"""Tests of the auxiliary term `my_component`."""
+
+import torch
+
+from jepakit import FrameShape
+from jepakit.testing import check_component
+from jepakit.testing.templates.auxiliary import MyComponent
+
+
+def test_it_keeps_all_rules_of_its_slot() -> None:
+    """Says which it breaks, and what to do."""
+    check_component("auxiliary", MyComponent, size=2)
+
+
+def test_the_newest_frame_alone_is_drawn() -> None:
+    """What this term does beside the rules: replace it by what yours is for."""
+    term = MyComponent(FrameShape(2, 1, 8, 12), 5, size=2)
+    s_x, pixels = torch.randn(3, 5), torch.randint(0, 256, (3, 2, 1, 8, 12), dtype=torch.uint8)
+    before = term(s_x, pixels)
+    pixels[:, 0] = 0
+    assert term(s_x, pixels) == before
+    pixels[:, 1] = 0
+    assert term(s_x, pixels) != before

@@ -1,0 +1,22 @@
+"""Tests of the encoder `my_component`."""
+
+import torch
+
+from jepakit import FrameShape
+from jepakit.testing import check_component
+from jepakit.testing.templates.encoder import MyComponent
+
+
+def test_it_keeps_all_rules_of_its_slot() -> None:
+    """Says which it breaks, and what to do."""
+    check_component("encoder", MyComponent, dim=16)
+
+
+def test_it_sees_where_a_dot_is() -> None:
+    """What this encoder does beside the rules: replace it by what yours is for."""
+    encoder = MyComponent(FrameShape(1, 1, 40, 60), dim=16)
+    pixels = torch.full((2, 1, 1, 40, 60), 255, dtype=torch.uint8)
+    pixels[0, ..., 10:14, 10:14] = 0
+    pixels[1, ..., 10:14, 30:34] = 0
+    left, right = encoder(pixels)
+    assert (left - right).abs().max() > 1e-3

@@ -1,0 +1,21 @@
+"""Tests of the env `my_component`."""
+
+import torch
+from tensordict import TensorDict
+
+from jepakit.testing import check_component
+from jepakit.testing.templates.env import MyComponent
+
+
+def test_it_keeps_all_rules_of_its_slot() -> None:
+    """Says which it breaks, and what to do."""
+    check_component("env", MyComponent, num_envs=3, size=(8, 12))
+
+
+def test_who_goes_right_arrives() -> None:
+    """What this env does beside the rules: replace it by what yours is for."""
+    env = MyComponent(0, num_envs=2, size=(4, 8))
+    env.reset()
+    steps = [env.step(TensorDict({"action": torch.ones(2, dtype=torch.int64)}, [2]))["next"] for _ in range(8)]
+    assert any(step["terminated"].any() for step in steps)
+    assert all(torch.equal(step["reward"] > 0, step["terminated"]) for step in steps)

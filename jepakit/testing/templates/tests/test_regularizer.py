@@ -1,0 +1,18 @@
+"""Tests of the regularizer `my_component`."""
+
+import torch
+
+from jepakit.testing import check_component
+from jepakit.testing.templates.regularizer import MyComponent
+
+
+def test_it_keeps_all_rules_of_its_slot() -> None:
+    """Says which it breaks, and what to do."""
+    check_component("regularizer", MyComponent, floor=0.5)
+
+
+def test_it_punishes_collapse_alone() -> None:
+    """What this regularizer does beside the rules: replace it by what yours is for."""
+    regularizer = MyComponent(floor=1.0)
+    assert regularizer(torch.ones(64, 4)) > 0.9
+    assert regularizer(10 * torch.randn(64, 4)) == 0

@@ -1,0 +1,23 @@
+"""Tests of the target `my_component`."""
+
+import torch
+from torch import nn
+
+from jepakit.testing import check_component
+from jepakit.testing.templates.target import MyComponent
+
+
+def test_it_keeps_all_rules_of_its_slot() -> None:
+    """Says which it breaks, and what to do."""
+    check_component("target", MyComponent, rate=0.5)
+
+
+def test_it_goes_its_share_of_the_way() -> None:
+    """What this target does beside the rules: replace it by what yours is for."""
+    online = nn.Linear(3, 2)
+    target = MyComponent(online, rate=0.25)
+    start = online.weight.detach().clone()
+    with torch.no_grad():
+        online.weight.add_(1.0)
+    target.update(online)
+    torch.testing.assert_close(target.encoder.weight, start + 0.25)

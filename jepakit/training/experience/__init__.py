@@ -1,0 +1,1 @@
+"""Where minibatches come from: a rollout, or replay."""

@@ -1,0 +1,199 @@
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor, nn
+from torchrl.data import Bounded, Categorical
+from torchrl.envs.utils import ExplorationType, set_exploration_type
+
+from jepakit.components.algorithms.dqn import DQN
+from jepakit.protocols import ACTION, S_X
+
+WIDTH, ACTIONS, ROWS = 6, 3, 24
+
+
+def make(seed: int = 0, **fields: Any) -> DQN:
+    """Heads of order 1, unlike those of the target network."""
+    torch.manual_seed(seed)
+    dqn = DQN(WIDTH, Categorical(ACTIONS), nn.Linear(2, WIDTH), **{"hidden": (16,), "gamma": 0.8} | fields)
+    with torch.no_grad():
+        for parameter in dqn.loss.value_network.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    return dqn
+
+
+def make_minibatch(rows: int = ROWS, spread: float = 2.0) -> TensorDict:
+    terminated, truncated = torch.rand(rows, 1) < 0.3, torch.rand(rows, 1) < 0.3
+    after = {S_X: torch.randn(rows, WIDTH), "reward": torch.randn(rows, 1) * spread, "terminated": terminated}
+    return TensorDict(
+        {
+            S_X: torch.randn(rows, WIDTH, requires_grad=True),
+            ACTION: torch.randint(ACTIONS, (rows,)),
+            "steps_to_next_obs": torch.randint(1, 4, (rows, 1)),
+            "next": after | {"done": terminated | truncated},
+        },
+        batch_size=[rows],
+    )
+
+
+def head(dqn: DQN, which: str, s_x: Tensor) -> Tensor:
+    """The online ("value") or target ("target_value") head, layer by layer."""
+    state = {name: tensor for name, tensor in dqn.state_dict(keep_vars=True).items() if f"loss.{which}_network_params" in name}
+
+    def mlp(stream: str) -> Tensor:
+        w0, b0, w1, b1 = (tensor for name, tensor in state.items() if f".{stream}." in name)
+        return torch.relu(s_x @ w0.T + b0) @ w1.T + b1
+
+    out = mlp("advantage")
+    if not dqn.distributional:
+        return out if dqn.loss.value_network.module[0].module.value is None else mlp("value") + out - out.mean(dim=-1, keepdim=True)
+    out = out.unflatten(-1, (-1, ACTIONS))  # [B, atoms, n]
+    if dqn.loss.value_network.module[0].module.value is not None:
+        out = mlp("value")[..., None] + out - out.mean(dim=-1, keepdim=True)
+    return out.log_softmax(dim=-2)
+
+
+def expect(dqn: DQN, minibatch: TensorDictBase, loss: Tensor, error: list[float]) -> None:
+    """The loss, its gradients and the TD error that ``dqn`` has for ``minibatch``."""
+    terms, figures = dqn.losses(minibatch)
+    assert terms.keys() == {"critic"}
+    assert terms["critic"].weight == 1.0
+    torch.testing.assert_close(terms["critic"].loss, loss, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(minibatch["td_error"], torch.tensor(error), rtol=1e-4, atol=1e-5)
+    assert not minibatch["td_error"].requires_grad
+    torch.testing.assert_close(figures["dqn/td_error"].item(), sum(error) / len(error), rtol=1e-4, atol=1e-5)
+    leaves = [minibatch[S_X], *dqn.loss.value_network.parameters()]
+    mine, reference = torch.autograd.grad(terms["critic"].loss, leaves), torch.autograd.grad(loss, leaves)
+    for got, want in zip(mine, reference, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dueling", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+def test_loss_gradients_and_td_error_are_those_of_the_papers(double: bool, dueling: bool, weighted: bool) -> None:
+    dqn = make(double=double, dueling=dueling, reward_scale=0.5)
+    minibatch = make_minibatch()
+    weight = torch.rand(ROWS) if weighted else torch.ones(ROWS)
+    if weighted:
+        minibatch["priority_weight"] = weight
+
+    chosen, rows, differ = head(dqn, "value", minibatch[S_X]), [], 0
+    for b in range(ROWS):
+        after = minibatch["next"][b]
+        online, target = head(dqn, "value", after[S_X]), head(dqn, "target_value", after[S_X])
+        differ += int(online.argmax() != target.argmax())
+        aim = 0.5 * after["reward"].item()
+        if not after["terminated"]:
+            aim += 0.8 ** minibatch["steps_to_next_obs"][b].item() * target[(online if double else target).argmax()].item()
+        rows.append(chosen[b, minibatch[ACTION][b]] - aim)
+    assert differ > 2  # or double would not matter
+    huber = [0.5 * row**2 if abs(row) < 1 else abs(row) - 0.5 for row in rows]
+    assert 0 < sum(bool(abs(row) < 1) for row in rows) < ROWS
+    loss = sum(weight[b] * huber[b] for b in range(ROWS)) / ROWS
+    expect(dqn, minibatch, loss, [abs(row.item()) for row in rows])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dueling", [False, True])
+def test_the_distributional_loss_is_the_cross_entropy_to_the_projected_distribution(dueling: bool, weighted: bool) -> None:
+    v_min, v_max, atoms = -2.0, 3.0, 11
+    dqn = make(distributional=True, dueling=dueling, atoms=atoms, v_min=v_min, v_max=v_max)
+    minibatch = make_minibatch()
+    minibatch["next", "reward"][:5] = torch.tensor([-2.0, 3.0, 0.5, -9.0, 9.0])[:, None]  # on the atoms and beyond them all
+    minibatch["next", "terminated"][:5] = True
+    weight = torch.rand(ROWS) if weighted else torch.ones(ROWS)
+    if weighted:
+        minibatch["priority_weight"] = weight
+
+    step, rows, differ = (v_max - v_min) / (atoms - 1), [], 0
+    z = [v_min + step * i for i in range(atoms)]
+    log_p = head(dqn, "value", minibatch[S_X])
+    for b in range(ROWS):
+        after = minibatch["next"][b]
+        online, target = head(dqn, "value", after[S_X]).exp(), head(dqn, "target_value", after[S_X]).exp()
+        mean = [[sum(z[i] * p[i, a].item() for i in range(atoms)) for a in range(ACTIONS)] for p in (online, target)]
+        best = max(range(ACTIONS), key=lambda a, q=mean[0]: q[a])
+        differ += best != max(range(ACTIONS), key=lambda a, q=mean[1]: q[a])
+        discount = 0.0 if after["terminated"] else 0.8 ** minibatch["steps_to_next_obs"][b].item()
+        projected = [0.0] * atoms
+        for j in range(atoms):
+            moved = min(v_max, max(v_min, after["reward"].item() + discount * z[j]))
+            for i in range(atoms):  # a triangle over each atom
+                projected[i] += target[j, best].item() * max(0.0, 1 - abs(moved - z[i]) / step)
+        assert sum(projected) == pytest.approx(1)
+        rows.append(-sum(projected[i] * log_p[b, i, minibatch[ACTION][b]] for i in range(atoms)))
+    assert differ > 2
+    loss = sum(weight[b] * rows[b] for b in range(ROWS)) / ROWS
+    expect(dqn, minibatch, loss, [row.item() for row in rows])
+
+
+@pytest.mark.parametrize("fields", [{}, {"distributional": True}])
+def test_a_minibatch_of_one_row_is_like_any_other(fields: dict[str, Any]) -> None:
+    dqn = make(**fields)
+    minibatch = make_minibatch(rows=4)
+    minibatch[ACTION][:] = torch.tensor([0, 1, 2, 1])
+    together = dqn.losses(minibatch)[0]["critic"].loss
+    one_by_one = [dqn.losses(minibatch[b : b + 1])[0]["critic"].loss for b in range(4)]
+    torch.testing.assert_close(together, torch.stack(one_by_one).mean())
+
+
+@pytest.mark.parametrize("fields", [{}, {"dueling": True}, {"distributional": True}])
+def test_it_acts_greedily_but_for_a_share_epsilon(fields: dict[str, Any]) -> None:
+    dqn = make(**fields, epsilon_start=0.6)
+    s_x = TensorDict({S_X: torch.randn(1, WIDTH).expand(6000, WIDTH)}, batch_size=[6000])
+    q = head(dqn, "value", s_x[S_X][0])
+    best = (q if q.ndim == 1 else (q.exp() * torch.linspace(-10, 10, 51)[:, None]).sum(dim=0)).argmax()
+    acted = dqn.policy_head()(s_x.clone())
+    assert set(acted.keys()) == {S_X, ACTION}
+    share = torch.bincount(acted[ACTION], minlength=ACTIONS) / 6000
+    expected = torch.full((ACTIONS,), 0.6 / ACTIONS)
+    expected[best] += 0.4
+    torch.testing.assert_close(share, expected, atol=0.03, rtol=0)
+    for mode in (ExplorationType.MODE, ExplorationType.DETERMINISTIC):
+        with set_exploration_type(mode):
+            assert (dqn.policy_head()(s_x.clone())[ACTION] == best).all()
+
+
+def test_epsilon_goes_down_in_a_line_and_stays() -> None:
+    dqn = make(epsilon_start=0.9, epsilon_end=0.1, epsilon_decay=0.4)
+    seen = []
+    for progress in (0.0, 0.1, 0.2, 0.4, 0.7):
+        dqn.anneal(progress)
+        seen.append(dqn.losses(make_minibatch())[1]["dqn/epsilon"].item())
+    assert seen == pytest.approx([0.9, 0.7, 0.5, 0.1, 0.1])
+
+
+def test_a_chain_is_solved_by_bootstrapping_alone() -> None:
+    """Three states in a row, a reward at the end of the row alone: values are powers of γ."""
+    torch.manual_seed(0)
+    dqn = DQN(3, Categorical(2), nn.Identity(), gamma=0.5, n_step=1, hidden=(32,), target_decay=0.8)
+    optimizer = torch.optim.Adam(dqn.parameters(), lr=2e-2)
+    states = torch.eye(3)
+    for _ in range(150):
+        at, action = torch.randint(3, (32,)), torch.randint(2, (32,))
+        ended = ((at == 2) & (action == 1))[:, None]  # action 1 goes on, action 0 stays
+        after = {S_X: states[(at + action).clamp(max=2)], "reward": ended.float(), "terminated": ended, "done": ended}
+        steps = {S_X: states[at], ACTION: action, "steps_to_next_obs": torch.ones(32, 1, dtype=torch.int64), "next": after}
+        terms, _ = dqn.losses(TensorDict(steps, batch_size=[32]))
+        optimizer.zero_grad()
+        terms["critic"].loss.backward()
+        optimizer.step()
+        dqn.updated(nn.Identity())
+    values = torch.tensor([[0.125, 0.25], [0.25, 0.5], [0.5, 1.0]])
+    torch.testing.assert_close(head(dqn, "value", states), values, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "fields", "message"),
+    [
+        (Bounded(-1, 1, (2,)), {}, r"^kind dqn needs discrete actions; this env's are Bounded.* of torch.float32$"),
+        (Categorical(2), {"double": False, "distributional": True}, "^double false cannot go with distributional"),
+        (Categorical(2), {"v_min": 1.0, "v_max": 1.0}, r"^v_min 1.0 is not below v_max 1.0$"),
+        (Categorical(2), {"epsilon_start": 0.1, "epsilon_end": 0.2}, r"^epsilon_end 0.2 is above epsilon_start 0.1$"),
+    ],
+)
+def test_what_does_not_fit_is_refused(spec: Any, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DQN(WIDTH, spec, nn.Identity(), **fields)

@@ -1,0 +1,225 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchrl.data import Bounded, Categorical, TensorSpec, Unbounded
+from torchrl.envs.utils import ExplorationType, set_exploration_type
+
+from jepakit.components.algorithms.sac import SAC
+from jepakit.protocols import ACTION, S_X
+
+WIDTH, ROWS = 6, 24
+LOW, HIGH = torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 0.5])
+SPECS: dict[str, TensorSpec] = {"discrete": Categorical(3), "continuous": Bounded(LOW, HIGH)}
+
+
+def make(actions: str, seed: int = 0, **fields: Any) -> SAC:
+    """Heads of order 1, the critics unlike each other and unlike their targets."""
+    torch.manual_seed(seed)
+    sac = SAC(WIDTH, SPECS[actions], nn.Linear(2, WIDTH), **{"hidden": (16,), "gamma": 0.8} | fields)
+    with torch.no_grad():
+        for name, parameter in sac.loss.named_parameters():
+            if name != "log_alpha":
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    return sac
+
+
+def make_minibatch(actions: str) -> TensorDict:
+    terminated, truncated = torch.rand(ROWS, 1) < 0.3, torch.rand(ROWS, 1) < 0.3
+    after = {S_X: torch.randn(ROWS, WIDTH), "reward": torch.randn(ROWS, 1) * 2, "terminated": terminated}
+    return TensorDict(
+        {
+            S_X: torch.randn(ROWS, WIDTH, requires_grad=True),
+            ACTION: SPECS[actions].rand((ROWS,)),
+            "steps_to_next_obs": torch.randint(1, 4, (ROWS, 1)),
+            "next": after | {"done": terminated | truncated},
+        },
+        batch_size=[ROWS],
+    )
+
+
+def weights(sac: SAC, which: str) -> list[Tensor]:
+    """Of "actor", "qvalue" or "target_qvalue", layer by layer; the critics' have a leading dimension of 2."""
+    state = sac.state_dict(keep_vars=True)
+    return [tensor for name, tensor in state.items() if f"loss.{which}_network_params" in name]
+
+
+def mlp(tensors: list[Tensor], x: Tensor) -> Tensor:
+    w0, b0, w1, b1 = tensors
+    return torch.relu(x @ w0.T + b0) @ w1.T + b1
+
+
+def critics(sac: SAC, which: str, s_x: Tensor, action: Tensor | None = None) -> list[Tensor]:
+    """Of each of the two [B, n] for discrete actions, [B] for a given continuous one."""
+    x = s_x if action is None else torch.cat((s_x, action), dim=-1)
+    both = [mlp([tensor[i] for tensor in weights(sac, which)], x) for i in range(2)]
+    return both if action is None else [q.squeeze(-1) for q in both]
+
+
+def gaussian(sac: SAC, s_x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of what tanh squashes, both [B, A]."""
+    mean, raw = mlp(weights(sac, "actor"), s_x).chunk(2, dim=-1)
+    return mean, 0.01 + F.softplus(raw + math.log(math.exp(0.99) - 1))  # 1 where raw is 0
+
+
+def sample(sac: SAC, s_x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """An action on [-1, 1] and its log-density there."""
+    mean, std = gaussian(sac, s_x)
+    action = torch.tanh(mean + std * noise)
+    density = -(noise**2) / 2 - std.log() - math.log(2 * math.pi) / 2
+    return action, (density - (1 - action**2).log()).sum(dim=-1)
+
+
+def reference(sac: SAC, minibatch: TensorDictBase, target_entropy: float, noise: list[Tensor] | None) -> tuple[dict[str, Tensor], Tensor]:
+    """The three losses of each row, and the TD errors."""
+    s_x, after, alpha = minibatch[S_X], minibatch["next"], sac.loss.log_alpha.exp().item()
+    still = s_x.detach()
+    if noise is None:
+        pi = mlp(weights(sac, "actor"), after[S_X]).softmax(dim=-1)
+        q = torch.minimum(*critics(sac, "target_qvalue", after[S_X]))
+        value = sum(pi[:, a] * (q[:, a] - alpha * pi[:, a].log()) for a in range(3))
+        taken = [q[torch.arange(ROWS), minibatch[ACTION]] for q in critics(sac, "qvalue", s_x)]
+        pi = mlp(weights(sac, "actor"), still).softmax(dim=-1)
+        q = torch.minimum(*critics(sac, "qvalue", still)).detach()
+        actor = sum(pi[:, a] * (alpha * pi[:, a].log() - q[:, a]) for a in range(3))
+        log_p = (pi * pi.log()).sum(dim=-1)
+    else:
+        action, log_p = sample(sac, after[S_X], noise[0])
+        value = torch.minimum(*critics(sac, "target_qvalue", after[S_X], action)) - alpha * log_p
+        stored = (minibatch[ACTION] - LOW) / (HIGH - LOW) * 2 - 1
+        taken = critics(sac, "qvalue", s_x, stored)
+        action, log_p = sample(sac, still, noise[1])
+        actor = alpha * log_p - torch.minimum(*critics(sac, "qvalue", still, action))
+    aim = []
+    for b in range(ROWS):
+        bootstrap = 0.0 if after["terminated"][b] else 0.8 ** minibatch["steps_to_next_obs"][b].item() * value[b].item()
+        aim.append(0.5 * after["reward"][b].item() + bootstrap)
+    errors = [q - torch.tensor(aim) for q in taken]
+    alpha_loss = -sac.loss.log_alpha * (log_p.detach() + target_entropy)
+    losses = {"actor": actor, "critic": sum(error**2 for error in errors), "alpha": alpha_loss}
+    return losses, torch.maximum(*(error.detach().abs() for error in errors))
+
+
+#: Which parts each loss may reach.
+REACHED = {"actor": {"actor"}, "critic": {"qvalue", S_X}, "alpha": {"alpha"}}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("actions", "target_entropy"), [("discrete", 0.3 * math.log(3)), ("discrete", 0.7), ("continuous", -2.0)])
+def test_losses_gradients_and_td_error_are_those_of_the_papers(actions: str, target_entropy: float, weighted: bool) -> None:
+    given = {"target_entropy": 0.7} if target_entropy == 0.7 else {}
+    sac = make(actions, reward_scale=0.5, initial_alpha=0.4, **given)
+    minibatch = make_minibatch(actions)
+    weight = torch.rand(ROWS) if weighted else torch.ones(ROWS)
+    if weighted:
+        minibatch["priority_weight"] = weight
+
+    torch.manual_seed(1)
+    terms, figures = sac.losses(minibatch)
+
+    torch.manual_seed(1)
+    noise = [torch.randn(ROWS, 2) for _ in range(2)] if actions == "continuous" else None
+    rows, error = reference(sac, minibatch, target_entropy, noise)
+    assert {name: term.weight for name, term in terms.items()} == {"actor": 1.0, "critic": 0.5, "alpha": 1.0}
+    torch.testing.assert_close(minibatch["td_error"], error, rtol=1e-4, atol=1e-5)
+    assert not minibatch["td_error"].requires_grad
+    groups = {name: weights(sac, name) for name in ("actor", "qvalue")} | {"alpha": [sac.loss.log_alpha], S_X: [minibatch[S_X]]}
+    for name, losses in rows.items():
+        loss = sum(weight[b] * losses[b] for b in range(ROWS)) / ROWS
+        torch.testing.assert_close(terms[name].loss, loss, rtol=1e-4, atol=1e-5)
+        for group, leaves in groups.items():
+            mine = torch.autograd.grad(terms[name].loss, leaves, allow_unused=True, retain_graph=True)
+            if group not in REACHED[name]:
+                assert all(gradient is None for gradient in mine), (name, group)
+                continue
+            for got, want in zip(mine, torch.autograd.grad(loss, leaves, retain_graph=True), strict=True):
+                torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5)
+    assert figures["sac/alpha"].item() == pytest.approx(0.4)
+    log_p = -rows["alpha"].detach() / sac.loss.log_alpha.detach() - target_entropy
+    torch.testing.assert_close(figures["sac/entropy"], -log_p.mean(), rtol=1e-4, atol=1e-5)
+    assert not figures["sac/alpha"].requires_grad
+
+
+def test_the_critics_begin_apart_and_their_targets_as_copies() -> None:
+    torch.manual_seed(0)
+    sac = SAC(WIDTH, SPECS["discrete"], nn.Identity())
+    for online, target in zip(weights(sac, "qvalue"), weights(sac, "target_qvalue"), strict=True):
+        assert torch.equal(online, target)
+        assert not torch.equal(online[0], online[1])
+
+
+def test_discrete_actions_are_drawn_by_the_policy_and_greedy_when_asked() -> None:
+    sac = make("discrete")
+    s_x = TensorDict({S_X: torch.randn(1, WIDTH).expand(6000, WIDTH)}, batch_size=[6000])
+    pi = mlp(weights(sac, "actor"), s_x[S_X][0]).softmax(dim=-1)
+    acted = sac.policy_head()(s_x.clone())
+    assert set(acted.keys()) == {S_X, ACTION}
+    torch.testing.assert_close(torch.bincount(acted[ACTION], minlength=3) / 6000, pi.detach(), atol=0.03, rtol=0)
+    for mode in (ExplorationType.MODE, ExplorationType.DETERMINISTIC):
+        with set_exploration_type(mode):
+            assert (sac.policy_head()(s_x.clone())[ACTION] == pi.argmax()).all()
+
+
+def test_continuous_actions_are_squashed_samples_within_bounds() -> None:
+    sac = make("continuous")
+    s_x = TensorDict({S_X: torch.randn(1, WIDTH).expand(6000, WIDTH)}, batch_size=[6000])
+    mean, std = gaussian(sac, s_x[S_X][0])
+    acted = sac.policy_head()(s_x.clone())
+    assert set(acted.keys()) == {S_X, ACTION}
+    u = torch.atanh((acted[ACTION] - LOW) / (HIGH - LOW) * 2 - 1)
+    torch.testing.assert_close(u.median(dim=0).values, mean.detach(), atol=0.1, rtol=0)
+    torch.testing.assert_close((u - mean).abs().median(dim=0).values, 0.6745 * std.detach(), atol=0.1, rtol=0)
+    for mode in (ExplorationType.MODE, ExplorationType.DETERMINISTIC):
+        with set_exploration_type(mode):
+            greedy = sac.policy_head()(s_x.clone())[ACTION]
+        torch.testing.assert_close(greedy, (LOW + (HIGH - LOW) * (1 + torch.tanh(mean)) / 2).expand(6000, 2))
+
+
+@pytest.mark.parametrize("bias", [50.0, -50.0])
+def test_saturated_actions_stay_within_bounds_and_losses_finite(bias: float) -> None:
+    sac = make("continuous")
+    with torch.no_grad():
+        weights(sac, "actor")[-1][:2] = bias
+    minibatch = make_minibatch("continuous")
+    acted = sac.policy_head()(TensorDict({S_X: minibatch[S_X]}, batch_size=[ROWS]))[ACTION].detach()
+    assert (acted >= LOW).all()
+    assert (acted <= HIGH).all()
+    torch.testing.assert_close(acted, (HIGH if bias > 0 else LOW).expand(ROWS, 2), atol=1e-4, rtol=0)
+
+    minibatch[ACTION] = acted
+    sum(term.loss for term in sac.losses(minibatch)[0].values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in sac.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize("actions", SPECS)
+def test_a_bandit_is_learned(actions: str) -> None:
+    torch.manual_seed(0)
+    sac = SAC(WIDTH, SPECS[actions], nn.Identity(), hidden=(32,))
+    optimizer = torch.optim.Adam(sac.parameters(), lr=2e-2)
+    ended, gains = torch.ones(64, 1, dtype=torch.bool), []
+    for _ in range(60):
+        s_x = torch.randn(64, WIDTH)
+        action = sac.policy_head()(TensorDict({S_X: s_x}, batch_size=[64]))[ACTION].detach()
+        if actions == "discrete":
+            reward = (action == s_x[:, :3].argmax(dim=-1)).float()[:, None]
+        else:
+            reward = 1 - (action[:, :1] - s_x[:, :1].clamp(-1, 1)).abs()
+        after = {S_X: s_x, "reward": reward, "terminated": ended, "done": ended}
+        steps = {S_X: s_x, ACTION: action, "steps_to_next_obs": torch.ones(64, 1, dtype=torch.int64), "next": after}
+        terms, _ = sac.losses(TensorDict(steps, batch_size=[64]))
+        optimizer.zero_grad()
+        sum(term.weight * term.loss for term in terms.values()).backward()
+        optimizer.step()
+        sac.updated(nn.Identity())
+        gains.append(reward.mean().item())
+    assert sum(gains[-10:]) > sum(gains[:10]) + 2, gains
+
+
+@pytest.mark.parametrize("spec", [Unbounded((2,)), Bounded(0, 5, (2,), dtype=torch.int64)])
+def test_other_actions_are_refused(spec: TensorSpec) -> None:
+    with pytest.raises(ValueError, match=r"^actions must be discrete or bounded real numbers; this env's are .* of torch\.(float32|int64)"):
+        SAC(WIDTH, spec, nn.Identity())

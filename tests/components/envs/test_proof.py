@@ -1,0 +1,97 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensordict import TensorDict
+
+from jepakit.components.envs.gym import GymEnv
+from jepakit.components.envs.proof import prove_pixels
+from jepakit.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("constant", r"id Toy-v0: `pixels` hold one value only, 7"),
+        ("vector", r"id Toy-v0: cannot render rgb_array: render\(\) gave float32 \[4\], not uint8 \[H, W, 3\]"),
+        ("floats", r"render\(\) gave float64 \[12, 20, 3\]"),
+        ("single_channel", r"render\(\) gave uint8 \[12, 20\]"),
+        ("four_channels", r"render\(\) gave uint8 \[12, 20, 4\]"),
+        ("row_of_colours", r"render\(\) gave uint8 \[12, 3\]"),
+        ("nothing", r"render\(\) gave NoneType"),
+        ("missing", r"id Toy-v0: cannot render rgb_array, so it has no pixels to learn from"),
+        ("noisy", r"`pixels` after a reset must be render\(\) through the same resize"),
+    ],
+)
+def test_refuses_what_is_no_image_of_the_state(image: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        GymEnv(0, id="Toy-v0", num_envs=2, size=(6, 10), make_kwargs={"image": image})
+
+
+@pytest.mark.parametrize("size", [(6, 10), None])
+@pytest.mark.parametrize("grayscale", [True, False])
+@pytest.mark.parametrize("image", ["honest", "flipped"])
+def test_accepts_images(image: str, size: tuple[int, int] | None, grayscale: bool) -> None:
+    prove_pixels(GymEnv(0, id="Toy-v0", num_envs=2, size=size, grayscale=grayscale, make_kwargs={"image": image}))
+
+
+class Floats(GymEnv):
+    def _observation(self) -> TensorDict:
+        return super()._observation().apply(lambda value: value / 255.0)
+
+
+class ChannelsLast(GymEnv):
+    def _observation(self) -> TensorDict:
+        observation = super()._observation()
+        return observation.set("pixels", observation["pixels"].movedim(2, -1))
+
+
+class ZeroFilled(GymEnv):
+    """Fills the stack with zeros rather than the first frame."""
+
+    def _observation(self) -> TensorDict:
+        observation = super()._observation()
+        observation["pixels"][:, 0] = 0
+        return observation
+
+
+class LastEnvOnly(GymEnv):
+    """Gives all envs the same pixels."""
+
+    def _observation(self) -> TensorDict:
+        observation = super()._observation()
+        return observation.set("pixels", observation["pixels"][-1:].expand(2, -1, -1, -1, -1).clone())
+
+
+class OneEnvBlank(GymEnv):
+    def _observation(self) -> TensorDict:
+        observation = super()._observation()
+        observation["pixels"][1] = 7
+        return observation
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (Floats, "`pixels` must be uint8, not float32"),
+        (ChannelsLast, r"`pixels` must be \[2, 3, 1, 6, 10\] \(envs, frames, channels, height, width\), not \[2, 3, 6, 10, 1\]"),
+        (OneEnvBlank, "hold one value only, 7"),
+        (ZeroFilled, "K times over, and are not"),
+        (LastEnvOnly, "and are not"),
+    ],
+)
+def test_refuses_an_env_that_breaks_the_slots_promise(broken: type[GymEnv], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        broken(0, id="Toy-v0", num_envs=2, size=(6, 10))
+
+
+def test_leaves_no_trace_in_the_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shades(**context: Any) -> torch.Tensor:
+        env = GymEnv(0, id="Toy-v0", num_envs=2, size=None)
+        return torch.cat([env.rollout(10)["pixels"] for _ in range(3)], dim=1)
+
+    proved = shades()
+    monkeypatch.setattr("jepakit.components.envs.gym.prove_pixels", lambda env: None)
+    assert torch.equal(proved, shades())
+    assert len(np.unique(proved[:, :, 0, 0, 0, 0])) > 2

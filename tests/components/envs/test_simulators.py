@@ -1,0 +1,73 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pygame
+import pytest
+
+from jepakit.components.envs.gym import GymEnv
+from jepakit.components.envs.simulators import draw, make_simulator
+from jepakit.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("id", "reason"),
+    [
+        ("CartPol-v1", r"id CartPol-v1: .* Registered ids like it: `CartPole-v1`"),
+        ("CARTPOLE-V1", "`CartPole-v1`"),
+        ("CartPole-v7", r"id CartPole-v7: Environment version `v7` .* doesn't exist.* `CartPole-v1`"),
+        ("ALE/Pong-v5", "id ALE/Pong-v5: Namespace ALE not found.* written `module:id`"),
+        ("not an id", "id not an id: Malformed environment ID"),
+        ("NeedsExtra-v0", r"id NeedsExtra-v0: Toys are not installed, run `pip install \"toys\[all\]\"`"),
+        ("NeedsModule-v0", "id NeedsModule-v0: the module `no_such_module_here` is not installed; `pip install no_such_module_here`"),
+        ("no_such_module_here:Env-v0", "the module `no_such_module_here` is not installed"),
+    ],
+)
+def test_tells_what_is_missing(id: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        make_simulator(id, None, {})
+
+
+def test_a_module_that_lies_here_is_not_looked_for_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("no_such_module_here.py").touch()
+    with pytest.raises(UserError, match=r"no_such_module_here\.py lies here: list \./no_such_module_here\.py under `plugins:`"):
+        make_simulator("no_such_module_here:Env-v0", None, {})
+
+
+@pytest.mark.parametrize(("make_kwargs", "reason"), [({"nonsense": 1}, "'nonsense'"), ({"render_mode": "human"}, "'render_mode'")])
+def test_refuses_arguments_that_the_env_does_not_take(make_kwargs: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=rf"id CartPole-v1: .*{reason}"):
+        make_simulator("CartPole-v1", None, make_kwargs)
+
+
+def test_arguments_reach_the_env() -> None:
+    assert make_simulator("Pendulum-v1", None, {"g": 2.5}).unwrapped.g == 2.5
+
+
+@pytest.mark.parametrize("actions", ["endless_box", "flat_box", "int_box", "multi", "tuple"])
+def test_refuses_actions_that_no_policy_here_can_take(actions: str) -> None:
+    with pytest.raises(UserError, match=r"id Toy-v0: its actions are (Box|MultiDiscrete|Tuple)\(.*supported are Discrete and bounded"):
+        GymEnv(0, id="Toy-v0", num_envs=1, make_kwargs={"actions": actions})
+
+
+@pytest.mark.parametrize("id", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0"])
+def test_classic_control_draws_on_the_fast_canvas(id: str) -> None:
+    canvas = pygame.surfarray.pixels3d(make_simulator(id, None, {}).unwrapped.screen)
+    assert canvas.strides == (3, 3 * canvas.shape[0], 1), "one block of RGB, row by row"
+
+
+def test_an_env_whose_image_depends_on_its_canvas_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gymnasium.envs.classic_control import CartPoleEnv
+
+    original = CartPoleEnv.render
+
+    def render(self: CartPoleEnv) -> Any:
+        image = original(self)
+        image[0, 0] = self.screen.get_bitsize()
+        return image
+
+    monkeypatch.setattr(CartPoleEnv, "render", render)
+    simulator = make_simulator("CartPole-v1", None, {})
+    assert isinstance(simulator.unwrapped.screen, pygame.Surface)
+    assert np.array_equal(draw(simulator)[0, 0], [32, 32, 32])

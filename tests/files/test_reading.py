@@ -1,0 +1,64 @@
+"""Files that are read as a whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jepakit.files.reading import Unreadable, read_bytes, read_text
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("é" * 5)
+    assert read_bytes(file, 10) == b"\xc3\xa9" * 5
+    assert read_text(file) == "é" * 5
+    with pytest.raises(Unreadable, match="more than 9 bytes"):
+        read_bytes(file, 9)
+
+
+def sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (os.mkfifo, "a device or a pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device or a pipe"),
+        (Path.mkdir, "Is a directory"),
+        (lambda path: path.symlink_to(path), "symbolic links"),
+        (sparse, "more than"),
+        (listening, "No such device"),
+        (lambda path: path.symlink_to("/proc/self/mem"), "Input/output error"),
+        (lambda path: None, "No such file"),
+    ],
+)
+def test_nothing_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], says: str) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path has to be short
+    make(Path("odd"))
+    with pytest.raises(Unreadable, match=says):
+        read_bytes(Path("odd"), 1000)
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(Unreadable):
+            read_bytes(tmp_path, 10)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_what_has_no_size_is_limited_all_the_same() -> None:
+    with pytest.raises(Unreadable, match="more than 3 bytes"):
+        read_bytes(Path("/proc/self/status"), 3)

@@ -1,0 +1,275 @@
+"""The registry: what a constructor's signature gives, and what cannot be registered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import pytest
+from pydantic import Field, PositiveInt, ValidationError
+
+from jepakit import registry
+from jepakit.errors import UserError
+from jepakit.registry import Component, build, components, load_builtins, register, table
+from jepakit.registry.signature import ComponentFields, NameTaken, RegistrationError
+
+if TYPE_CHECKING:
+    from nowhere import Nothing
+
+Even = Annotated[int, Field(multiple_of=2)]
+
+
+@pytest.fixture(autouse=True)
+def own_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_builtins()
+    monkeypatch.setattr(table, "_table", dict(table._table))
+
+
+def found(slot: str, kind: str) -> Component:
+    return table._table[slot, kind]
+
+
+def read(fields: type[ComponentFields], **values: Any) -> ComponentFields:
+    return fields.model_validate_json(json.dumps(values))
+
+
+class Everything:
+    """One line.
+
+    More about it,
+    over two lines.
+
+    Source: Somebody et al. 2025,
+      Eq. 1
+
+    Args:
+        frames: Not a field.
+        width: How wide
+            it is.
+        norm (str): At the end.
+    """
+
+    def __init__(
+        self,
+        frames: Nothing,
+        *,
+        patch: Even,
+        width: PositiveInt = 32,
+        norm: Literal["layer", "none"] = "layer",
+        size: tuple[int, int] = (3, 4),
+        rate: float = 0.5,
+        flag: bool = False,
+    ) -> None:
+        self.values = {"frames": frames, "patch": patch, "width": width, "norm": norm, "size": size, "rate": rate, "flag": flag}
+
+
+@pytest.fixture
+def everything() -> Component:
+    register("encoder", "everything")(Everything)
+    return found("encoder", "everything")
+
+
+def test_the_signature_is_split_at_its_star(everything: Component) -> None:
+    config = read(everything.fields, patch=4, width=3, size=[5, 6])
+    made = build("encoder", config, frames="shape", embedding_width=8)
+    assert everything.context == ("frames",)
+    assert made.values == {"frames": "shape", "patch": 4, "width": 3, "norm": "layer", "size": (5, 6), "rate": 0.5, "flag": False}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"patch": 3},
+        {"patch": 4, "width": 0},
+        {"patch": 4, "width": True},
+        {"patch": 4, "width": "3"},
+        {"patch": 4, "width": 3.0},
+        {"patch": 4, "flag": 1},
+        {"patch": 4, "norm": "batch"},
+        {"patch": 4, "rate": float("nan")},
+        {"patch": 4, "rate": float("inf")},
+        {"patch": 4, "size": [1, 2, 3]},
+        {"patch": 4, "frames": 3},
+        {"patch": 4, "kind": "another"},
+    ],
+)
+def test_fields_are_strict(everything: Component, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        read(everything.fields, **wrong)
+
+
+def test_docstrings_describe(everything: Component) -> None:
+    meanings = {name: field.description for name, field in everything.fields.model_fields.items()}
+    assert (meanings["width"], meanings["norm"], meanings["rate"]) == ("How wide it is.", "At the end.", None)
+    assert everything.summary == "One line."
+    assert everything.description == "More about it,\nover two lines."
+    assert everything.source == "Somebody et al. 2025, Eq. 1"
+
+
+def test_a_slot_adds_fields_that_the_constructor_does_not_see() -> None:
+    @register("regularizer", "plain")
+    class Plain:
+        def __init__(self, *, threshold: float = 1.0) -> None:
+            self.threshold = threshold
+
+    config = read(found("regularizer", "plain").fields, weight=2, threshold=3.0)
+    assert (config.weight, build("regularizer", config).threshold) == (2.0, 3.0)  # type: ignore[attr-defined]
+    with pytest.raises(ValidationError):
+        read(found("regularizer", "plain").fields, weight=-1)
+
+
+def no_star() -> type:
+    class C:
+        def __init__(self, width: int = 3) -> None: ...
+
+    return C
+
+
+def more_arguments() -> type:
+    class C:
+        def __init__(self, *args: int) -> None: ...
+
+    return C
+
+
+def more_fields() -> type:
+    class C:
+        def __init__(self, **fields: int) -> None: ...
+
+    return C
+
+
+def no_type() -> type:
+    class C:
+        def __init__(self, *, width=3) -> None: ...  # noqa: ANN001
+
+    return C
+
+
+def unknown_type() -> type:
+    class C:
+        def __init__(self, *, width: Nothing) -> None: ...
+
+    return C
+
+
+def no_json_type() -> type:
+    class C:
+        def __init__(self, *, width: Callable[[], int]) -> None: ...
+
+    return C
+
+
+def slots_own_field() -> type:
+    class C:
+        def __init__(self, *, weight: float) -> None: ...
+
+    return C
+
+
+def bad_default() -> type:
+    class C:
+        def __init__(self, *, width: PositiveInt = 0) -> None: ...
+
+    return C
+
+
+def pydantics_own_name() -> type:
+    class C:
+        def __init__(self, *, copy: int) -> None: ...
+
+    return C
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (no_star, "`width` stands before `\\*`.*has: `frames`, `embedding_width`"),
+        (more_arguments, "`\\*args"),
+        (more_fields, "`\\*\\*fields"),
+        (no_type, "`width` needs a type"),
+        (unknown_type, "`width`, `Nothing`, cannot be read"),
+        (no_json_type, "no recipe can write"),
+        (slots_own_field, "`weight` is the slot's own"),
+        (bad_default, "default of the field `width`"),
+        (pydantics_own_name, "`copy` is taken"),
+    ],
+)
+def test_a_signature_that_does_not_fit_is_refused_with_its_place(make: Callable[[], type], says: str) -> None:
+    with pytest.raises(RegistrationError, match=rf"^{__file__}:\d+: cannot register .*{says}"):
+        register("regularizer", "c")(make())
+    assert ("regularizer", "c") not in table._table
+
+
+@pytest.mark.parametrize(("slot", "kind"), [("encoders", "c"), ("encoder", "My CNN")])
+def test_names_are_checked(slot: str, kind: str) -> None:
+    with pytest.raises(RegistrationError):
+        register(slot, kind)(type("C", (), {}))
+
+
+def test_one_name_for_two_classes_is_an_error_that_names_both_places(everything: Component) -> None:
+    with pytest.raises(NameTaken) as error:
+
+        @register("encoder", "everything")
+        class Other:
+            pass
+
+    assert str(error.value).count(f"{__file__}:") == 2
+    assert found("encoder", "everything").cls is Everything
+
+
+def test_the_same_class_made_again_replaces_itself() -> None:
+    def cell() -> type:
+        @register("encoder", "again")
+        class Again:
+            pass
+
+        return Again
+
+    first, second = cell(), cell()
+    assert found("encoder", "again").cls is second is not first
+
+
+def test_one_file_under_two_module_names_is_one_class(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    source = "from jepakit import register\n@register('encoder', 'mine')\nclass Mine: pass\n"
+    for name in ("__main__", "package.mine"):
+        exec(compile(source, str(file), "exec"), {"__name__": name})
+    assert found("encoder", "mine").cls.__module__ == "package.mine"
+
+
+def test_a_config_builds_its_own_class_whatever_is_registered_later(everything: Component) -> None:
+    config = read(everything.fields, patch=2)
+    table._table.clear()
+    assert isinstance(build("encoder", config, frames=None), Everything)
+    with pytest.raises(TypeError, match="slot `target`"):
+        build("target", config, encoder=None)
+
+
+def test_a_name_that_is_nearly_right(everything: Component) -> None:
+    with pytest.raises(UserError, match="did you mean `everything`"):
+        registry.component("encoder", "everythin")
+    with pytest.raises(UserError, match="did you mean `encoder`"):
+        components("encoders")
+
+
+def test_builtins_are_found_whoever_imported_what() -> None:
+    assert {("encoder", "vit"), ("target", "ema"), ("env", "gym")} <= {(known.slot, known.kind) for known in components()}
+    assert [known.kind for known in components("objective")] == sorted(known.kind for known in components("objective"))
+
+
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it() -> None:
+    @register("encoder", "needy")
+    class Needy:
+        """Needs a library."""
+
+        requires: ClassVar = {"torch": "pip install torch", "no_such_library": "pip install 'mine[extra]'"}
+
+    needy = found("encoder", "needy")
+    assert needy.missing == "pip install 'mine[extra]'"
+    with pytest.raises(UserError, match=r"^kind `needy` needs what is not installed: pip install 'mine\[extra\]'$"):
+        build("encoder", needy.fields(kind="needy"))
+    assert found("encoder", "vit").missing is None

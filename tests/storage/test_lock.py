@@ -1,0 +1,99 @@
+"""One writer a folder, whatever became of the last one."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jepakit.errors import UserError
+from jepakit.storage import lock
+from jepakit.storage.lock import Lock, is_locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from jepakit.storage.lock import Lock
+held = Lock(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.05)
+
+
+def test_a_lock_is_held_told_and_let_go_of(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    held = Lock(tmp_path)
+    assert is_locked(tmp_path)
+    assert json.loads((tmp_path / "lock").read_text()) == {"pid": os.getpid(), "host": platform.node()}
+    with pytest.raises(UserError, match=rf"is being written by process {os.getpid()} on {platform.node()}"):
+        Lock(tmp_path)
+    held.release()
+    assert not is_locked(tmp_path)
+    assert not list(tmp_path.iterdir())
+    Lock(tmp_path).release()
+
+
+def test_a_killed_owners_lock_is_taken_over(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout
+    assert owner.stdout.readline() == "held\n"
+    assert is_locked(tmp_path)
+    with pytest.raises(UserError, match=f"process {owner.pid} on"):
+        Lock(tmp_path)
+    owner.kill()
+    owner.wait()
+    assert (tmp_path / "lock").exists()
+    assert not is_locked(tmp_path)
+    held = Lock(tmp_path)
+    assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+    held.release()
+
+
+def test_who_looks_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(json.dumps({"pid": 1, "host": platform.node()}))
+    before = (tmp_path / "lock").stat().st_mtime_ns
+    assert not is_locked(tmp_path)
+    assert (tmp_path / "lock").stat().st_mtime_ns == before
+
+
+def test_another_hosts_lock_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text('{"pid": 12, "host": "elsewhere.example"}')
+    assert is_locked(tmp_path)
+    with pytest.raises(UserError, match=r"written by process 12 on elsewhere\.example; if that has ended, remove .*lock"):
+        Lock(tmp_path)
+    assert "elsewhere" in (tmp_path / "lock").read_text()
+    (tmp_path / "lock").unlink()
+    Lock(tmp_path).release()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "7", '{"pid": 1}', "[" * 50_000])
+def test_a_lock_that_says_nothing_is_taken_over(tmp_path: Path, content: str) -> None:
+    """Its owner was killed before it could tell."""
+    (tmp_path / "lock").write_text(content)
+    assert not is_locked(tmp_path)
+    Lock(tmp_path).release()
+
+
+def test_a_lock_that_its_owner_takes_away_meanwhile_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Lock(tmp_path)
+    flock = lock.fcntl.flock
+
+    def released_just_now(file: object, how: int) -> None:
+        monkeypatch.setattr(lock.fcntl, "flock", flock)
+        first.release()
+        flock(file, how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lock.fcntl, "flock", released_just_now)
+    second = Lock(tmp_path)
+    assert is_locked(tmp_path)
+    second.release()
