@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import traceback
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,11 +14,10 @@ from torchrl.envs import EnvBase
 from jepakit import registry
 from jepakit.components.encoders.simnorm import SimNorm
 from jepakit.diagnostics.embedding import only_looking
-from jepakit.errors import UserError
 from jepakit.machine.generators import seed_everything
 from jepakit.machine.hardware import Hardware
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape, OffPolicyAlgorithm
-from jepakit.recipe.errors import RecipeError
+from jepakit.training.blame import Blame
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
 from jepakit.training.terms import JEPA, ProjectedEncoder, WeightedTerm
@@ -32,8 +27,7 @@ if TYPE_CHECKING:
     from jepakit.recipe.schema import Jepa
     from jepakit.registry import TermFields
 
-#: Folders whose lines a user has not written.
-NOT_THE_USERS = (str(Path(torch.__file__).parents[1]), str(Path(registry.__file__).parents[1]), str(Path(contextlib.__file__).parent))
+PREDICTED = ("s_y_hat", "s_y")  #: the inputs of terms that a recipe without JEPA does not have
 
 
 def build_env(recipe: Recipe) -> EnvBase:
@@ -42,13 +36,15 @@ def build_env(recipe: Recipe) -> EnvBase:
     Raises:
         RecipeError: It can't be made as the recipe says.
     """
-    with blaming(recipe, "env"):
+    with Blame(recipe).at("env"):
         env = registry.build("env", recipe.env, seed=recipe.seed)
         _check_env(env)
         return env
 
 
-def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folder: Path | None = None) -> Learner:
+def build_learner(
+    recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folder: Path | None = None, blame: Blame | None = None
+) -> Learner:
     """Every trained part, initialised from the recipe's seed.
 
     Each part draws its initial weights from a seed of its own, made of the recipe's seed and the part's name, so that taking one part
@@ -59,30 +55,36 @@ def build_learner(recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folde
         env: The recipe's env: its frames and actions.
         hardware: Where to.
         replay_folder: Where a memory-mapped replay puts its files.
+        blame: Is told of every component and its place in the recipe.
 
     Raises:
         RecipeError: A component can't be built as the recipe says; placed at that component.
     """
+    blame = blame or Blame(recipe)
     context: dict[str, Any] = {"frames": env.frame_shape, "action_spec": env.single_action_spec}
 
     def part(slot: str, path: str, config: Any, name: str = "", **other: Any) -> Any:
-        with blaming(recipe, path), torch.device(hardware.device):
+        with blame.at(path), torch.device(hardware.device):
             seed_everything(zlib.crc32(f"{recipe.seed} {name or path}".encode()))
             component = registry.build(slot, config, **context | other)
             if hidden := hidden_weights(component, other.values()):
                 raise ValueError(f"it holds weights (`{hidden}`) and is no torch.nn.Module: they would be neither trained nor saved")
+            blame.knows(component, path)
             return component.to(hardware.device) if isinstance(component, nn.Module) else component
 
     def terms(slot: str, path: str, configs: Sequence[TermFields]) -> dict[str, WeightedTerm]:
         made = {}
         for i, config in enumerate(configs):
             loss = part(slot, f"{path}.{i}", config, name=f"{path}.{config.kind}")
-            with blaming(recipe, f"{path}.{i}"):
-                made[f"{slot}/{config.kind}"] = WeightedTerm(loss, config.weight)
+            with blame.at(f"{path}.{i}"):
+                term = made[f"{slot}/{config.kind}"] = WeightedTerm(loss, config.weight)
+                lacking = [] if jepa else [name for name in term.inputs if name in PREDICTED]
+                if lacking:
+                    raise ValueError(f"kind needs `{lacking[0]}`, a part of L_JEPA, and this recipe has `jepa: null`")
         return made
 
     encoder = part("encoder", "encoder", recipe.encoder)
-    with blaming(recipe, "encoder"), hardware.autocast():
+    with blame.at("encoder"), hardware.autocast():
         width = measure_width(encoder, env.frame_shape, hardware.device, env.observation_spec[PIXELS].dtype)
         if recipe.encoder.simnorm:
             encoder = nn.Sequential(encoder, SimNorm(width, recipe.encoder.simnorm))
@@ -129,7 +131,7 @@ def build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, ha
     Raises:
         RecipeError: It cannot be made as the recipe says.
     """
-    with blaming(recipe, "replay"):
+    with Blame(recipe).at("replay"):
         return Replay(
             algorithm,
             horizon=recipe.jepa.horizon if recipe.jepa else 1,
@@ -192,28 +194,3 @@ def measure_width(encoder: nn.Module, frames: FrameShape, device: str, dtype: to
     if not s_x.isfinite().all():
         raise ValueError("for random pixels the encoder returned numbers that are not finite")
     return s_x.shape[-1]
-
-
-@contextmanager
-def blaming(recipe: Recipe, path: str, places: Mapping[int, str] = MappingProxyType({})) -> Iterator[None]:
-    """Turn whatever is raised inside into a RecipeError at the recipe's ``path``.
-
-    Args:
-        recipe: Knows where each of its values is written.
-        path: Whom to blame.
-        places: Whom to blame instead, by ``id`` of the component whose method raised.
-    """
-    try:
-        yield
-    except (RecipeError, KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:  # a component that leaves by sys.exit, too
-        foreseen = isinstance(error, (UserError, ValueError))
-        message = str(error) if foreseen else f"{type(error).__name__}: {error}"
-        frames = list(traceback.walk_tb(error.__traceback__))[::-1]
-        path = next((places[id(frame.f_locals.get("self"))] for frame, _ in frames if id(frame.f_locals.get("self")) in places), path)
-        theirs = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(NOT_THE_USERS)]
-        if theirs and (places or not foreseen):
-            message += f" ({Path(theirs[0][0].f_code.co_filename).name}, line {theirs[0][1]})"
-        field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
-        raise recipe.error(field if recipe.origin(field) else path, message) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
@@ -84,7 +84,13 @@ class Learner:
         self.inputs = {name for term in terms.values() for name in term.inputs}  #: what any of them asks for
         self.augmentations = augmentations
         self.algorithm = algorithm
-        self.off_policy = algorithm if isinstance(algorithm, OffPolicyAlgorithm) else None
+        self.bootstrap_encoder: nn.Module | None = None  #: embeds the stacks that values are bootstrapped from
+        self.followers: list[Callable[[], None]] = []  #: called after each optimizer step
+        if jepa:
+            self.followers.append(lambda: jepa.target.update(jepa.followed))
+        if isinstance(algorithm, OffPolicyAlgorithm):
+            self.bootstrap_encoder = algorithm.bootstrap_encoder
+            self.followers.append(lambda: algorithm.updated(encoder))
         self.hardware = hardware
         self.lr = lr
         self.lr_schedule = lr_schedule
@@ -165,10 +171,8 @@ class Learner:
             return None
         self.bad_updates, self.first_bad = 0, ""
         self.optimizer.step()
-        if self.jepa:
-            self.jepa.target.update(self.jepa.followed)
-        if self.off_policy:
-            self.off_policy.updated(self.encoder)
+        for follow in self.followers:
+            follow()
         self.experience.learned(minibatch)
         self.updates += 1
         metrics |= {f"loss/{name}": term.loss for name, term in terms.items()} | {"loss/total": total}
@@ -201,9 +205,9 @@ class Learner:
         variance, mean_square = self._spread(s_x, pixels[:, 0])
 
         steps[S_X] = s_x if self.algorithm.gradients_to_encoder else s_x.detach()
-        if self.off_policy:
+        if self.bootstrap_encoder:
             with torch.no_grad(), self.hardware.autocast():
-                steps["next", S_X] = self.off_policy.bootstrap_encoder(self._augmented(steps["next", PIXELS])).float()
+                steps["next", S_X] = self.bootstrap_encoder(self._augmented(steps["next", PIXELS])).float()
         rl_terms, metrics = self.algorithm.losses(steps)
         terms = dict(rl_terms)
 
@@ -212,17 +216,17 @@ class Learner:
             with self.hardware.autocast():
                 s_y = self.jepa.target(self.jepa.seen(pixels[:, 1:])).float()  # [B, H, D]
             s_y_hat = self.jepa.predict(s_x, window[ACTION][:, :-1])  # [B, H, D]
-            expect_shape("target", s_y, s_y_hat.shape)
+            expect_shape("target", s_y, s_y_hat.shape, self.jepa.target)
             inside = window[MASK][:, 1:]  # [B, H]: M of them lie in the start's own episode
             inputs |= {"s_y_hat": s_y_hat[inside], "s_y": s_y[inside]}  # [M, D]
             distances = self.jepa.objective(inputs["s_y_hat"], inputs["s_y"])
-            expect_shape("objective", distances, inputs["s_y"].shape[:-1])
+            expect_shape("objective", distances, inputs["s_y"].shape[:-1], self.jepa.objective)
             terms["jepa"] = Term(self.jepa.weight, distances.mean())
         if "s_x_next" in self.inputs:
             inputs["s_x_next"] = self._encoded(pixels[:, 1])
         for name, term in self.terms.items():
             loss = term.loss(**{wanted: inputs[wanted] for wanted in term.inputs})
-            expect_shape(name, loss, ())
+            expect_shape(name, loss, (), term.loss)
             terms[name] = Term(term.weight, loss)
         return terms, {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
 
@@ -233,7 +237,10 @@ class Learner:
     def _augmented(self, pixels: Tensor) -> Tensor:
         """``pixels`` [*, K, C, H, W] as the updates see them: each stack changed by a draw of its own."""
         for augmentation in self.augmentations:
-            pixels = augmentation(pixels.flatten(0, -5)).reshape(pixels.shape)
+            stacks = pixels.flatten(0, -5)
+            changed = augmentation(stacks)
+            expect_shape("augmentation", changed, stacks.shape, augmentation)
+            pixels = changed.reshape(pixels.shape)
         return pixels
 
     def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:

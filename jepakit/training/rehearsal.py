@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict
 from torch import Tensor, nn
 from torchrl.envs import EnvBase
 
 from jepakit.diagnostics.finite import BadWeights
 from jepakit.machine.hardware import Hardware
 from jepakit.machine.memory import free_memory, in_words
-from jepakit.protocols import ACTION, PIXELS, Algorithm
-from jepakit.training.build import blaming, build_learner, build_replay
+from jepakit.protocols import PIXELS, Algorithm, OffPolicyAlgorithm
+from jepakit.training.blame import Blame
+from jepakit.training.build import build_learner, build_replay
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
-from jepakit.training.terms import WeightedTerm, expect_shape, unroll
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
@@ -69,20 +68,20 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         RecipeError: Some part does not fit; placed at the component whose code raised, where that can be told.
     """
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
-    learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware)
+    blame = Blame(recipe)
+    learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)
     if learner.algorithm.minibatch_size < 2:
         raise recipe.error("algorithm", f"its minibatch_size is {learner.algorithm.minibatch_size}; one row has no variance")
-    policy = Policy(learner)
-    if not learner.off_policy:
+    if not isinstance(learner.algorithm, OffPolicyAlgorithm):
         _check_rollout(recipe, env.batch_size[0], learner.algorithm)
-    if learner.off_policy and not recipe.replay.memory_map:
-        _check_memory(recipe, build_replay(recipe, learner.off_policy, env, hardware))
-    with blaming(recipe, "algorithm", _places(learner)):
+    elif not recipe.replay.memory_map:
+        _check_memory(recipe, build_replay(recipe, learner.algorithm, env, hardware))
+    policy = Policy(learner)
+    with blame.at("algorithm"):
         acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
         batch = TensorDict.stack(acted, dim=1)  # [N, 2]
         for pixels in (batch[PIXELS], batch["next", PIXELS]):
             pixels.random_(0, 256)
-        _try_each_part(recipe, learner, batch.flatten())
         try:
             learner.learn(batch, progress=0.0)
             if not learner.updates:  # replay, before its algorithm would learn
@@ -90,24 +89,6 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         except BadWeights as error:
             raise recipe.error("optimizer.lr", str(error)) from error
     return learner
-
-
-def _places(learner: Learner) -> dict[int, str]:
-    """Where in the recipe each component stands, by its ``id``."""
-    places = {id(module): "encoder" for module in learner.encoder.modules()} | {id(learner.algorithm): "algorithm"}
-    if learner.jepa:
-        places |= {id(getattr(learner.jepa, part)): f"jepa.{part}" for part in ("target", "predictor", "objective", "projector")}
-    places |= {id(augmentation): f"augmentations.{i}" for i, augmentation in enumerate(learner.augmentations)}
-    places |= {id(term.loss): path for path, term in _terms(learner)}
-    places.pop(id(None), None)  # a part that is not there, and the `self` of every function
-    return places
-
-
-def _terms(learner: Learner) -> Iterator[tuple[str, WeightedTerm]]:
-    """Regularizers and auxiliary terms by their place in the recipe."""
-    for slot, path in (("regularizer", "regularizers"), ("auxiliary", "auxiliary")):
-        terms = [term for name, term in learner.terms.items() if name.startswith(f"{slot}/")]
-        yield from ((f"{path}.{i}", term) for i, term in enumerate(terms))
 
 
 def _check_rollout(recipe: Recipe, num_envs: int, algorithm: Algorithm) -> None:
@@ -125,30 +106,3 @@ def _check_memory(recipe: Recipe, replay: Replay) -> None:
     if free is not None and needed > free:
         wrong = f"replay of {recipe.replay.capacity:,} env steps takes {in_words(needed)}, and {in_words(free)} are free"
         raise recipe.error("replay.capacity", wrong, "a smaller capacity, or `replay.memory_map: true` for files in its place")
-
-
-def _try_each_part(recipe: Recipe, learner: Learner, steps: TensorDictBase) -> None:
-    """Each part of L_JEPA and each term by itself on ``steps`` [B], so that a mistake is placed at the part that made it."""
-    pixels = steps[PIXELS]
-    for i, augmentation in enumerate(learner.augmentations):
-        with blaming(recipe, f"augmentations.{i}"):
-            pixels = augmentation(pixels)
-            expect_shape("augmentation", pixels, steps[PIXELS].shape)
-    s_x = learner.embed(pixels)  # [B, D]
-    inputs = {"s_x": s_x, "s_x_next": s_x, "pixels": pixels, "action": steps[ACTION], "reward": steps["next", "reward"]}
-    if jepa := learner.jepa:
-        with blaming(recipe, "jepa.predictor"):
-            expect_shape("predictor", unroll(jepa.predictor, s_x, steps[ACTION][:, None]), (len(s_x), 1, learner.embedding_width))
-        s_y_hat = jepa.projected(unroll(jepa.predictor, s_x, steps[ACTION][:, None]))
-        with blaming(recipe, "jepa.target"):
-            s_y = jepa.target(pixels[:, None])
-            expect_shape("target", s_y, s_y_hat.shape)
-        inputs |= {"s_y_hat": s_y_hat[:, 0], "s_y": s_y[:, 0].float()}
-        with blaming(recipe, "jepa.objective"):
-            expect_shape("objective", jepa.objective(inputs["s_y_hat"], inputs["s_y"]), s_x.shape[:1])
-    for path, term in _terms(learner):
-        with blaming(recipe, path):
-            missing = [name for name in term.inputs if name not in inputs]
-            if missing:
-                raise ValueError(f"kind needs `{missing[0]}`, a part of L_JEPA, and this recipe has `jepa: null`")
-            expect_shape("term", term.loss(**{name: inputs[name] for name in term.inputs}), ())

@@ -32,7 +32,7 @@ class JEPA:
     def predict(self, s_x: Tensor, actions: Tensor) -> Tensor:
         """ŝ_y[1..H] from ``s_x`` [B, D] and ``actions`` [B, H, ...]: [B, H, D], or [B, H, P] behind a projector."""
         s_y_hat = unroll(self.predictor, s_x, actions)
-        expect_shape("predictor", s_y_hat, (len(s_x), self.horizon, s_x.shape[-1]))
+        expect_shape("predictor", s_y_hat, (len(s_x), self.horizon, s_x.shape[-1]), self.predictor)
         return self.projected(s_y_hat)
 
     def projected(self, s_y_hat: Tensor) -> Tensor:
@@ -82,18 +82,34 @@ def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:
         return predictor.unroll(s_x, actions)
     predictions = []
     for action in actions.unbind(dim=1):
-        s_x = predictor(s_x, action)
-        predictions.append(s_x)
+        s_y_hat = predictor(s_x, action)
+        expect_shape("predictor", s_y_hat, s_x.shape, predictor)
+        predictions.append(s_y_hat)
+        s_x = s_y_hat
     return torch.stack(predictions, dim=1)
 
 
-def expect_shape(what: str, output: object, shape: tuple[int, ...]) -> None:
-    """What a component returned is a tensor of ``shape``: broadcasting would train on, silently and wrongly.
+class Misshapen(ValueError):
+    """A component returned something of another shape than its slot promises."""
+
+    def __init__(self, message: str, component: object) -> None:
+        super().__init__(message)
+        self.component = component
+
+
+def expect_shape(what: str, output: object, shape: tuple[int, ...], component: object) -> None:
+    """Refuse what a component returned unless it is a tensor of ``shape``: broadcasting would train on, silently and wrongly.
+
+    Args:
+        what: Names the component in the message.
+        output: What it returned.
+        shape: The shape that its slot promises.
+        component: The component itself.
 
     Raises:
-        ValueError: It is not.
+        Misshapen: It is no tensor, or of another shape.
     """
     if not isinstance(output, Tensor):
-        raise ValueError(f"the {what} returned {type(output).__name__} where a tensor {list(shape)} was expected")
+        raise Misshapen(f"the {what} returned {type(output).__name__} where a tensor {list(shape)} was expected", component)
     if output.shape != shape:
-        raise ValueError(f"the {what} returned {list(output.shape)} where {list(shape)} was expected")
+        raise Misshapen(f"the {what} returned {list(output.shape)} where {list(shape)} was expected", component)

@@ -393,7 +393,7 @@ def test_bad_updates_count_only_in_a_row(make_learner: Any, collect: Any) -> Non
 @pytest.mark.parametrize(
     ("part", "returns", "complaint"),
     [
-        ("predictor", lambda s_x, action: s_x[:, :1], r"the predictor returned \[\d+, 1, 1\] where \[\d+, 1, 8\] was expected"),
+        ("predictor", lambda s_x, action: s_x[:, :1], r"the predictor returned \[\d+, 1\] where \[\d+, 8\] was expected"),
         ("objective", lambda s_y_hat, s_y: (s_y_hat - s_y) ** 2, r"the objective returned \[\d+, 8\] where \[\d+\] was expected"),
         ("objective", lambda s_y_hat, s_y: ((s_y_hat - s_y) ** 2).sum(), r"the objective returned \[\] where \[\d+\] was expected"),
         ("regularizer", lambda s_x: s_x.var(dim=1), r"the regularizer/odd returned \[\d+\] where \[\] was expected"),

@@ -329,7 +329,7 @@ def test_a_component_that_does_not_fit_is_a_mistake_at_its_place(recipe: Path, t
         ("regularizer", "def forward(self, s_x): return s_x.var(dim=0)", "regularizers=", r"returned \[8\] where \[\]"),
         ("objective", "def forward(self, a, b): pass", "jepa.objective=", "returned NoneType where a tensor"),
         ("objective", "def forward(self, a): return a", "jepa.objective=", "TypeError: Odd.forward.. takes 2 positional arguments"),
-        ("predictor", "def forward(self, s_x, action): return s_x[:, :1]", "jepa.predictor=", r"returned \[4, 1, 1\] where \[4, 1, 8\]"),
+        ("predictor", "def forward(self, s_x, action): return s_x[:, :1]", "jepa.predictor=", r"returned \[4, 1\] where \[4, 8\]"),
         ("encoder", "def forward(self, x): return x.flatten(-4)[..., :8] / 0", "encoder=", "numbers that are not finite"),
     ],
 )
