@@ -1,0 +1,64 @@
+"""From an exception inside a component to a mistake at that component's place in the recipe."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from jepakit.errors import UserError
+from jepakit.recipe.errors import RecipeError
+from jepakit.training.terms import Misshapen
+
+if TYPE_CHECKING:
+    from jepakit.recipe import Recipe
+
+#: Folders whose code a user has not written.
+NOT_THE_USERS = (str(Path(torch.__file__).parents[1]), str(Path(__file__).parents[1]), str(Path(contextlib.__file__).parent))
+
+
+class Blame:
+    """Knows where in a recipe each component stands, and turns what a component raises into an error there.
+
+    Args:
+        recipe: Knows where each of its values is written.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.places: dict[int, str] = {}  #: path of the recipe, by ``id`` of the component
+
+    def knows(self, component: object, path: str) -> None:
+        """Remember that ``component``, with all its submodules, stands at the recipe's ``path``."""
+        parts = component.modules() if isinstance(component, nn.Module) else (component,)
+        for part in parts:
+            self.places.setdefault(id(part), path)  # a target that holds the online encoder does not take it over
+
+    @contextmanager
+    def at(self, path: str) -> Iterator[None]:
+        """Turn whatever is raised inside into a `RecipeError`.
+
+        Args:
+            path: The place in the recipe, unless a component that stands elsewhere has raised it.
+        """
+        try:
+            yield
+        except (RecipeError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a component that leaves by sys.exit, too
+            foreseen = isinstance(error, (UserError, ValueError))
+            message = str(error) if foreseen else f"{type(error).__name__}: {error}"
+            frames = list(traceback.walk_tb(error.__traceback__))[::-1]
+            raisers = [error.component] if isinstance(error, Misshapen) else [frame.f_locals.get("self") for frame, _ in frames]
+            path = next((self.places[id(raiser)] for raiser in raisers if id(raiser) in self.places), path)
+            theirs = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(NOT_THE_USERS)]
+            if theirs and (self.places or not foreseen):
+                message += f" ({Path(theirs[0][0].f_code.co_filename).name}, line {theirs[0][1]})"
+            field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
+            raise self.recipe.error(field if self.recipe.origin(field) else path, message) from error
