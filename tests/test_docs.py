@@ -19,7 +19,7 @@ from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.run import run
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = ["total_steps=64", "env.num_envs=2", "algorithm.rollout_steps=16", "algorithm.minibatch_size=16", "threads=1"]
 
 
