@@ -1,0 +1,62 @@
+"""Training numbers are what they were. A change that alters them says so in CHANGELOG.md under *Numbers*, and makes the records anew:
+
+    python tests/golden/test_golden.py
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from jepakit.training.run import run
+
+FOLDER = Path(__file__).parent
+FEW = ["env.num_envs=4", "algorithm.rollout_steps=25", "total_steps=300", "device=cpu", "precision=fp32", "threads=1"]
+EARLY = ["algorithm.learning_starts=100", "replay.capacity=1000"]  # from replay: updates begin within the few steps
+RECIPES = {
+    "cartpole_pixels": FEW,
+    "cartpole_dqn": FEW + EARLY,
+    "cartpole_sac": FEW + EARLY,
+    "pendulum_pixels": FEW,
+    "paper/jepa_for_rl": FEW,
+}
+
+
+def here() -> dict[str, str]:
+    """What decides how floating-point numbers are rounded: the records hold where it is the same."""
+    found = torch.cpu.get_capabilities()
+    instructions = " ".join(name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if found.get(name))
+    return {"cpu": str(found.get("cpu_name", "unknown")), "instructions": instructions, "torch": torch.__version__.partition("+")[0]}
+
+
+def trained(recipe: str, folder: Path) -> list[dict[str, Any]]:
+    """The metrics of a few steps, times left out."""
+    run(recipe, overrides=RECIPES[recipe], out=folder / "run", quiet=True)
+    records = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key != "wall_s" and not key.startswith("time/")} for record in records]
+
+
+def file_of(recipe: str) -> Path:
+    return FOLDER / f"{recipe.replace('/', '_')}.json"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_shipped_recipe_trains_to_the_recorded_numbers(recipe: str, tmp_path: Path) -> None:
+    recorded = json.loads(file_of(recipe).read_text())
+    if recorded["machine"] != here():
+        pytest.skip(f"recorded on {recorded['machine']}; this is {here()}, which may round differently")
+    assert any(record.get("updates", 0) > 0 for record in recorded["records"])
+    assert trained(recipe, tmp_path) == recorded["records"]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name in RECIPES:
+        with tempfile.TemporaryDirectory() as scratch:
+            content = {"machine": here(), "records": trained(name, Path(scratch))}
+        file_of(name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
