@@ -8,13 +8,16 @@ from time import perf_counter
 from typing import Any, Literal
 
 from tensordict import TensorDictBase
+from torch import Tensor
 from torchrl.collectors import Collector
 
+from jepakit.diagnostics.collapse import below_paper_variance
 from jepakit.machine.generators import set_generators
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS
 from jepakit.recipe import recipe_id
 from jepakit.storage.checkpoint import save_checkpoint
 from jepakit.storage.manifest import checkpoints, named_frames
+from jepakit.training.advice import advice
 from jepakit.training.policy import Policy
 from jepakit.training.progress import Progress
 from jepakit.training.state import RunState, capture
@@ -88,7 +91,7 @@ class Loop:
                 "time/batch": perf_counter() - started,
             }
             self._record_batch(metrics, times)
-            self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"])
+            self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"], batch[PIXELS])
             if self.stop_requested():
                 return self._end("interrupted")
             if self.state.watch.collapsed and self.recipe.on_collapse == "stop":
@@ -140,17 +143,17 @@ class Loop:
         self.folder.metric("train", **history.latest)
         self.progress.batch(history.latest)
 
-    def _watch(self, variance: float | None, mean_square: float | None) -> None:
+    def _watch(self, variance: float | None, mean_square: float | None, pixels: Tensor) -> None:
         if variance is None or mean_square is None:
             return
         verdict = self.state.watch.judge(self.history.env_steps, variance, mean_square)
         if not verdict:
             return
         figures = {"env_steps": self.history.env_steps, "variance": variance, "mean_square": mean_square}
-        self.folder.event(verdict, **figures)
+        self.folder.event(verdict, **figures, below_paper_variance=below_paper_variance(variance))
         text = f"embedding {verdict} at {self.history.env_steps:,} env steps: variance {variance:.2e}, variance / mean square "
         tell = self.progress.warn if verdict == "collapsed" else self.progress.note
         text += f"{variance / mean_square if mean_square else 0:.2e}"
-        if verdict == "collapsed" and hasattr(self.recipe.encoder, "scaling"):
-            text += f"; a background that is not zero is one cause: see `scaling` in `jepakit explain encoder {self.recipe.encoder.kind}`"
+        if verdict == "collapsed":
+            text += f"; {advice(self.recipe, pixels)}"
         tell(text)

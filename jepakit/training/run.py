@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from jepakit.diagnostics.collapse import below_paper_variance
 from jepakit.errors import UserError, shown
 from jepakit.files.reading import read_text
 from jepakit.files.writing import DiskFull, write_atomically
@@ -232,7 +233,8 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
     """The content of ``summary.json``.
 
     ``return_auc`` is the area under the curve of ``return_last_100`` against env steps, divided by the steps: the curve's mean.
-    ``collapsed`` is the verdict at the end, ``collapsed_at`` the env steps at which the embedding was first seen collapsed.
+    ``collapsed`` is the verdict at the end, ``collapsed_at`` the env steps at which the embedding was first seen collapsed,
+    ``below_paper_variance`` the paper's own measure at the end: a variance below 1e-7.
     """
     history, latest = loop.history, loop.history.latest
     return {
@@ -247,6 +249,7 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
         "embedding_variance": latest.get("embedding/variance"),
         "embedding_mean_square": latest.get("embedding/mean_square"),
         "embedding_rank": latest.get("embedding/rank"),
+        "below_paper_variance": None if latest.get("embedding/variance") is None else below_paper_variance(latest["embedding/variance"]),
         "collapsed": loop.state.watch.collapsed,
         "collapsed_at": loop.state.watch.collapsed_at,
         "steps_per_second": round(history.env_steps / max(wall_s, 1e-3), 1),

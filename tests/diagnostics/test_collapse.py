@@ -1,6 +1,6 @@
 import pytest
 
-from jepakit.diagnostics.collapse import CollapseWatch
+from jepakit.diagnostics.collapse import CollapseWatch, below_paper_variance
 
 
 @pytest.mark.parametrize(
@@ -10,15 +10,16 @@ from jepakit.diagnostics.collapse import CollapseWatch
         (0.9e-5, 1.0, True),  # below the threshold beside the embedding's size ...
         (0.9e-5, 0.5, False),
         (1e-3, 101.0, True),
-        (0.9e-7, 1e-9, True),  # ... or below the paper's 1e-7, however small the embedding
-        (1.1e-7, 1e-3, False),
+        (8.9e-8, 1.3e-4, False),  # ... and only then: a small embedding may have a variance below the paper's 1e-7 and be alive
+        (1e-16, 1e-9, True),
         (0.0, 0.0, True),
     ],
 )
-def test_either_threshold_means_collapse(variance: float, mean_square: float, collapsed: bool) -> None:
+def test_the_variance_beside_the_mean_square_decides(variance: float, mean_square: float, collapsed: bool) -> None:
     watch = CollapseWatch(threshold=1e-5)
     watch.judge(1000, variance, mean_square)
     assert watch.collapsed == collapsed
+    assert below_paper_variance(variance) == (variance < 1e-7)
 
 
 def test_the_threshold_is_configurable() -> None:

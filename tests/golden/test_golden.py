@@ -1,6 +1,6 @@
 """Training numbers are what they were. A change that alters them says so in CHANGELOG.md under *Numbers*, and makes the records anew:
 
-    python tests/golden/test_golden.py
+python tests/golden/test_golden.py
 """
 
 from __future__ import annotations
