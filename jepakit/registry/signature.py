@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
@@ -36,6 +38,8 @@ def context_and_fields(
 ) -> tuple[tuple[str, ...], type[ComponentFields]]:
     """Split the signature of ``cls`` at its ``*``.
 
+    A constructor that ends in ``**rest`` also takes what its base's constructor takes, and so on along the bases.
+
     Args:
         cls: The component.
         kind: Its name in recipes.
@@ -51,22 +55,54 @@ def context_and_fields(
     """
     asked: list[str] = []
     fields: dict[str, Any] = {}
-    init = inspect.unwrap(cls.__init__)  # type: ignore[misc]
-    # A class without a constructor of its own has nn.Module's, whose *args and **kwargs mean "none".
-    has_own = init is not object.__init__ and init.__module__ != "torch.nn.modules.module"
-    parameters = list(inspect.signature(init).parameters.values())[1:] if has_own else []
-    for parameter in parameters:
-        match parameter.kind:
-            case inspect.Parameter.POSITIONAL_OR_KEYWORD:
-                asked.append(_checked_context(parameter.name, context))
-            case inspect.Parameter.KEYWORD_ONLY:
-                fields[parameter.name] = _field(parameter, init, base, meanings.get(parameter.name))
-            case _:
-                raise RegistrationError(
-                    f"the constructor's `{parameter}` does not say what a recipe may write: "
-                    "name the context before `*`, and each of the recipe's fields after it"
-                )
+    settled: set[str] = set()  # what a subclass gives its base by itself
+    inits = _constructors(cls)
+    for number, init in enumerate(inits):
+        rest = None
+        for parameter in list(inspect.signature(init).parameters.values())[1:]:
+            name = parameter.name
+            match parameter.kind:
+                case inspect.Parameter.VAR_KEYWORD if number + 1 < len(inits):
+                    rest = parameter
+                case inspect.Parameter.POSITIONAL_OR_KEYWORD | inspect.Parameter.KEYWORD_ONLY if name in settled:
+                    pass
+                case inspect.Parameter.POSITIONAL_OR_KEYWORD:
+                    asked.append(_checked_context(name, context))
+                case inspect.Parameter.KEYWORD_ONLY:
+                    fields[name] = _field(parameter, init, base, meanings.get(name))
+                case _:
+                    raise RegistrationError(
+                        f"the constructor's `{parameter}` does not say what a recipe may write: name the context before `*`, and each of "
+                        "the recipe's fields after it; `**rest` stands for the fields of a base whose constructor takes some"
+                    )
+        if rest is None:
+            break
+        settled |= {*asked, *fields, *_given_to_super(init, inits[number + 1])}
     return tuple(asked), _model(cls, kind, base, fields)
+
+
+def _constructors(cls: type) -> list[Callable[..., Any]]:
+    """The constructors that classes of the MRO define, the class's own first; nn.Module's, whose ``**kwargs`` means "none", ends them."""
+    found: list[Callable[..., Any]] = []
+    for each in cls.__mro__:
+        init = each.__dict__.get("__init__")
+        if each is object or each.__module__ == "torch.nn.modules.module":
+            break
+        if init is not None:
+            found.append(inspect.unwrap(init))
+    return found
+
+
+def _given_to_super(init: Callable[..., Any], above: Callable[..., Any]) -> set[str]:
+    """The parameters of ``above`` to which ``init`` itself gives values in ``super().__init__(...)``: a recipe cannot write those."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
+    except (OSError, TypeError, SyntaxError):  # no source, as in an interactive session
+        return set()
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__"]
+    names = list(inspect.signature(above).parameters)[1:]
+    by_position = {name for call in calls for name, _ in zip(names, call.args, strict=False)}
+    return by_position | {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}
 
 
 def _checked_context(name: str, context: Mapping[str, str]) -> str:

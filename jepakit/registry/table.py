@@ -106,7 +106,10 @@ def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
         raise RegistrationError("`requires` says by which command each module that is needed is installed: {module: command}")
     rules = SLOTS[slot]
     doc = read_docstring(cls.__dict__.get("__doc__"))
-    meanings = doc.arguments | read_docstring(cls.__init__.__doc__).arguments
+    meanings: dict[str, str] = {}
+    for each in reversed(cls.__mro__):  # a subclass need not describe its base's fields again
+        for text in (each.__dict__.get("__doc__"), getattr(each.__dict__.get("__init__"), "__doc__", None)):
+            meanings |= read_docstring(text).arguments
     context, fields = context_and_fields(cls, kind, rules.fields, {name: CONTEXT[name] for name in rules.context}, meanings)
     found = Component(slot, kind, cls, context, fields, place, doc)
     fields.component = found
