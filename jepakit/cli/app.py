@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from jepakit.cli.help import Verb, Verbs
 from jepakit.errors import UserError, printable, shown
 from jepakit.version import __version__
 
@@ -32,11 +33,11 @@ app = typer.Typer(
     name="jepakit",
     help="Joint-embedding predictive representations for reinforcement learning: from a recipe to a trained agent.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _verb in VERBS:
-    app.command(_verb)(import_module(f"jepakit.cli.{_verb}").command)
+    app.command(_verb, cls=Verb)(import_module(f"jepakit.cli.{_verb}").command)
 
 
 def _version(wanted: bool) -> None:

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from jepakit.cli import completion
 from jepakit.cli.options import TrustOption
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs)],
     episodes: Annotated[int, typer.Option("--episodes", "-n", min=1, help="For each of the two policies.")] = 100,
     seed: Annotated[
         int | None,

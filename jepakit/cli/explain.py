@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jepakit.cli import completion
 from jepakit.cli.options import PluginsOption, PluginsRecipeOption
 
 if TYPE_CHECKING:
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 
 
 def command(
-    slot: Annotated[str, typer.Argument(metavar="SLOT", help="Such as encoder.", show_default=False)],
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Such as vit.", show_default=False)],
+    slot: Annotated[str, typer.Argument(metavar="SLOT", help="Such as encoder.", show_default=False, autocompletion=completion.slots)],
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="KIND",
+            help="Such as vit; without it, the slot's kinds are listed.",
+            show_default=False,
+            autocompletion=completion.kinds,
+        ),
+    ] = None,
     plugins: PluginsOption = None,
     recipe: PluginsRecipeOption = None,
 ) -> None:
@@ -28,6 +37,14 @@ def command(
     from jepakit.cli.plugins import load_all
 
     load_all(plugins, recipe)
+    if kind is None:
+        from jepakit.cli.list import listed
+
+        kinds = registry.components(slot)  # refuses an unknown slot
+        emit(
+            f"{slot}: {registry.SLOTS[slot].description}", listed(kinds), f"for the fields of one:  jepakit explain {slot} {kinds[0].kind}"
+        )
+        return
     emit(*_explanation(registry.component(slot, kind)))
 
 
@@ -43,6 +60,8 @@ def _explanation(component: Component) -> Iterator[RenderableType]:
     if component.source:
         yield f"\nSource: {prose(component.source)}"
     yield f"\nDefined at {place(component.place)}"
+    if component.cls.__module__.startswith("jepakit."):
+        yield f"In Python: from {component.cls.__module__} import {component.cls.__name__}"
     if component.missing:
         yield f"Not installed: {component.missing}"
     schema = component.fields.model_json_schema()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jepakit.cli import completion
 from jepakit.errors import UserError
 
 
@@ -18,7 +19,12 @@ def _folders(paths: list[Path] | None) -> list[Path] | None:
 
 RecipeArg = Annotated[
     str,
-    typer.Argument(metavar="RECIPE", help="A recipe's path, or the name of one that ships with jepakit.", show_default=False),
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe's path, or the name of one that ships with jepakit.",
+        show_default=False,
+        autocompletion=completion.recipes,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

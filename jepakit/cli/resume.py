@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from jepakit.cli import completion
 from jepakit.cli.options import TrustOption
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs)],
     trust: TrustOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the result alone.")] = False,
 ) -> None:

@@ -1,0 +1,48 @@
+"""What the shell completes: recipes, slots, kinds and runs. It reads names off files and imports no component."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).parents[1]
+_REGISTERED = re.compile(r'^@register\("(\w+)", "(\w+)"\)', re.MULTILINE)
+
+
+def recipes(incomplete: str) -> list[str]:
+    """The shipped recipes' names, and YAML files beginning with what is typed."""
+    folder = _PACKAGE / "recipes"
+    shipped = [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.yaml"))]
+    return [name for name in shipped if name.startswith(incomplete)] + _paths(incomplete, "*.yaml")
+
+
+def slots(incomplete: str) -> list[str]:
+    """The slots that begin so."""
+    return sorted({slot for slot, _ in _kinds() if slot.startswith(incomplete)})
+
+
+def kinds(ctx: Any, incomplete: str) -> list[str]:
+    """The built-in kinds that begin so, of the slot that is typed before."""
+    slot = ctx.params.get("slot")
+    return sorted({kind for of, kind in _kinds() if slot in (None, of) and kind.startswith(incomplete)})
+
+
+def runs(incomplete: str) -> list[str]:
+    """The folders of runs below ``runs``, or below what is typed."""
+    start = Path(incomplete or "runs")
+    top = start if start.is_dir() else start.parent
+    found = {path.parent.as_posix() for depth in ("*", "*/*", "*/*/*") for path in top.glob(f"{depth}/recipe.yaml")}
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
+def _kinds() -> Iterator[tuple[str, str]]:
+    for file in sorted((_PACKAGE / "components").rglob("*.py")):
+        for match in _REGISTERED.finditer(file.read_text(encoding="utf-8")):
+            yield match[1], match[2]
+
+
+def _paths(incomplete: str, pattern: str) -> list[str]:
+    folder = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
+    return [path.as_posix() for path in sorted(folder.glob(pattern)) if path.as_posix().startswith(incomplete)]
