@@ -26,29 +26,26 @@ LINES = {
 def command(
     slot: Annotated[str, typer.Argument(metavar="SLOT", help="Such as encoder.", show_default=False)],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its kind in recipes, and the file's name.", show_default=False)],
+    base: Annotated[
+        str | None,
+        typer.Option("--from", metavar="KIND", help="Begin with a subclass of this kind, with one more field.", show_default=False),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write it; made where it is missing.")] = Path(),
 ) -> None:
     """Write a component and its test, ready to run, to be changed into yours."""
     from jepakit.cli.output import emit
     from jepakit.errors import UserError
-    from jepakit.testing import templates
 
     component, test = out / f"{name}.py", out / f"test_{name}.py"
     _check(slot, name)
-    folder = Path(templates.__file__).parent
-    texts = {
-        path: (folder / template).read_text("utf-8") for path, template in ((component, f"{slot}.py"), (test, f"tests/test_{slot}.py"))
-    }
     cls = "".join(word.capitalize() for word in name.split("_"))
-    if any(re.search(rf"\b{cls}\b", text) for text in texts.values()):
-        raise UserError(f"its class `{cls}` would hide another that the file uses; try `my_{name}`")
+    texts = dict(zip((component, test), _subclass(slot, name, cls, base) if base else _template(slot, name, cls), strict=True))
     if there := [str(path) for path in (component, test) if path.exists()]:
         raise UserError(f"{' and '.join(there)} would be overwritten; choose another name, or another folder with --out DIR")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            named = text.replace(f"jepakit.testing.templates.{slot}", name).replace("my_component", name).replace("MyComponent", cls)
-            path.write_text(named, "utf-8")
+            path.write_text(text, "utf-8")
     except OSError as error:
         raise UserError(f"can't write {error.filename or out}: {error.strerror}") from error
     emit(
@@ -59,6 +56,84 @@ def command(
         f"    plugins: [./{name}.py]",
         f"    {LINES[slot].format(name)}",
     )
+
+
+def _template(slot: str, name: str, cls: str) -> tuple[str, str]:
+    """The slot's template and its test, under the names asked for."""
+    from jepakit.testing import templates
+
+    folder = Path(templates.__file__).parent
+    component, test = ((folder / file).read_text("utf-8") for file in (f"{slot}.py", f"tests/test_{slot}.py"))
+    _refuse_hiding(cls, name, component, test)
+    names = ((f"jepakit.testing.templates.{slot}", name), ("my_component", name), ("MyComponent", cls))
+    for old, new in names:
+        component, test = component.replace(old, new), test.replace(old, new)
+    return component, test
+
+
+def _subclass(slot: str, name: str, cls: str, kind: str) -> tuple[str, str]:
+    """A subclass of ``kind`` that adds a field, and its test."""
+    from jepakit import registry
+    from jepakit.errors import UserError, listing
+
+    base = registry.component(slot, kind)
+    fields = base.fields.model_fields
+    examples = {"id": 'id="CartPole-v1"'}
+    required = [field for field, info in fields.items() if info.is_required()]
+    if unknown := [field for field in required if field not in examples]:
+        raise UserError(f"`{kind}` cannot be tried without a value for {listing(unknown)}: write its subclass by hand (docs/components.md)")
+    added = "strength" if "strength" not in fields else "strength_of_mine"
+    given = ", ".join([f'"{slot}"', cls, *(examples[field] for field in required), f"{added}=0.5"])
+    component = f'''"""A variant of the {slot} `{kind}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from {base.cls.__module__} import {base.cls.__name__}
+from jepakit import register
+
+
+@register("{slot}", "{name}")
+class {cls}({base.cls.__name__}):
+    """What sets it apart from `{kind}`, in one line.
+
+    Source: a choice. (Name authors, year, title and equation where there are any.)
+
+    Args:
+        {added}: What the variant adds: say what it does, and in which unit.
+    """
+
+    def __init__(self, *, {added}: float = 1.0, **rest: Any) -> None:
+        super().__init__(**rest)  # all other fields are `{kind}`'s
+        self.{added} = {added}
+'''
+    test = f'''"""Tests of the {slot} `{name}`."""
+
+from {name} import {cls}
+from jepakit.registry import component
+from jepakit.testing import check_component
+
+
+def test_it_keeps_all_rules_of_its_slot() -> None:
+    """Says which it breaks, and what to do."""
+    check_component({given})
+
+
+def test_it_takes_all_that_its_base_takes() -> None:
+    """What this {slot} does beside the rules: replace it by what yours is for."""
+    mine, base = component("{slot}", "{name}").fields, component("{slot}", "{kind}").fields
+    assert set(mine.model_fields) == {{*base.model_fields, "{added}"}}
+'''
+    _refuse_hiding(cls, name, base.cls.__name__)
+    return component, test
+
+
+def _refuse_hiding(cls: str, name: str, *texts: str) -> None:
+    from jepakit.errors import UserError
+
+    if any(re.search(rf"\b{cls}\b", text) for text in texts):
+        raise UserError(f"its class `{cls}` would hide another that the file uses; try `my_{name}`")
 
 
 def _check(slot: str, name: str) -> None:

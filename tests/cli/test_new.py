@@ -32,6 +32,30 @@ def test_of_every_slot_the_test_passes_and_a_recipe_with_the_lines_it_prints_is_
     assert f"{2 * len(SLOTS)} passed" in done.stdout
 
 
+FROM = [("algorithm", "ppo"), ("algorithm", "sac"), ("encoder", "vit"), ("env", "gym"), ("target", "ema"), ("regularizer", "vicreg")]
+
+
+def test_a_subclass_of_a_kind_passes_its_test_and_makes_a_valid_recipe(cli: Cli, tmp_path: Path) -> None:
+    for slot, kind in FROM:
+        code, out, err = cli("new", slot, f"my_{kind}", "--from", kind, "--out", "mine")
+        assert (code, err) == (0, "")
+        recipe = [line.strip() for line in out.splitlines() if line.startswith("    ")]
+        (tmp_path / "mine" / f"{kind}.yaml").write_text("\n".join([*recipe, "threads: 1"]).replace("my_gym}", "my_gym, id: CartPole-v1}"))
+        overrides = ["--set", "encoder.patch=20"] if kind in ("vit", "gym") else []
+        overrides += ["--set", "env.size=[40,60]"] if kind == "gym" else []
+        code, out, err = cli("validate", f"mine/{kind}.yaml", *overrides)
+        assert (code, err) == (0, ""), err
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert f"{2 * len(FROM)} passed" in done.stdout
+
+
+def test_from_a_kind_that_is_not_there(cli: Cli) -> None:
+    code, _, err = cli("new", "algorithm", "mine", "--from", "pppo")
+    assert (code, err) == (2, "unknown algorithm `pppo`; did you mean `ppo`?\n")
+
+
 def test_as_a_user_calls_it(process: Cli, tmp_path: Path) -> None:
     code, out, err = process("new", "encoder", "cnn_of_a_test")
     assert (code, err) == (0, "")
