@@ -33,6 +33,15 @@ def told(error: BaseException) -> str:
     return shown(traceback.format_exception_only(error)[-1].strip(), 300)
 
 
+def raised_in(error: BaseException) -> str:
+    """The module and line that raised it, such as ``mujoco.bindings, line 12``; empty where it has no traceback."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    return f"{frame.f_globals.get('__name__', '?')}, line {line}"
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name that was probably meant."""
     lowered = {known.lower(): known for known in names}

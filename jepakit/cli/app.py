@@ -14,13 +14,13 @@ from typing import Annotated
 import typer
 
 from jepakit.cli.help import Verb, Verbs
-from jepakit.errors import UserError, printable, shown
+from jepakit.errors import UserError, printable, raised_in, shown
 from jepakit.version import __version__
 
 #: Each is a file beside this one, whose function ``command`` is the verb. It imports what it needs inside: ``--help`` reads them all.
 VERBS = (
     *("run", "resume", "ablate"),  # training
-    *("validate", "show", "list", "explain", "new", "schema"),  # recipes and components
+    *("validate", "show", "list", "explain", "new", "check", "schema"),  # recipes and components
     *("eval", "runs", "compare", "record", "reproduce"),  # what came of it
     "doctor",
 )
@@ -40,6 +40,9 @@ for _verb in VERBS:
     app.command(_verb, cls=Verb)(import_module(f"jepakit.cli.{_verb}").command)
 
 
+_show_traceback = False  #: `jepakit --traceback …`
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"jepakit {__version__}")
@@ -49,7 +52,12 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _jepakit(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
-) -> None: ...
+    show_traceback: Annotated[
+        bool, typer.Option("--traceback", help="Of every error, show the whole traceback: jepakit --traceback run RECIPE.")
+    ] = False,
+) -> None:
+    global _show_traceback
+    _show_traceback = show_traceback
 
 
 def main() -> None:
@@ -61,6 +69,8 @@ def main() -> None:
     try:
         app(prog_name="jepakit")
     except UserError as error:
+        if _show_traceback:
+            traceback.print_exc()
         typer.echo(error, err=True)  # as it stands: a wrapped ``path:line:column:`` is no longer one
         sys.exit(2)
     except Exception as error:
@@ -69,7 +79,8 @@ def main() -> None:
         if notes is None and isinstance(error, OSError) and error.filename and error.errno in _OF_A_PATH:
             typer.echo(f"cannot use {shown(str(error.filename), 300)}: {error.strerror}", err=True)
             sys.exit(2)
-        if notes is None:
+        if notes is None or _show_traceback:
             traceback.print_exc()
-        typer.echo("\n".join([f"failed: {type(error).__name__}: {error}", *(notes or [])]), err=True)
+        place = raised_in(error)
+        typer.echo("\n".join([f"failed: {type(error).__name__}: {error}" + (f" (in {place})" if place else ""), *(notes or [])]), err=True)
         sys.exit(1)

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from jepakit import registry
-from jepakit.errors import UserError
+from jepakit.errors import UserError, suggestion
 from jepakit.protocols import FrameShape
 from jepakit.recipe.slots import InSlot
 from jepakit.testing.algorithms import check_algorithm
@@ -50,12 +52,12 @@ def check_component(
         fields: What a recipe would write beside ``kind``.
 
     Raises:
-        NonConformant: It breaks rules; the message has each of them with what was expected and found, and what to do.
+        NonConformant: It breaks rules, or ``fields`` are not what a recipe may write; the message has each of them with what was expected
+            and found, and what to do.
         UserError: There is no such component, or it needs what is not installed.
-        pydantic.ValidationError: ``fields`` are not what a recipe may write.
     """
     found = _find(slot, component)
-    config = InSlot(slot).validate({"kind": found.kind, **fields})
+    config = _fields(found, fields)
     if found.missing:
         raise UserError(f"{slot} `{found.kind}` needs what is not installed: {found.missing}")
     rules = Rules()
@@ -76,7 +78,7 @@ def check_component(
                 CHECKS[slot](rules, make, setting)
     _check_refusals(rules, refusals, tried)
     if rules.broken:
-        raise NonConformant(f"{slot} `{found.kind}` ({found.cls.__qualname__} at {found.place})", rules.broken)
+        raise NonConformant(_named(found), rules.broken)
 
 
 @contextmanager
@@ -99,6 +101,27 @@ def _find(slot: str, component: str | type) -> registry.Component:
         if known.cls is component:
             return known
     raise UserError(f"{component.__qualname__} is not registered: write @register({slot!r}, 'some_name') above the class")
+
+
+def _fields(found: registry.Component, fields: Mapping[str, Any]) -> Any:
+    """The component's fields, as a recipe that writes ``fields`` would have them."""
+    try:
+        return InSlot(found.slot).validate({"kind": found.kind, **fields})
+    except (ValidationError, PydanticCustomError) as error:
+        known = [name for name in found.fields.model_fields if name != "kind"]
+        problems = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "type": "", "msg": error.message()}]
+        broken: dict[str, str] = {}
+        for problem in problems:
+            name = ".".join(map(str, problem["loc"])) or "fields"
+            unknown = problem["type"] == "extra_forbidden"
+            broken[f"field `{name}`"] = (
+                f"there is none of that name; {suggestion(name, known, 'there are')}" if unknown else str(problem["msg"])
+            )
+        raise NonConformant(_named(found), broken) from None
+
+
+def _named(found: registry.Component) -> str:
+    return f"{found.slot} `{found.kind}` ({found.cls.__qualname__} at {found.place})"
 
 
 def _maker(slot: str, config: Any, setting: Setting) -> Make:

@@ -7,20 +7,21 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, raised_in
 from jepakit.recipe.errors import RecipeError
 from jepakit.training.terms import Misshapen
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
 
-#: Folders whose code a user has not written.
-NOT_THE_USERS = (str(Path(torch.__file__).parents[1]), str(Path(__file__).parents[1]), str(Path(contextlib.__file__).parent))
+OWN = str(Path(__file__).parents[1])
+LIBRARIES = (str(Path(torch.__file__).parents[1]), str(Path(contextlib.__file__).parent))
 
 
 class Blame:
@@ -52,13 +53,24 @@ class Blame:
         except (RecipeError, KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # a component that leaves by sys.exit, too
-            foreseen = isinstance(error, (UserError, ValueError))
-            message = str(error) if foreseen else f"{type(error).__name__}: {error}"
             frames = list(traceback.walk_tb(error.__traceback__))[::-1]
+            foreseen = isinstance(error, UserError) or (isinstance(error, ValueError) and not _is_library(frames[0][0]))
+            message = str(error) if foreseen else f"{type(error).__name__}: {error}"
             raisers = [error.component] if isinstance(error, Misshapen) else [frame.f_locals.get("self") for frame, _ in frames]
             path = next((self.places[id(raiser)] for raiser in raisers if id(raiser) in self.places), path)
-            theirs = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(NOT_THE_USERS)]
+            theirs = [(frame, line) for frame, line in frames if not (_is_library(frame) or _is_own(frame))]
             if theirs and (self.places or not foreseen):
                 message += f" ({Path(theirs[0][0].f_code.co_filename).name}, line {theirs[0][1]})"
+            elif not foreseen:  # inside a library
+                message += f" (in {raised_in(error)}; `jepakit --traceback …` shows the way there)"
             field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
             raise self.recipe.error(field if self.recipe.origin(field) else path, message) from error
+
+
+def _is_own(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(OWN)
+
+
+def _is_library(frame: FrameType) -> bool:
+    """Whether neither a user nor jepakit has written its code."""
+    return frame.f_code.co_filename.startswith(LIBRARIES) and not _is_own(frame)

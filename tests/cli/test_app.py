@@ -66,14 +66,14 @@ def test_a_failure_exits_1_with_its_traceback(cli: Cli, verb_that: Callable[[Bas
     code, out, err = cli("boom")
     assert (code, out) == (1, "")
     assert "Traceback" in err
-    assert err.endswith("\nfailed: ZeroDivisionError: by zero\n")
+    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 51)\n")
 
 
 def test_a_failure_whose_traceback_is_kept_says_where_and_no_more(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
     error = ZeroDivisionError("by zero")
     error.add_note("traceback: runs/x/traceback.txt")
     verb_that(error)
-    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero\ntraceback: runs/x/traceback.txt\n")
+    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 51)\ntraceback: runs/x/traceback.txt\n")
 
 
 def test_an_interrupt_exits_130(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:

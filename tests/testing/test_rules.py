@@ -720,7 +720,7 @@ def test_fields_reach_the_component_as_a_recipe_would_write_them() -> None:
 
     assert broken("encoder", WithFields, sizes=[2, 3], deep=True) == {}
     assert set(given) == {((2, 1, 6, 8), (2, 3), True), ((3, 2, 8, 6), (2, 3), True)}
-    with pytest.raises(ValueError, match="depth"):
+    with pytest.raises(NonConformant, match=r"field `depth`: there is none of that name; did you mean `deep`\?"):
         check_component("encoder", WithFields, depth=3)
 
 
