@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     )
     from jepakit.recipe import Recipe, load_recipe
     from jepakit.registry import register
+    from jepakit.report.compare import compare
+    from jepakit.sweep.ablate import ablate
     from jepakit.training.run import resume, run
 
 __all__ = [
@@ -56,6 +58,8 @@ __all__ = [
     "Target",
     "Term",
     "UserError",
+    "ablate",
+    "compare",
     "load_encoder",
     "load_recipe",
     "register",
@@ -66,6 +70,8 @@ __all__ = [
 _HOME = {
     "Recipe": "jepakit.recipe",
     "UserError": "jepakit.errors",
+    "ablate": "jepakit.sweep.ablate",
+    "compare": "jepakit.report.compare",
     "load_encoder": "jepakit.agent.trained",
     "load_recipe": "jepakit.recipe",
     "register": "jepakit.registry",

@@ -26,20 +26,13 @@ def command(
     """Compare configurations over their seeds: returns with intervals, collapse, which is better, and curves."""
     from jepakit.cli.output import emit, table
     from jepakit.errors import UserError
-    from jepakit.report.comparison import compare_pairs, notes, summarise
-    from jepakit.report.labels import group
-    from jepakit.report.runs import load_runs
-    from jepakit.report.tables import pair_table, row_table, write_tables
+    from jepakit.report.compare import compare
+    from jepakit.report.tables import pair_table, row_table
 
     if odd := [at for at in threshold or () if not math.isfinite(at)]:
         raise UserError(f"--threshold {odd[0]} is no return that could be reached")
-    configurations = group(load_runs(runs))
-    rows, pairs = summarise(configurations, threshold or ()), compare_pairs(configurations)
-    tables = [table(*headings, rows=cells) for headings, cells in (row_table(rows), pair_table(pairs)) if cells]
-    emit(*(line for grid in tables for line in (grid, "")), *notes(rows))
+    found = compare(runs, threshold or ())
+    tables = [table(*headings, rows=cells) for headings, cells in (row_table(found.rows), pair_table(found.pairs)) if cells]
+    emit(*(line for grid in tables for line in (grid, "")), *found.notes)
     if out is not None:
-        from jepakit.report.figures import plot_curves
-
-        figures = plot_curves(configurations, out / "curves", each_run=each_run)
-        written = (*write_tables(rows, pairs, out, figures[0].name), *figures)
-        emit(f"wrote {', '.join(map(str, written))}")
+        emit(f"wrote {', '.join(map(str, found.write(out, each_run=each_run)))}")

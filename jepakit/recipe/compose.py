@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jepakit.errors import listing, nearest, shown, suggestion
 from jepakit.files.reading import Unreadable, read_bytes
@@ -14,6 +16,8 @@ from jepakit.recipe.errors import Place, Problem, RecipeError, Source, shown_pat
 from jepakit.recipe.shipped import shipped_recipes
 from jepakit.recipe.tree import KeyPath, Node, dotted
 from jepakit.recipe.yaml12 import read_yaml
+
+Overrides = Sequence[str] | Mapping[str, Any]  #: ``path.to.field=value``, or values by path
 
 MAX_BYTES = 256 * 1024
 MAX_CHAIN = 20  #: recipes of which each extends the next
@@ -73,6 +77,15 @@ class Composer:
             source = self._source(path, asked_at)
             self._read[path] = self._extended(source, (*chain, path)) if source else None
         return self._read[path]
+
+    def values(self, values: Mapping[str, Any]) -> Node | None:
+        """A recipe given as a mapping, laid on the recipes that it extends; relative paths start at the current folder.
+
+        Raises:
+            RecipeError: It holds something that no recipe can.
+        """
+        text = _as_yaml("the recipe", values, indent=1)
+        return self._extended(Source("the recipe", text, Path.cwd(), is_file=False), ())
 
     def _source(self, path: Path, asked_at: Place | None) -> Source | None:
         content = b""
@@ -200,10 +213,33 @@ def can_be_path(text: str) -> bool:
     return bool(re.fullmatch(r"[^\s.]+(\.[^\s.]+)*", text)) and not re.search("[\ud800-\udfff]", text)
 
 
-def override_texts(overrides: Sequence[str], seed: int | None) -> list[tuple[str, str]]:
-    """Each override's name in messages and its text, in the order in which they are laid on."""
-    texts = [(f"--set #{number}", text) for number, text in enumerate(overrides, start=1)]
+def override_texts(overrides: Overrides, seed: int | None) -> list[tuple[str, str]]:
+    """Each override's name in messages and its text, in the order in which they are laid on.
+
+    Raises:
+        RecipeError: A value cannot stand in a recipe.
+    """
+    if isinstance(overrides, Mapping):
+        texts = [(f"overrides[{path!r}]", f"{path}={_as_yaml(f'overrides[{path!r}]', value)}") for path, value in overrides.items()]
+    else:
+        texts = [(f"--set #{number}", text) for number, text in enumerate(overrides, start=1)]
     return texts if seed is None else [*texts, ("--seed", f"seed={seed}")]
+
+
+def _as_yaml(name: str, value: object, indent: int | None = None) -> str:
+    """A Python value as YAML (JSON is YAML, too); paths as text."""
+
+    def plain(odd: object) -> object:
+        if isinstance(odd, os.PathLike):
+            return os.fspath(odd)
+        if isinstance(odd, (set, frozenset, Iterator)) or not hasattr(odd, "tolist"):
+            raise TypeError(f"a {type(odd).__name__} cannot stand in a recipe")
+        return odd.tolist()  # a NumPy or torch number or array
+
+    try:
+        return json.dumps(value, default=plain, indent=indent, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RecipeError([Problem(None, f"{name}: {error}", "write numbers, texts, lists, mappings, true, false and null")]) from None
 
 
 def _reason(error: Exception) -> str:

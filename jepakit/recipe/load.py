@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from jepakit.recipe.check import retold
-from jepakit.recipe.compose import Composer, find_recipe, override_texts
+from jepakit.recipe.compose import Composer, Overrides, find_recipe, override_texts
 from jepakit.recipe.errors import Problem, RecipeError
 from jepakit.recipe.schema import Recipe
 from jepakit.recipe.slots import default_kinds
 from jepakit.recipe.tree import KeyPath, Node
 from jepakit.registry.plugins import Plugin, installed_names, is_file, load_entry_points, load_plugins
 
+AnyRecipe = str | Path | Mapping[str, Any] | Recipe
 
-def load_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | None = None, run_plugins: bool = True) -> Recipe:
+
+def load_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None = None, run_plugins: bool = True) -> Recipe:
     """Read, compose and validate a recipe.
 
     Args:
-        recipe: A file, or the name of a shipped recipe.
-        overrides: ``path.to.field=value``, each laid on what came before; values are YAML.
+        recipe: A file, the name of a shipped recipe, a mapping with what a file would hold, or a recipe that was loaded before.
+        overrides: ``path.to.field=value``, whose values are YAML, or a mapping of paths to values; each is laid on what came before.
         seed: Short for the last override ``seed=…``.
         run_plugins: Whether to import plug-ins and installed packages' components. Importing runs their code.
 
@@ -65,26 +67,32 @@ class Draft:
         return valid.with_source(self.tree, self.plugins)
 
 
-def draft_recipe(recipe: str | Path, overrides: Sequence[str] = (), seed: int | None = None, run_plugins: bool = True) -> Draft:
+def draft_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None = None, run_plugins: bool = True) -> Draft:
     """Read and compose a recipe, as `load_recipe` does, and import its plug-ins.
 
     Raises:
         RecipeError: There is nothing to validate.
     """
     if isinstance(overrides, str):
-        raise TypeError(f"overrides is a list of strings: [{overrides!r}]")
-    path = find_recipe(recipe)
+        raise TypeError(f"overrides is a list of strings or a mapping: [{overrides!r}]")
     composer = Composer(dict(default_kinds(Recipe)))
-    tree = composer.file(path)
+    name = "recipe"
+    if isinstance(recipe, Recipe):
+        tree = composer.values(recipe.model_dump(mode="json"))
+    elif isinstance(recipe, Mapping):
+        tree = composer.values(recipe)
+    else:
+        path = find_recipe(recipe)
+        name, tree = _name(path), composer.file(path)
     if tree is None:
         raise RecipeError(composer.problems)
-    for name, text in override_texts(overrides, seed):
-        tree = composer.override(tree, text, name)
+    for source, text in override_texts(overrides, seed):
+        tree = composer.override(tree, text, source)
     tree = _plugins_from_where_they_are_written(tree)
     installed = load_entry_points() if run_plugins else []
     plugins = _load_plugins(tree, composer.problems, run_plugins)
     unimported = () if run_plugins else (*(plugin.name for plugin in plugins), *installed_names())
-    return Draft(_name(path), tree, composer, plugins, installed, unimported)
+    return Draft(name, tree, composer, plugins, installed, unimported)
 
 
 def _name(path: Path) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jepakit.errors import UserError
 from jepakit.machine.hardware import settle, usable_cores
-from jepakit.recipe import Recipe, recipe_id
+from jepakit.recipe import AnyRecipe, Overrides, Recipe, recipe_id
 from jepakit.sweep.variants import expand_recipe
 from jepakit.training.build import build_env
 from jepakit.training.rehearsal import rehearse
@@ -46,8 +45,8 @@ class Plan:
 
 
 def load_sweep(
-    recipe: str | Path,
-    overrides: Sequence[str] = (),
+    recipe: AnyRecipe,
+    overrides: Overrides = (),
     over: Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
     threads: int | None = None,
@@ -55,8 +54,8 @@ def load_sweep(
     """Every run of a recipe's sweep, validated; of a recipe without one, the run that it is.
 
     Args:
-        recipe: A file, or the name of a shipped recipe.
-        overrides: ``path.to.field=value``, laid on the recipe before its sweep.
+        recipe: A file, the name of a shipped recipe, a mapping or a loaded recipe.
+        overrides: ``path.to.field=value``, or values by path; laid on the recipe before its sweep.
         over: ``path.to.field=value1,value2``, each an axis of the grid, in place of one of that path.
         seeds: In place of the sweep's own: how many from the recipe's seed on, or which.
         threads: Of each run, unless an override or the sweep says how many.

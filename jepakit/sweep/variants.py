@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jepakit.recipe.compose import Composer, can_be_path
+from jepakit.recipe.compose import Composer, Overrides, can_be_path
 from jepakit.recipe.dump import flow
 from jepakit.recipe.errors import MAX_TOLD, Place, Problem, RecipeError, Source
-from jepakit.recipe.load import draft_recipe
+from jepakit.recipe.load import AnyRecipe, draft_recipe
 from jepakit.recipe.schema import Recipe, Sweep
 from jepakit.recipe.tree import Node
 from jepakit.recipe.yaml12 import read_yaml
@@ -44,8 +44,8 @@ class _Setting:
 
 
 def expand_recipe(
-    recipe: str | Path,
-    overrides: Sequence[str] = (),
+    recipe: AnyRecipe,
+    overrides: Overrides = (),
     over: Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
     threads: int | None = None,
@@ -54,8 +54,8 @@ def expand_recipe(
     """Every run of a recipe's sweep, validated; of a recipe without one, the run that it is.
 
     Args:
-        recipe: A file, or the name of a shipped recipe.
-        overrides: ``path.to.field=value``, laid on the recipe before its sweep.
+        recipe: A file, the name of a shipped recipe, a mapping or a loaded recipe.
+        overrides: ``path.to.field=value``, or values by path; laid on the recipe before its sweep.
         over: ``path.to.field=value1,value2``, each an axis of the grid, in place of one of that path.
         seeds: In place of the sweep's own: how many from the recipe's seed on, or which.
         threads: Of each run, unless an override or the sweep says how many.

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +20,7 @@ from jepakit.files.reading import read_text
 from jepakit.files.writing import DiskFull, write_atomically
 from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
-from jepakit.recipe import Recipe, load_recipe, recipe_id
+from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
 from jepakit.recipe.identity import source_digests
 from jepakit.storage.folder import RunFolder, read_summary, refuse_taken
 from jepakit.storage.lock import is_locked
@@ -43,13 +43,13 @@ class RunResult:
 
     path: Path
     summary: dict[str, Any]
-    fresh: bool  #: False: an identical run had finished before, and nothing was trained now
+    fresh: bool  #: whether this call trained; False: an identical run had finished before, and its result is returned
 
 
 def run(
-    recipe: Recipe | str | Path,
+    recipe: AnyRecipe,
     *,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     seed: int | None = None,
     out: str | Path | None = None,
     quiet: bool = False,
@@ -57,21 +57,18 @@ def run(
     """Train what ``recipe`` says.
 
     Args:
-        recipe: A recipe, the path of one, or the name of a shipped one.
-        overrides: ``path.to.field=value``, as the command line's ``--set``; for a path or a name only.
-        seed: The recipe's seed; for a path or a name only.
+        recipe: The path of a recipe, the name of a shipped one, a mapping with what a recipe's file would hold, or a loaded recipe.
+        overrides: Values by path, ``{"encoder.dim": 32}``, or a list of ``path.to.field=value``, as the command line's ``--set``.
+        seed: The recipe's seed.
         out: The run's folder, exactly; new or empty. Without it, ``runs/<name>/<id>``, where a finished identical run is returned as is.
         quiet: Show warnings alone.
 
     Raises:
         UserError: The recipe, the folder or the hardware asked for can't be used; nothing was trained.
-        TypeError: Overrides or a seed beside a ``Recipe``, which is what it is.
         Exception: Whatever ended a failed run; its traceback is in the run's folder.
     """
-    if not isinstance(recipe, Recipe):
+    if not isinstance(recipe, Recipe) or overrides or seed is not None:
         recipe = load_recipe(recipe, overrides, seed)
-    elif overrides or seed is not None:
-        raise TypeError("overrides and seed go with a recipe's path or name; give them to load_recipe")
     if recipe.sweep:
         advice = "run them all with `jepakit ablate`, or the recipe as it is with `--set sweep=null`"
         raise recipe.error("sweep", f"this recipe is a sweep of {recipe.sweep.size:,} runs", advice)

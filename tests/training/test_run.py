@@ -259,10 +259,10 @@ def test_a_failure_before_the_first_step_leaves_a_summary_too(recipe: Path, tmp_
     assert (summary["status"], summary["env_steps"], summary["return_last_100"]) == ("failed", 0, None)
 
 
-def test_overrides_beside_a_recipe_object_are_not_ignored(recipe: Path) -> None:
-    for beside in ({"overrides": ["seed=1"]}, {"seed": 1}):
-        with pytest.raises(TypeError, match="load_recipe"):
-            run(load_recipe(recipe), **beside)
+def test_overrides_beside_a_recipe_object_are_laid_on_it(recipe: Path, tmp_path: Path) -> None:
+    for number, beside in enumerate(({"overrides": ["seed=1"]}, {"overrides": {"seed": 1}}, {"seed": 1})):
+        run(load_recipe(recipe), out=tmp_path / str(number), quiet=True, **beside)
+        assert load_recipe(tmp_path / str(number) / "recipe.yaml").seed == 1
 
 
 def test_a_batch_smaller_than_a_minibatch_is_refused(recipe: Path, tmp_path: Path) -> None:
