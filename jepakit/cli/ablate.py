@@ -87,7 +87,7 @@ def _seeds(text: str | None) -> int | list[int] | None:
 
 def _dry(plan: Plan, out: Path, recorded: Sequence[Path], jobs: int) -> list[str | Table]:
     """The table of runs, and what a call without ``--dry-run`` would do."""
-    from jepakit.cli.output import table
+    from jepakit.cli.output import fitting_table
     from jepakit.sweep.found import find_run
 
     states = [find_run(run, out / plan.name / run.id, recorded).state for run in plan.runs]
@@ -96,7 +96,7 @@ def _dry(plan: Plan, out: Path, recorded: Sequence[Path], jobs: int) -> list[str
     there = len(states) - new - half - broken
     again = f", {broken} to start again" if broken else ""
     return [
-        table("run", "seed", "id", "threads", "state", rows=rows),
+        fitting_table(("run", "seed", "id", "threads", "state"), rows, foldable=("run",), less=("threads",))[0],
         f"{len(states)} runs in {out / plan.name}: {there} there or running, {half} to resume{again}, {new} new; {jobs} at a time",
     ]
 

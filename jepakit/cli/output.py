@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import typer
@@ -38,6 +38,43 @@ def table(*headings: str, rows: Iterable[Iterable[str | Text]]) -> Table:
     for row in rows:
         grid.add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in row))
     return grid
+
+
+def fitting_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], foldable: Sequence[str] = (), less: Sequence[str] = ()
+) -> tuple[Table, list[str]]:
+    """A table whose ids and figures are never broken over lines.
+
+    Args:
+        headings: Of the columns.
+        rows: Their cells.
+        foldable: Columns whose text may go over several lines in a narrow terminal.
+        less: Columns that a terminal too narrow for all does without, the first one first.
+
+    Returns:
+        The table, and the headings that it does without.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    width = Console().width if to_terminal() else UNWRAPPED
+    needed = {
+        heading: max(len(heading), *(min(len(row[at]), 16) if heading in foldable else len(row[at]) for row in cells)) + 2
+        for at, heading in enumerate(headings)
+    }
+    left_out: list[str] = []
+    for heading in less:
+        if sum(needed.values()) <= width:
+            break
+        left_out.append(heading)
+        del needed[heading]
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in needed:
+        grid.add_column(
+            heading, overflow="fold", no_wrap=heading not in foldable and needed[heading] <= width, min_width=needed[heading] - 2
+        )
+    kept = [at for at, heading in enumerate(headings) if heading in needed]
+    for row in cells:
+        grid.add_row(*(Text(row[at]) for at in kept))
+    return grid, left_out
 
 
 def indented(text: str | Text, columns: int) -> Padding:

@@ -19,7 +19,7 @@ def command(
     import json
     from dataclasses import asdict
 
-    from jepakit.cli.output import emit, table
+    from jepakit.cli.output import emit, fitting_table
     from jepakit.files.writing import readable
     from jepakit.report.inventory import take_inventory
 
@@ -31,8 +31,11 @@ def command(
         emit(f"no runs in {folder}")
         return
     rows = [_row(entry, folder) for entry in entries]
-    emit(table("run", "name", "seed", "state", "env steps", "done", "return", "size", "resumable", rows=rows))
-    emit(f"{len(entries)} runs, {readable(sum(entry.size for entry in entries))}")
+    headings = ("run", "configuration", "seed", "state", "env steps", "done", "return", "size", "resumable")
+    grid, left_out = fitting_table(headings, rows, foldable=("configuration", "resumable"), less=("size", "done", "resumable", "env steps"))
+    emit(grid, f"{len(entries)} runs, {readable(sum(entry.size for entry in entries))}")
+    if left_out:
+        emit(f"not shown in so narrow a terminal: {', '.join(left_out)}")
 
 
 def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
@@ -44,7 +47,7 @@ def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
         resumable = f"yes, at {entry.resumes_at:,}" if entry.resumes_at else "yes, from its start"
     return (
         str(entry.path.relative_to(folder) if entry.path != folder else entry.path),
-        entry.name,
+        entry.configuration or "-",
         "-" if entry.seed is None else str(entry.seed),
         entry.state,
         f"{entry.env_steps:,}",

@@ -134,6 +134,8 @@ class Recipe(Block):
 
     name: Annotated[Name, BesidesResults()] = "recipe"
     """Names the run's folder; the file's name unless written."""
+    case: Annotated[Annotated[str, Field(max_length=300)] | None, BesidesResults()] = None
+    """What the run's configuration is called in tables and figures; a sweep writes its case's name here."""
     seed: Seed = 0
     """Seeds every random number generator."""
     total_steps: PositiveInt = 100_000

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 from jepakit.files.reading import walk
 from jepakit.recipe.errors import Source
 from jepakit.recipe.yaml12 import read_yaml
+from jepakit.report.labels import called
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import FORMAT, Damaged, checkpoints, read_manifest
 
@@ -31,6 +32,7 @@ class Entry:
 
     path: Path
     name: str  #: its recipe's; "?" where that cannot be read
+    configuration: str  #: its sweep's case, or what sets its recipe apart from the others'; empty for one like most
     seed: int | None
     state: str  #: ``finished``, ``stopped``, ``interrupted``, ``failed``, ``killed`` or ``running``
     env_steps: int
@@ -49,7 +51,11 @@ def take_inventory(folder: Path) -> list[Entry]:
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    return [_look(path) for path in sorted(_runs(folder))]
+    paths = sorted(_runs(folder))
+    recipes = [_recipe(path / "recipe.yaml") for path in paths]
+    known = [recipe for recipe in recipes if recipe]
+    names = iter(called(known) if len(known) > 0 else [])
+    return [_look(path, recipe, shown(next(names)) if recipe else "") for path, recipe in zip(paths, recipes, strict=True)]
 
 
 def newest_record(metrics: Path) -> dict[str, Any]:
@@ -77,14 +83,15 @@ def _runs(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _look(path: Path) -> Entry:
-    recipe, summary, record = _recipe(path / "recipe.yaml"), _summary(path / "summary.json"), newest_record(path / "metrics.jsonl")
+def _look(path: Path, recipe: dict[str, Any], configuration: str) -> Entry:
+    summary, record = _summary(path / "summary.json"), newest_record(path / "metrics.jsonl")
     state = "running" if is_locked(path) else str(summary.get("status", "killed"))
     begins_at, why_not = (None, ALREADY[state]) if state in ALREADY else resumes_at(path)
     told = summary or record
     return Entry(
         path,
         name=name if isinstance(name := recipe.get("name"), str) and _NAME.fullmatch(name) else "?",
+        configuration=configuration,
         seed=_number(recipe, "seed"),
         state=state,
         env_steps=_number(told, "env_steps") or 0,

@@ -33,8 +33,9 @@ class Configuration:
 def group(runs: Sequence[Run]) -> list[Configuration]:
     """The configurations that the runs belong to, in the order of their labels.
 
-    One alone is labelled with its runs' name. Of several, each is labelled with those of its values that are not what more than half have
-    (such as ``jepa=null, patch=20``), or with its name if that leaves none.
+    A configuration that a sweep's case has named bears that name. Of the others, one alone is labelled with its runs' name; of several,
+    each is labelled with those of its values that are not what more than half have (such as ``jepa=null, patch=20``), or with its name if
+    that leaves none. Where two would share a label, what tells them apart stands behind it.
     """
     recipes = _completed([{name: value for name, value in run.recipe.items() if name not in APART} for run in runs])
     members: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -46,10 +47,33 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
         if codes[text] > 1:
             labels[place] = ", ".join(filter(None, [labels[place], f"code={code}"]))
     configurations = []
-    for label, indices in zip(labels, members.values(), strict=True):
+    cases = [_case([runs[index].recipe for index in indices]) for indices in members.values()]
+    for label, case, indices in zip(labels, cases, members.values(), strict=True):
         own = sorted((runs[index] for index in indices), key=lambda run: (run.seed, run.id))
-        configurations.append(Configuration(label or min(run.name for run in own), tuple(own)))
+        called = label if case is None else case if cases.count(case) == 1 else ", ".join(filter(None, [case, label]))
+        configurations.append(Configuration(called or min(run.name for run in own), tuple(own)))
     return sorted(configurations, key=lambda configuration: _natural(configuration.label))
+
+
+def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A short name for each recipe's configuration beside the others': its case, or what sets it apart; empty for one that is like most."""
+    results = [{name: value for name, value in recipe.items() if name not in APART} for recipe in recipes]
+    texts = [json.dumps(recipe, sort_keys=True, default=str) for recipe in results]
+    distinct = list(dict.fromkeys(texts))
+    apart = dict(zip(distinct, _labels([json.loads(text) for text in distinct]), strict=True))
+    cases = [_case([recipe]) for recipe in recipes]
+    meant = {case: {text for text, other in zip(texts, cases, strict=True) if other == case} for case in cases}
+    return [
+        apart[text] if case is None else case if len(meant[case]) == 1 else ", ".join(filter(None, [case, apart[text]]))
+        for text, case in zip(texts, cases, strict=True)
+    ]
+
+
+def _case(recipes: Sequence[Mapping[str, Any]]) -> str | None:
+    """The case's name that all of them have; None where there is none, or more than one."""
+    names = {recipe.get("case") for recipe in recipes}
+    (name, *others) = names
+    return name if isinstance(name, str) and name and not others else None
 
 
 def _code(run: Run) -> str:

@@ -94,7 +94,9 @@ def expand_recipe(
         composer = Composer(draft.composer.default_kinds)
         try:
             valid = replace(draft, tree=_laid(composer, one_run, settings), composer=composer).validated()
-            configurations.append(Configuration(label, tuple(valid.model_copy(update={"seed": seed}) for seed in every_seed)))
+            case = label[:300] if sweep.cases else valid.case  # what only a grid varies, a reader sees in the values themselves
+            seeded = tuple(valid.model_copy(update={"seed": seed, "case": case}) for seed in every_seed)
+            configurations.append(Configuration(label, seeded))
         except RecipeError as error:
             problems += error.problems
             failed += 1

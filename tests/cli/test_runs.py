@@ -36,12 +36,12 @@ def test_runs_are_shown(process: Cli, make_run: Callable[..., Path]) -> None:
     code, out, err = process("runs")
     assert (code, err) == (0, "")
     heading, *rows, total = out.splitlines()
-    assert heading.split() == ["run", "name", "seed", "state", "env", "steps", "done", "return", "size", "resumable"]
+    assert heading.split() == ["run", "configuration", "seed", "state", "env", "steps", "done", "return", "size", "resumable"]
     assert rows[0].split("  ")[0] == "tiny/a"
     cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows]
     assert cells == [
-        ["tiny/a", "tiny", "4", "killed", "500", "25%", "12.25", "100 bytes", "yes, from its start"],
-        ["tiny/b", "tiny", "4", "finished", "2,000", "100%", "20.5", "166 bytes", "no: it has ended"],
+        ["tiny/a", "-", "4", "killed", "500", "25%", "12.25", "100 bytes", "yes, from its start"],
+        ["tiny/b", "-", "4", "finished", "2,000", "100%", "20.5", "166 bytes", "no: it has ended"],
     ]
     assert total == "2 runs, 266 bytes"
     told = json.loads(process("runs", "runs/tiny", "--json").out)
@@ -49,6 +49,26 @@ def test_runs_are_shown(process: Cli, make_run: Callable[..., Path]) -> None:
         ("runs/tiny/a", "killed", 0),
         ("runs/tiny/b", "finished", None),
     ]
+
+
+def test_configurations_are_told_apart_and_ids_are_never_broken(
+    cli: Cli, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, line in enumerate(("case: baseline", "total_steps: 9", "total_steps: 2000")):
+        folder = make_run(f"a_name_of_some_length/0123456789{number}", "finished")
+        recipe = folder / "recipe.yaml"
+        kept = [text for text in recipe.read_text().splitlines() if not text.startswith(line.partition(":")[0])]
+        recipe.write_text("\n".join([*kept, line]) + "\n")
+    rows = cli("runs").out.splitlines()[1:-1]
+    assert [row.split("  ")[1].strip() for row in rows] == ["baseline", "total_steps=9", "total_steps=2000"]
+    for width in (80, 60):
+        monkeypatch.setattr("jepakit.cli.output.to_terminal", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = cli("runs").out.splitlines()
+        assert all(len(line) <= width for line in lines)
+        for number in range(3):
+            assert any(f"a_name_of_some_length/0123456789{number}" in line for line in lines)
+        assert any(line.startswith("not shown in so narrow a terminal") for line in lines)
 
 
 def test_no_runs(cli: Cli, tmp_path: Path) -> None:

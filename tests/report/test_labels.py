@@ -95,3 +95,12 @@ def test_a_field_that_a_recipe_is_too_old_to_have_has_its_default(make_run: Make
     mine = {"kind": "no_longer_at_hand", "dim": 64}
     runs = [make_run({"encoder": mine}), make_run({"encoder": mine | {"extra": 1}})]
     assert [each.label for each in group(runs)] == ["extra unset", "extra=1"]
+
+
+def test_a_sweeps_case_is_the_label(make_run: MakeRun) -> None:
+    runs = [make_run({"jepa": None, "case": "baseline"}), make_run({"case": "with JEPA"}), make_run({"seed": 1, "case": "with JEPA"})]
+    assert [configuration.label for configuration in group(runs)] == ["baseline", "with JEPA"]
+    runs = [make_run({"total_steps": 7, "case": "same"}), make_run({"total_steps": 8, "case": "same"})]
+    assert [configuration.label for configuration in group(runs)] == ["same, total_steps=7", "same, total_steps=8"]
+    runs = [make_run({"case": "one"}), make_run({"seed": 1, "case": "another"})]  # one configuration of two sweeps
+    assert len(group(runs)) == 1
