@@ -70,15 +70,20 @@ class Lock:
             return False
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether a process writes the folder now, or one on another host may do so; the lock is looked at, and left as it is."""
+def is_locked(folder: Path, *, here: bool = False) -> bool:
+    """Whether a process writes the folder now. The lock is looked at, and left as it is.
+
+    Args:
+        folder: A run's folder.
+        here: Count processes of this machine alone, which are surely alive; of another host's lock nobody here knows whether it is.
+    """
     path = folder / NAME
     try:
         if not path.is_file():  # a pipe would be waited for
             return False
         with path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return _is_far(_owner(file))
+            return not here and _is_far(_owner(file))
     except BlockingIOError:
         return True
     except OSError:

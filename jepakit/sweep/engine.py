@@ -25,6 +25,7 @@ from jepakit.sweep.watched import RunState, Watched
 from jepakit.training.run import ENDED_AS_MEANT
 
 POLL_SECONDS = 0.25
+LOOK_AGAIN_SECONDS = 2.0  #: whether another process has let go of a run
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def run_plan(plan: Plan, root: Path, jobs: int, recorded: Sequence[Path] = (), q
         UserError: A run cannot be what it should be, or a folder holds something else; nothing was started.
     """
     runs = [Watched.of(planned, find_run(planned, root / plan.name / planned.id, recorded)) for planned in plan.runs]
-    waiting = [run for run in runs if run.state == "waiting"]
+    waiting = [run for run in runs if run.state == "waiting" or (run.state == "elsewhere" and is_locked(run.path, here=True))]
     rehearse_runs(run.planned for run in waiting)
     if waiting:
         _make(root / plan.name)
@@ -90,14 +91,17 @@ class _Engine:
     def __init__(self, waiting: Sequence[Watched], jobs: int, scratch: Path, board: Board, recorded: Sequence[Path]) -> None:
         self.waiting, self.jobs, self.scratch, self.board, self.recorded = deque(waiting), jobs, scratch, board, recorded
         self.running: dict[str, tuple[Watched, subprocess.Popen[bytes]]] = {}
+        self.held: list[Watched] = []  #: another process of this machine is at them
+        self.look_again = 0.0
         self.stopping = False
 
     def run(self) -> None:
         try:
             with graceful_stop(self.board.note) as stop_requested:
-                while self.running or (self.waiting and not self.stopping):
+                while self.running or ((self.waiting or self.held) and not self.stopping):
                     if stop_requested() and not self.stopping:
                         self.stop()
+                    self.look_at_held()
                     while self.waiting and len(self.running) < self.jobs and not self.stopping:
                         self.start(self.waiting.popleft())
                     self.look()
@@ -120,13 +124,26 @@ class _Engine:
         try:
             found = find_run(run.planned, run.path, self.recorded)  # again: another process may have come first
             if found.state in ("finished", "recorded", "elsewhere"):
+                known = run.state == found.state
                 run.state, run.path, run.summary, run.fresh = found.state, found.path, found.summary or {}, False
+                if found.state == "elsewhere" and is_locked(run.path, here=True):
+                    self.held.append(run)
+                    if known:
+                        return
+                    self.board.note(f"notice: another process is at {named(run)} ({run.path}): this sweep waits for it")
             else:
                 self.running[run.planned.id] = run, self.process(run, found)
                 run.state = "running"
         except (UserError, OSError) as error:
             run.state, run.error = "failed", str(error)
         self.board.tell(run)
+
+    def look_at_held(self) -> None:
+        """Now and then, see whether the other process has finished a run, or has left it to this one."""
+        if self.held and time.monotonic() >= self.look_again:
+            self.look_again = time.monotonic() + LOOK_AGAIN_SECONDS
+            self.waiting.extend(self.held)
+            self.held.clear()
 
     def process(self, run: Watched, found: Found) -> subprocess.Popen[bytes]:
         """`jepakit run`, or `resume` of what is half done; what cannot be resumed goes."""
@@ -161,7 +178,8 @@ class _Engine:
         elif status == "interrupted" or (self.stopping and status != "failed"):
             run.state = "interrupted"
         elif status is None and is_locked(run.path):  # another process was quicker
-            run.state = "elsewhere"
+            run.state = "waiting"
+            self.waiting.append(run)
         else:
             run.state, run.error = "failed", why_it_ended(code, self.printed(run))
             run.log = run.path / "traceback.txt"

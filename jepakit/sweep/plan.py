@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from jepakit.errors import UserError
@@ -74,7 +74,17 @@ def load_sweep(
             if same is not planned:
                 twice = "is written twice" if same.label == planned.label else f"is the same run as `{same.label}`"
                 notes[f"`{planned.label}`, seed {one.seed}, {twice}: run once"] = None
+    notes |= dict.fromkeys(_scalings(runs.values()))
     return Plan(name, tuple(runs.values()), tuple(notes))
+
+
+def _scalings(runs: Iterable[Planned]) -> Iterator[str]:
+    """A notice where the encoders of a sweep see pixels differently because their kinds have different defaults."""
+    encoders = {run.label: run.recipe for run in runs}
+    seen = {label: str(scaling) for label, recipe in encoders.items() if (scaling := getattr(recipe.encoder, "scaling", None))}
+    if len(set(seen.values())) > 1 and any(encoders[label].origin("encoder.scaling") is None for label in seen):
+        told = ", ".join(f"`{label}` {scaling}" for label, scaling in seen.items())
+        yield f"the configurations differ in input scaling, too ({told}): write `encoder.scaling` in each to say which is meant"
 
 
 def rehearse_runs(runs: Iterable[Planned]) -> int:

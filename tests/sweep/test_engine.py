@@ -182,10 +182,34 @@ def test_a_run_that_another_process_is_at_is_left_alone(tmp_path: Path, make_pla
     plan = make_plan("encoder.dim=16,32")
     folder = tmp_path / "out" / "swept" / plan.runs[0].id
     folder.mkdir(parents=True)
-    held = Lock(folder)
+    (folder / "lock").write_text('{"pid": 1, "host": "elsewhere.example"}')  # nobody here knows whether it is alive
     elsewhere, finished = run_plan(plan, tmp_path / "out", 1, quiet=True)
     assert (elsewhere.state, finished.state) == ("elsewhere", "finished")
     assert [path.name for path in elsewhere.path.iterdir()] == ["lock"]
+
+
+def test_a_sweep_waits_for_a_run_that_another_process_of_this_machine_is_at(
+    tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jepakit.sweep.engine.LOOK_AGAIN_SECONDS", 0.1)
+    plan = make_plan("encoder.dim=16,32")
+    folder = tmp_path / "out" / "swept" / plan.runs[0].id
+    folder.mkdir(parents=True)
+    held = Lock(folder)
+    threading.Timer(1.5, held.release).start()  # it dies, and leaves the run to this sweep
+    began = time.monotonic()
+    assert states(run_plan(plan, tmp_path / "out", 1, quiet=True)) == ["finished"] * 2
+    assert time.monotonic() - began > 1.4
+    assert len([line for line in diary() if not line.startswith("end")]) == 2
+
+
+def test_ctrl_c_ends_the_waiting(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+    plan = make_plan()
+    folder = tmp_path / "out" / "swept" / plan.runs[0].id
+    folder.mkdir(parents=True)
+    held = Lock(folder)
+    signal_when(lambda: True, signal.SIGINT)
+    assert states(run_plan(plan, tmp_path / "out", 1, quiet=True)) == ["elsewhere"]
     held.release()
 
 

@@ -1,0 +1,21 @@
+"""A sweep over encoders says when it changes input scaling, too."""
+
+from __future__ import annotations
+
+import pytest
+
+from jepakit.sweep.plan import load_sweep
+
+
+@pytest.mark.parametrize(
+    ("over", "told"),
+    [
+        ("encoder={kind: nature_cnn},{dim: 32}", True),
+        ("encoder={kind: nature_cnn, scaling: inverted},{dim: 32, scaling: inverted}", False),
+        ("encoder.scaling=inverted,unit", False),  # that is what is ablated
+        ("encoder.dim=32,64", False),
+    ],
+)
+def test_a_change_of_scaling_is_noticed(over: str, told: bool) -> None:
+    notes = load_sweep("cartpole_pixels", over=[over], overrides=["sweep=null"]).notes
+    assert any("differ in input scaling, too" in note for note in notes) == told
