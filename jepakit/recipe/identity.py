@@ -47,7 +47,7 @@ def _deciding(value: Any) -> Any:
     """
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        names = fields.keys() - besides_results(type(value))
+        names = fields.keys() - besides_results(type(value)) - _names_of_files(value)  # of files it is the contents that count
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
         chosen = {name for name in names if name not in blocks and (name == "kind" or _differ(getattr(value, name), fields[name].default))}
         decided = {name: _deciding(block) for name, block in blocks.items()}
@@ -66,32 +66,49 @@ def _sources(recipe: Recipe) -> Iterator[str]:
             raise UserError(f"the plug-in `{plugin.name}` was not imported, so the recipe has no id")
         yield plugin.digest
     own = {plugin.file for plugin in recipe.loaded_plugins}
-    for fields in _components(recipe):
+    for file in files_read(recipe).values():
+        yield from _contents(file)
+    for _, fields in _components(recipe):
         found = fields.component
-        for name in getattr(found.cls, "reads", ()):
-            yield from _contents(getattr(fields, name))
         if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
             yield _digest(found)
 
 
-def _contents(path: str | None) -> Iterator[str]:
-    """The digest of a file of weights, or of those in a checkpoint's folder; none where there is no such file, which building will tell."""
-    if not path:
-        return
+def files_read(recipe: Recipe) -> dict[str, Path]:
+    """The files of weights that the recipe's components read, by the place of each field that names one (``jepa.target.checkpoint``).
+
+    A field that names a checkpoint's folder means the weights in it. Whether the file is there, building tells.
+    """
+    found = {}
+    for place, fields in _components(recipe):
+        for name in _names_of_files(fields):
+            if value := getattr(fields, name):
+                path = Path(value)
+                found[f"{place}.{name}"] = path / "weights.safetensors" if path.is_dir() else path
+    return found
+
+
+def _names_of_files(fields: BaseModel) -> set[str]:
+    """The fields that name files of weights, as the component's class says in ``reads``."""
+    return set(getattr(fields.component.cls, "reads", ())) if isinstance(fields, ComponentFields) else set()
+
+
+def _contents(file: Path) -> Iterator[str]:
+    """The digest of a file of weights; none where there is no such file."""
     with contextlib.suppress(OSError, ValueError):
-        file = Path(path)
-        yield hashlib.sha256(read_bytes(file / "weights.safetensors" if file.is_dir() else file, MAX_BYTES)).hexdigest()
+        yield hashlib.sha256(read_bytes(file, MAX_BYTES)).hexdigest()
 
 
-def _components(value: Any) -> Iterator[ComponentFields]:
+def _components(value: Any, place: str = "") -> Iterator[tuple[str, ComponentFields]]:
+    """The recipe's components, each with its place."""
     if isinstance(value, ComponentFields):
-        yield value
+        yield place, value
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            yield from _components(getattr(value, name))
+            yield from _components(getattr(value, name), f"{place}.{name}".lstrip("."))
     elif isinstance(value, tuple):
-        for entry in value:
-            yield from _components(entry)
+        for index, entry in enumerate(value):
+            yield from _components(entry, f"{place}.{index}")
 
 
 def _digest(found: Component) -> str:

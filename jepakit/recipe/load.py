@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ from pydantic import ValidationError
 from jepakit.recipe.check import retold
 from jepakit.recipe.compose import Composer, Overrides, find_recipe, override_texts
 from jepakit.recipe.errors import Problem, RecipeError
-from jepakit.recipe.schema import Recipe
+from jepakit.recipe.identity import files_read
+from jepakit.recipe.schema import Recipe, key_path
 from jepakit.recipe.slots import default_kinds
 from jepakit.recipe.tree import KeyPath, Node
 from jepakit.registry.plugins import Plugin, installed_names, is_file, load_entry_points, load_plugins
@@ -64,7 +66,7 @@ class Draft:
             problems += retold(error, self.tree, values, [*self.plugins, *self.installed], incomplete, self.unimported)
         if problems:
             raise RecipeError(problems)
-        return valid.with_source(self.tree, self.plugins)
+        return _files_from_where_they_are_written(valid, self.tree).with_source(self.tree, self.plugins)
 
 
 def draft_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None = None, run_plugins: bool = True) -> Draft:
@@ -93,6 +95,16 @@ def draft_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None 
     plugins = _load_plugins(tree, composer.problems, run_plugins)
     unimported = () if run_plugins else (*(plugin.name for plugin in plugins), *installed_names())
     return Draft(name, tree, composer, plugins, installed, unimported)
+
+
+def _files_from_where_they_are_written(recipe: Recipe, tree: Node) -> Recipe:
+    """Full paths for the files that components read: each counts from the folder of the file, or of the override, that names it."""
+    full = {}
+    for place in files_read(recipe):
+        node = tree.find(key_path(place))
+        if node and isinstance(node.data, str):
+            full[place] = os.path.abspath(node.place.source.folder / _expanded(node.data))  # noqa: PTH100 - links stay as they are written
+    return recipe.with_values(full)
 
 
 def _name(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -211,10 +211,26 @@ class Recipe(Block):
         place = self.locate(path)
         return RecipeError([Problem(place, wrong if place else f"{path}: {wrong}", advice)])
 
+    def with_values(self, values: Mapping[str, Any]) -> Recipe:
+        """This recipe with other values at paths such as ``jepa.target.checkpoint``; they are not validated."""
+        changed = self
+        for path, value in values.items():
+            changed = _replaced(changed, key_path(path), value)
+        return changed
+
     def with_source(self, tree: Node, plugins: Sequence[Plugin]) -> Recipe:
         """This recipe, which now knows where it is written."""
         self._written = Written(tree, tuple(plugins))
         return self
+
+
+def _replaced(value: Any, path: KeyPath, new: Any) -> Any:
+    if not path:
+        return new
+    key, *rest = path
+    if isinstance(value, tuple):
+        return tuple(_replaced(entry, tuple(rest), new) if index == key else entry for index, entry in enumerate(value))
+    return value.model_copy(update={key: _replaced(getattr(value, str(key)), tuple(rest), new)})
 
 
 def besides_results(block: type[BaseModel]) -> frozenset[str]:

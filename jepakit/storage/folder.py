@@ -9,12 +9,14 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copyfile
 from typing import IO, Any
 
 from jepakit.errors import UserError
 from jepakit.files.reading import read_text
 from jepakit.files.writing import needing, write_atomically
 from jepakit.recipe import Recipe, dump
+from jepakit.recipe.identity import files_read
 from jepakit.registry.plugins import Plugin
 from jepakit.storage.lock import Lock
 
@@ -92,7 +94,10 @@ class RunFolder:
         write_atomically(self.path / name, json.dumps(_numbers(content), indent=2, allow_nan=False) + "\n")
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """``recipe.yaml`` with every default, its plug-in files copied to ``plugins/`` beside it: running it again gives the same run."""
+        """``recipe.yaml`` with every default: running it again gives the same run, also where the folder has been moved to.
+
+        Plug-in files are copied to ``plugins/`` beside it, files of weights that components read to ``weights/``.
+        """
         copies = {id(plugin): copy for copy, plugin in plugin_copies(self.path, recipe)}
         entries = []
         for plugin in recipe.loaded_plugins:
@@ -103,7 +108,15 @@ class RunFolder:
             copy.parent.mkdir(parents=True)
             copy.write_bytes(plugin.content)  # what was imported, and is in the id: the file may have changed since
             entries.append(copy.relative_to(self.path).as_posix())
-        write_atomically(self.path / "recipe.yaml", dump(recipe.model_copy(update={"plugins": tuple(entries)})))
+        values: dict[str, Any] = {"plugins": tuple(entries)}
+        for place, file in files_read(recipe).items():
+            copy = self.path / "weights" / place / file.name
+            if file.is_file():
+                copy.parent.mkdir(parents=True)
+                with needing(file.stat().st_size, f"a copy of {file}", self.path):
+                    copyfile(file, copy)
+                values[place] = copy.relative_to(self.path).as_posix()
+        write_atomically(self.path / "recipe.yaml", dump(recipe.with_values(values)))
 
     def metrics_bytes(self) -> int:
         """The size of ``metrics.jsonl``, all of which is on the disk now."""

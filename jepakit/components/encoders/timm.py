@@ -30,7 +30,7 @@ class TimmBackbone(nn.Module):
     Args:
         backbone: Its name in timm, such as ``convnext_atto`` or ``vit_tiny_patch16_224``. One that is made for images of one size is made
             for that of the frames.
-        weights: A local file of its weights as timm saves them (``.safetensors``), relative to the working directory. A first layer for
+        weights: A local file of its weights as timm saves them (``.safetensors``), relative to the recipe that names it. A first layer for
             three colours is adapted to K · C channels as timm does it, a classifier is left out. Null: random weights.
         frozen: Whether it is never trained; it then always runs in eval mode.
         scaling: How uint8 pixels x become floats. ``backbone``: x/255, standardised by each colour's mean and deviation in timm's

@@ -26,7 +26,7 @@ class Frozen(CopiedEncoder):
 
     Args:
         checkpoint: A checkpoint of a run whose encoder has the same fields: its folder, or the ``weights.safetensors`` in it; relative to
-            where jepakit is called. Null: the online encoder's initial weights.
+            the recipe that names it. Null: the online encoder's initial weights.
 
     Raises:
         ValueError: ``checkpoint`` is not there, cannot be read, or holds another encoder.
