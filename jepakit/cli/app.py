@@ -82,5 +82,6 @@ def main() -> None:
         if notes is None or _show_traceback:
             traceback.print_exc()
         place = raised_in(error)
+        place = "" if place.startswith("jepakit.") else place  # jepakit's own errors say what is wrong
         typer.echo("\n".join([f"failed: {type(error).__name__}: {error}" + (f" (in {place})" if place else ""), *(notes or [])]), err=True)
         sys.exit(1)

@@ -138,6 +138,8 @@ class Recipe(Block):
     """What the run's configuration is called in tables and figures; a sweep writes its case's name here."""
     seed: Seed = 0
     """Seeds every random number generator."""
+    parent: Annotated[str, Field(pattern=r"^[0-9a-f]{10}@[0-9]{1,18}$")] | None = None
+    """Of a run that extends another: that run's id, and the env steps after which this one goes on. `resume --total-steps` writes it."""
     total_steps: PositiveInt = 100_000
     """Env steps to train for, over all envs."""
     env: Annotated[ComponentFields, InSlot("env")]

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from jepakit.storage.manifest import checkpoints, newest_whole
 from jepakit.storage.provenance import provenance
 from jepakit.storage.stored import resume_command, stored_recipe
 from jepakit.training.build import build_env, build_learner
+from jepakit.training.extend import extended
 from jepakit.training.loop import Loop
 from jepakit.training.progress import progress_for
 from jepakit.training.rehearsal import notices, rehearse
@@ -72,6 +74,8 @@ def run(
     if recipe.sweep:
         advice = "run them all with `jepakit ablate`, or the recipe as it is with `--set sweep=null`"
         raise recipe.error("sweep", f"this recipe is a sweep of {recipe.sweep.size:,} runs", advice)
+    if recipe.parent:
+        raise recipe.error("parent", "this run went on from another's checkpoint: a run from the start has no parent", "leave `parent` out")
     recipe, hardware = settle(recipe)
     path = Path(out) if out is not None else RUNS / recipe.name / recipe_id(recipe)
     if out is None and path.exists():
@@ -92,13 +96,14 @@ def run(
             return RunResult(path, _train(loop, _begin), fresh=True)
 
 
-def resume(path: Path, *, trust: bool = False, quiet: bool = False) -> RunResult:
+def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = False, quiet: bool = False) -> RunResult:
     """Go on with the run in folder ``path`` from its newest whole checkpoint, or from its start where there is none.
 
     On a CPU ``metrics.jsonl`` (times apart) and all weights end up as if the run had never been cut short.
 
     Args:
         path: A run's folder.
+        total_steps: Extend the run, finished or not, to so many env steps: a new run goes on from its newest checkpoint, beside it.
         trust: Whether to run the plug-ins that its recipe names.
         quiet: Show warnings alone.
 
@@ -106,6 +111,10 @@ def resume(path: Path, *, trust: bool = False, quiet: bool = False) -> RunResult
         UserError: There is nothing to go on with, another process writes it, or its checkpoints are of another jepakit.
         Exception: Whatever ended a failed run; its traceback is in the run's folder.
     """
+    path = Path(path)
+    if total_steps is not None:
+        path = extended(path, total_steps, trust, warnings.warn)
+        trust = True  # the folder is a copy of the one that was asked about
     summary = read_summary(path)
     if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)
@@ -236,6 +245,7 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
     history, latest = loop.history, loop.history.latest
     return {
         "id": loop.id,
+        "parent": loop.recipe.parent,
         "status": status,
         "env_steps": history.env_steps,
         "updates": loop.learner.updates,
