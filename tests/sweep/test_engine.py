@@ -30,11 +30,12 @@ def states(outcomes: list[Outcome]) -> list[str]:
 
 
 def signal_when(ready: Callable[[], bool], *signals: int) -> None:
-    """Send signals to this process once something is the case, with a pause between them."""
+    """Send signals to this process once the sweep listens for them and something is the case, with a pause between them."""
+    usual = signal.getsignal(signal.SIGINT)
 
     def send() -> None:
         until = time.monotonic() + 20
-        while not ready() and time.monotonic() < until:
+        while (signal.getsignal(signal.SIGINT) is usual or not ready()) and time.monotonic() < until:
             time.sleep(0.02)
         for number in signals:
             os.kill(os.getpid(), number)
