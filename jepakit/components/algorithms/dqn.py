@@ -12,8 +12,9 @@ from tensordict.nn import TensorDictModuleBase, TensorDictSequential
 from torch import Tensor, nn
 from torchrl.data import Categorical, TensorSpec
 from torchrl.modules import DistributionalQValueActor, EGreedyModule, QValueActor
-from torchrl.objectives import DistributionalDQNLoss, DQNLoss
+from torchrl.objectives import DQNLoss
 
+from jepakit.components.algorithms.c51 import C51Loss
 from jepakit.components.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
 from jepakit.components.algorithms.ranges import Rows, Share
 from jepakit.protocols import ACTION, S_X, Term
@@ -113,7 +114,7 @@ class DQN(nn.Module):
             support = torch.linspace(v_min, v_max, atoms)
             values = DistributionalQValueActor(head, support, in_keys=[S_X], action_space="categorical")
             values.module[-1].support = support.clone()  # of its two names for one memory a checkpoint could hold only one
-            self.loss = DistributionalDQNLoss(values, gamma=gamma, reduction="none")
+            self.loss = C51Loss(values, gamma=gamma)
         else:
             values = QValueActor(head, in_keys=[S_X], action_space="categorical")
             self.loss = DQNLoss(
@@ -135,13 +136,14 @@ class DQN(nn.Module):
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
         """L_critic of ``minibatch`` [B], weighted by ``priority_weight`` where there is one; leaves ``td_error`` [B] in it.
 
-        That is |TD error| or, of distributions, the cross entropy, as in Rainbow.
+        That is |TD error| or, of distributions, the KL divergence between them, as in Rainbow.
         """
         inputs = loss_inputs(minibatch, self.reward_scale)
-        inputs[ACTION] = inputs[ACTION][:, None]  # [B] would be ambiguous where B is 1
+        if not self.distributional:
+            inputs[ACTION] = inputs[ACTION][:, None]  # [B] would be ambiguous to TorchRL where B is 1
         loss = self.loss(inputs)["loss"].mean()  # Schaul et al.: over the rows, not over the sum of their weights
-        error = inputs[TD_ERROR].squeeze(-1)
-        minibatch[TD_ERROR] = error if self.distributional else error.sqrt()  # TorchRL squares it
+        error = inputs[TD_ERROR]
+        minibatch[TD_ERROR] = error if self.distributional else error.squeeze(-1).sqrt()  # TorchRL squares it
         return {"critic": Term(1.0, loss)}, {"dqn/td_error": minibatch[TD_ERROR].mean(), "dqn/epsilon": self.explore.eps.clone()}
 
     def updated(self, encoder: nn.Module) -> None:

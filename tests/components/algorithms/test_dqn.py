@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -107,7 +108,7 @@ def test_the_distributional_loss_is_the_cross_entropy_to_the_projected_distribut
     if weighted:
         minibatch["priority_weight"] = weight
 
-    step, rows, differ = (v_max - v_min) / (atoms - 1), [], 0
+    step, rows, divergences, differ = (v_max - v_min) / (atoms - 1), [], [], 0
     z = [v_min + step * i for i in range(atoms)]
     log_p = head(dqn, "value", minibatch[S_X])
     for b in range(ROWS):
@@ -124,9 +125,21 @@ def test_the_distributional_loss_is_the_cross_entropy_to_the_projected_distribut
                 projected[i] += target[j, best].item() * max(0.0, 1 - abs(moved - z[i]) / step)
         assert sum(projected) == pytest.approx(1)
         rows.append(-sum(projected[i] * log_p[b, i, minibatch[ACTION][b]] for i in range(atoms)))
+        divergences.append(rows[b].item() + sum(m * math.log(m) for m in projected if m))
     assert differ > 2
     loss = sum(weight[b] * rows[b] for b in range(ROWS)) / ROWS
-    expect(dqn, minibatch, loss, [row.item() for row in rows])
+    expect(dqn, minibatch, loss, divergences)
+
+
+@pytest.mark.parametrize(("v_min", "v_max", "atoms"), [(-10.0, 25.0, 31), (-20.0, 0.7, 21), (-0.5, 0.7, 11), (0.0, 26.5, 51)])
+def test_returns_beyond_the_atoms_count_as_the_last_ones_whatever_the_bounds(v_min: float, v_max: float, atoms: int) -> None:
+    dqn = make(distributional=True, atoms=atoms, v_min=v_min, v_max=v_max)
+    minibatch = make_minibatch(rows=4)
+    minibatch["next", "terminated"][:] = True
+    minibatch["next", "reward"] = torch.tensor([v_min, v_max, v_min - 1, v_max + 1])[:, None]
+    log_p = head(dqn, "value", minibatch[S_X])
+    ends = [log_p[b, end, minibatch[ACTION][b]] for b, end in enumerate((0, -1, 0, -1))]
+    torch.testing.assert_close(dqn.losses(minibatch)[0]["critic"].loss, -torch.stack(ends).mean())
 
 
 @pytest.mark.parametrize("fields", [{}, {"distributional": True}])
