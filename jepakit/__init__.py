@@ -1,6 +1,6 @@
 """Joint-embedding predictive representations for reinforcement learning.
 
-What stands in ``__all__`` is the public API. Each name is imported when it is first used, so that ``import jepakit`` stays quick.
+``__all__`` lists the public API. Each name is imported on first use, so that ``import jepakit`` stays fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this (exit code 2, no traceback), and how it suggests a name."""
+"""The exception for a user's mistake (exit code 2, no traceback), and helpers that word its message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from difflib import get_close_matches
 class UserError(Exception):
     """A user's mistake: what is wrong, where, and what to write instead.
 
-    The command line prints the message as it stands and exits with code 2. Every other exception is a failed run (exit code 1).
+    The command line prints the message unchanged and exits with code 2. Any other exception means a failed run (exit code 1).
     """
 
     def __str__(self) -> str:
@@ -18,23 +18,23 @@ class UserError(Exception):
 
 
 def printable(text: str) -> str:
-    """A text with every character that a terminal would act on written out: a stranger's file may hold such."""
+    """Escape every character that a terminal would act on: the text may come from an untrusted file."""
     return "".join(char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text)
 
 
 def shown(name: str, most: int = 80) -> str:
-    """A name as one short line of a message, whoever has chosen it."""
+    """Escape and shorten a name, so that it fits on one line of a message."""
     line = printable(name[: most + 1]).replace("\n", "\\n").replace("\t", "\\t")
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def told(error: BaseException) -> str:
-    """An exception on one short line, whoever has raised it: its traceback's last."""
+    """The last line of an exception's traceback, escaped and shortened."""
     return shown(traceback.format_exception_only(error)[-1].strip(), 300)
 
 
 def raised_in(error: BaseException) -> str:
-    """The module and line that raised it, such as ``mujoco.bindings, line 12``; empty where it has no traceback."""
+    """The module and line that raised an exception, such as ``mujoco.bindings, line 12``; empty if it has no traceback."""
     frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:
         return ""
@@ -43,19 +43,19 @@ def raised_in(error: BaseException) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that was probably meant."""
+    """The known name closest to ``name``; None if none is close."""
     lowered = {known.lower(): known for known in names}
     found = get_close_matches(name.lower(), lowered, n=1)
     return lowered[found[0]] if found else None
 
 
 def suggestion(name: str, names: Iterable[str], those: str) -> str:
-    """``did you mean …?``, or else all the names that there are."""
+    """``did you mean …?`` if a name is close, else ``those`` and every name."""
     names = list(names)
     near = nearest(name, names)
     return f"did you mean `{near}`?" if near else f"{those}: {listing(names) or 'none'}"
 
 
 def listing(names: Iterable[str]) -> str:
-    """Names in backquotes."""
+    """The names in backquotes, separated by commas."""
     return ", ".join(f"`{shown(name)}`" for name in names)

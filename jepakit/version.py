@@ -1,3 +1,3 @@
-"""The version, where all parts of jepakit can read it."""
+"""The version, in a module that imports nothing."""
 
 __version__ = "0.1.0"

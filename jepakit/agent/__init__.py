@@ -1,1 +1,1 @@
-"""A trained agent, put to use."""
+"""Using a trained agent: evaluation, and its encoder."""

@@ -1,4 +1,4 @@
-"""Fresh episodes with a trained policy: greedy and sampled."""
+"""Evaluate a trained policy in held-out episodes, greedy and sampled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN
 from jepakit.training.policy import Policy
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
-SEED_OFFSET = 1_000_003  #: added to the run's seed for evaluation's own, so that no episode is one of training
+SEED_OFFSET = 1_000_003  #: added to the run's seed, so that evaluation repeats no training episode
 
 
 def evaluate(
@@ -30,29 +30,29 @@ def evaluate(
     warn: Callable[[str], object] = lambda _: None,
     on_episode: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Play ``episodes`` fresh episodes with the newest weights of the run in folder ``run``, greedily and then sampling.
+    """Play ``episodes`` held-out episodes with the newest weights of the run in folder ``run``, greedily and then sampling.
 
-    Every env plays a fixed share of the episodes: taking those that end first would favour short ones.
+    Every env plays a fixed share of the episodes: keeping the first to end would favour short ones.
 
     Args:
         run: A run's folder.
-        episodes: For each of the two policies.
-        seed: Of the episodes and the sampling; by default the run's own plus 1,000,003.
-        best: Take the weights with the best return of the last 100 training episodes rather than the newest.
+        episodes: Number of episodes for each of the two policies.
+        seed: Seed of the episodes and the sampling; by default the run's seed + 1,000,003.
+        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
         trust: Whether to run the plug-ins that the run's recipe names.
-        warn: Told of damaged checkpoints.
+        warn: Called with a message about each corrupt checkpoint.
         on_episode: Called after each episode.
 
     Returns:
-        ``env_steps`` (trained for), ``best`` (whether it was asked for), ``seed``, and for each policy ``mean``, ``ci95`` (half width,
+        ``env_steps`` (of training), ``best`` (the argument), ``seed``, ``episodes``, and for each policy ``mean``, ``ci95`` (half width,
         normal approximation; None for one episode), ``returns`` and ``lengths``.
 
     Raises:
-        UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
+        UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
     with opened(run, best=best, trust=trust, warn=warn) as (recipe, env, learner, env_steps):
         env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-        learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # exploration as it was
+        learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
         policy = Policy(learner)
         learner.parts.eval()
         results = {mode: _play(env, policy, mode, episodes, env_seed, on_episode) for mode in MODES}
@@ -81,6 +81,6 @@ def _play(env: EnvBase, policy: Policy, mode: str, episodes: int, seed: int, on_
 
 
 def mean_and_interval(values: list[float]) -> Mapping[str, float | None]:
-    """Mean and half width of its 95% confidence interval, by the normal approximation."""
+    """The mean, and the half width of its 95% confidence interval (normal approximation)."""
     half = NormalDist().inv_cdf(0.975) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
     return {"mean": fmean(values), "ci95": half}

@@ -1,4 +1,4 @@
-"""What a run was trained to: its parts with a checkpoint's weights, and its encoder for use elsewhere."""
+"""A trained run: its parts with a checkpoint's weights, and its encoder for use elsewhere."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from jepakit.training.state import load_weights
 
 
 class Trained(NamedTuple):
-    """A run's parts with the weights of one of its checkpoints, beside an env of its recipe."""
+    """A run's parts with the weights of one of its checkpoints, and an env of its recipe."""
 
     recipe: Recipe
     env: EnvBase
     learner: Learner
-    env_steps: int  #: that it was trained for
+    env_steps: int  #: env steps of training
 
 
 @contextmanager
 def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object]) -> Iterator[Trained]:
-    """What the run in folder ``run`` was trained to; the env is closed afterwards.
+    """Open the run in folder ``run`` with its trained weights; close the env afterwards.
 
     Raises:
-        UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
+        UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
     recipe, hardware = settle(stored_recipe(run, trust))
     saved = chosen_checkpoint(run, best, warn)
@@ -47,16 +47,16 @@ def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object])
 def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) -> nn.Module:
     """The trained encoder of the run in folder ``run``: uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D], in eval mode.
 
-    It is on the run's device, and its parameters ask for gradients as they did in training. The global random number generators are left
-    alone.
+    It is on the run's device. Its parameters require gradients as they did in training. The global random number generators keep their
+    state.
 
     Args:
         run: A run's folder.
-        best: Take the weights with the best return of the last 100 training episodes rather than the newest.
+        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
         trust: Whether to run the plug-ins that the run's recipe names.
 
     Raises:
-        UserError: The folder holds no run with a whole checkpoint, or its recipe names code and is not trusted.
+        UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
     before = generators()
     try:

@@ -1,4 +1,4 @@
-"""``jepakit ablate``: run all that a sweep says, and what is missing of it when called again."""
+"""``jepakit ablate``: run every run of a sweep that has not finished yet."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ def command(
     overrides: SetOption = None,
     seeds: Annotated[
         str | None,
-        typer.Option("--seeds", metavar="N|S1,S2,…", help="How many seeds, from the recipe's own on, or which.", show_default=False),
+        typer.Option(
+            "--seeds", metavar="N|S1,S2,…", help="How many seeds, counted from the recipe's own, or which seeds.", show_default=False
+        ),
     ] = None,
     jobs: Annotated[
-        str, typer.Option("--jobs", "-j", metavar="J|auto", help="Runs at a time. auto: one on each core, of one thread each.")
+        str, typer.Option("--jobs", "-j", metavar="J|auto", help="Runs at a time. auto: one run with one thread per core.")
     ] = "auto",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Runs go to DIR/<name>/<id>.")] = Path("runs"),
     recorded: RecordedOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs, and run none.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures and the result alone.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the runs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only failures and the result.")] = False,
 ) -> None:
-    """Run a recipe's sweep: every configuration with every seed. What has finished is not run again, what is half done goes on."""
+    """Run a recipe's sweep: every configuration with every seed. Skip finished runs and resume unfinished ones."""
     from jepakit.cli.output import emit
     from jepakit.machine.hardware import usable_cores
     from jepakit.sweep.engine import run_plan
@@ -51,7 +53,7 @@ def command(
     busy, cores = at_a_time * max(run.threads for run in plan.runs), usable_cores()
     notes = [*plan.notes]
     if busy > cores and len(plan.runs) > 1:
-        notes.append(f"{at_a_time} runs at a time come to {busy} threads on {cores} cores, which is slower than --jobs auto")
+        notes.append(f"{at_a_time} runs at a time use {busy} threads on {cores} cores, which is slower than --jobs auto")
     for note in notes:
         typer.echo(f"notice: {note}", err=True)
     if dry_run:
@@ -82,11 +84,11 @@ def _seeds(text: str | None) -> int | list[int] | None:
     try:
         return [int(seed) for seed in text.split(",") if seed.strip()] if "," in text else int(text)
     except ValueError:
-        raise UserError(f"--seeds {text}: write how many (5), or which (0,3,5)") from None
+        raise UserError(f"--seeds {text}: write how many seeds (5), or which ones (0,3,5)") from None
 
 
 def _dry(plan: Plan, out: Path, recorded: Sequence[Path], jobs: int) -> list[str | Table]:
-    """The table of runs, and what a call without ``--dry-run`` would do."""
+    """The table of runs, and what the command would do without ``--dry-run``."""
     from jepakit.cli.output import fitting_table
     from jepakit.sweep.found import find_run
 
@@ -94,15 +96,15 @@ def _dry(plan: Plan, out: Path, recorded: Sequence[Path], jobs: int) -> list[str
     rows = [(run.label, str(run.seed), run.id, str(run.threads), state) for run, state in zip(plan.runs, states, strict=True)]
     new, half, broken = states.count("new"), states.count("unfinished"), states.count("broken")
     there = len(states) - new - half - broken
-    again = f", {broken} to start again" if broken else ""
+    again = f", {broken} to restart" if broken else ""
     return [
         fitting_table(("run", "seed", "id", "threads", "state"), rows, foldable=("run",), less=("threads",))[0],
-        f"{len(states)} runs in {out / plan.name}: {there} there or running, {half} to resume{again}, {new} new; {jobs} at a time",
+        f"{len(states)} runs in {out / plan.name}: {there} finished or running, {half} to resume{again}, {new} new; {jobs} at a time",
     ]
 
 
 def _result(plan: Plan, outcomes: Sequence[Outcome], out: Path, recorded: Sequence[Path]) -> list[str | Table]:
-    """What each configuration came to, which runs failed, and how to look closer."""
+    """Each configuration's result, the failed runs, and the command that compares the runs."""
     from jepakit.cli.output import table
     from jepakit.sweep.table import figure
 
@@ -114,7 +116,7 @@ def _result(plan: Plan, outcomes: Sequence[Outcome], out: Path, recorded: Sequen
         collapsed = sum(bool(summary["collapsed"]) for summary in ended)
         mean = figure(sum(returns) / len(returns)) if returns else "-"
         rows.append((label, f"{len(ended)}/{len(mine)}", mean, str(collapsed)))
-    lines: list[str | Table] = [table("run", "finished", "mean return (last 100)", "collapsed", rows=rows)]
+    lines: list[str | Table] = [table("configuration", "finished", "final return (mean over seeds)", "collapsed", rows=rows)]
     for outcome in outcomes:
         name = f"{outcome.planned.label}, seed {outcome.planned.seed}"
         if outcome.state == "failed":

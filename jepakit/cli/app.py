@@ -17,17 +17,17 @@ from jepakit.cli.help import Verb, Verbs
 from jepakit.errors import UserError, printable, raised_in, shown
 from jepakit.version import __version__
 
-#: Each is a file beside this one, whose function ``command`` is the verb. It imports what it needs inside: ``--help`` reads them all.
+#: Each verb is a file beside this one with a function ``command``. The function imports what it needs, so that ``--help`` stays fast.
 VERBS = (
     *("run", "resume", "ablate"),  # training
     *("validate", "show", "list", "explain", "new", "check", "schema"),  # recipes and components
-    *("eval", "runs", "compare", "record", "reproduce"),  # what came of it
+    *("eval", "runs", "compare", "record", "reproduce"),  # results
     "doctor",
 )
 
-#: What is wrong with a path that a user has named, wherever that is noticed.
+#: Errors that a path from the command line causes, wherever the code meets it: a user's mistake.
 _OF_A_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EROFS)
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium warns in yellow, in a pipe too
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium colours its warnings even in a pipe
 
 app = typer.Typer(
     name="jepakit",
@@ -53,7 +53,7 @@ def _version(wanted: bool) -> None:
 def _jepakit(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
     show_traceback: Annotated[
-        bool, typer.Option("--traceback", help="Of every error, show the whole traceback: jepakit --traceback run RECIPE.")
+        bool, typer.Option("--traceback", help="Show the full traceback of any error: jepakit --traceback run RECIPE.")
     ] = False,
 ) -> None:
     global _show_traceback
@@ -61,9 +61,9 @@ def _jepakit(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0, 2 a user's mistake, 1 a failed run, 130 interrupted."""
-    # Read when torch is first imported: its threads spin for microseconds, not milliseconds, before they sleep. On idle cores that is as
-    # fast; beside another run it is twice as fast (docs/results/throughput.md).
+    """Run the command line. Exit codes: 0 success, 1 failed run, 2 user's mistake, 130 interrupted."""
+    # Torch reads this on import: its threads spin for microseconds, not milliseconds, before they sleep. That is as fast on idle cores, and
+    # twice as fast when another run shares them (docs/results/throughput.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     warnings.formatwarning = lambda message, *_: f"warning: {printable(_COLOURS.sub('', str(message)))}\n"
     try:
@@ -71,10 +71,10 @@ def main() -> None:
     except UserError as error:
         if _show_traceback:
             traceback.print_exc()
-        typer.echo(error, err=True)  # as it stands: a wrapped ``path:line:column:`` is no longer one
+        typer.echo(error, err=True)  # not wrapped: an editor could not follow a wrapped ``path:line:column:``
         sys.exit(2)
     except Exception as error:
-        # Whoever has already kept the traceback (a run, in its folder) says where in a note; nobody else has, so it is shown.
+        # A run has written its traceback to its folder, and a note says where. Without a note nothing was written, so show it here.
         notes = getattr(error, "__notes__", None)
         if notes is None and isinstance(error, OSError) and error.filename and error.errno in _OF_A_PATH:
             typer.echo(f"cannot use {shown(str(error.filename), 300)}: {error.strerror}", err=True)
@@ -82,6 +82,6 @@ def main() -> None:
         if notes is None or _show_traceback:
             traceback.print_exc()
         place = raised_in(error)
-        place = "" if place.startswith("jepakit.") else place  # jepakit's own errors say what is wrong
+        place = "" if place.startswith("jepakit.") else place  # jepakit's own messages need no module and line
         typer.echo("\n".join([f"failed: {type(error).__name__}: {error}" + (f" (in {place})" if place else ""), *(notes or [])]), err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""``jepakit check``: does a component keep the rules of its slot?"""
+"""``jepakit check``: test a component against the rules of its slot."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ def command(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Such as vit.", show_default=False, autocompletion=completion.kinds)],
     fields: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the component: --set dim=16. The value is YAML. May be repeated."),
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="Set a field of the component: --set dim=16. The value is YAML. May be repeated."
+        ),
     ] = None,
     frames: Annotated[
         list[str] | None,
         typer.Option(
-            "--frames", metavar="K,C,H,W", help="A shape of frames to try instead of the usual ones. May be repeated.", show_default=False
+            "--frames", metavar="K,C,H,W", help="Try this frame shape, not the default ones. May be repeated.", show_default=False
         ),
     ] = None,
     plugins: PluginsOption = None,
     recipe: PluginsRecipeOption = None,
 ) -> None:
-    """Hold a component against all rules of its slot, as `jepakit.testing.check_component` does. Exit code 1: it breaks some."""
+    """Test a component against all rules of its slot, as `jepakit.testing.check_component` does. Exit code 1: it breaks one or more."""
     from jepakit.cli.output import emit
     from jepakit.cli.plugins import load_all
     from jepakit.testing import NonConformant, check_component

@@ -1,4 +1,4 @@
-"""``jepakit compare``: runs side by side."""
+"""``jepakit compare``: statistics of configurations over their seeds."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ def command(
     runs: RunsArg,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write compare.md, compare.json, curves.png and curves.svg here.", show_default=False),
+        typer.Option("--out", metavar="DIR", help="Write compare.md, compare.json, curves.png and curves.svg to DIR.", show_default=False),
     ] = None,
     threshold: Annotated[
         list[float] | None,
-        typer.Option("--threshold", metavar="RETURN", help="Count the env steps to this return. May be repeated.", show_default=False),
+        typer.Option(
+            "--threshold", metavar="RETURN", help="Report the env steps until the return reaches this. May be repeated.", show_default=False
+        ),
     ] = None,
-    each_run: Annotated[bool, typer.Option("--each-run", help="Draw every run, too, as a thin line.")] = False,
+    each_run: Annotated[bool, typer.Option("--each-run", help="Also draw every run as a thin line.")] = False,
 ) -> None:
-    """Compare configurations over their seeds: returns with intervals, collapse, which is better, and curves."""
+    """Compare configurations over their seeds: returns with intervals, collapse, probability of improvement, curves."""
     from jepakit.cli.output import emit, table
     from jepakit.errors import UserError
     from jepakit.report.compare import compare
     from jepakit.report.tables import pair_table, row_table
 
     if odd := [at for at in threshold or () if not math.isfinite(at)]:
-        raise UserError(f"--threshold {odd[0]} is no return that could be reached")
+        raise UserError(f"--threshold {odd[0]}: write a finite return")
     found = compare(runs, threshold or ())
     tables = [table(*headings, rows=cells) for headings, cells in (row_table(found.rows), pair_table(found.pairs)) if cells]
     emit(*(line for grid in tables for line in (grid, "")), *found.notes)

@@ -1,4 +1,4 @@
-"""What the shell completes: recipes, slots, kinds and runs. It reads names off files and imports no component."""
+"""Shell completion of recipes, slots, kinds and runs. It reads names from files and imports no component."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _REGISTERED = re.compile(r'^@register\("(\w+)", "(\w+)"\)', re.MULTILINE)
 
 
 def recipes(incomplete: str) -> list[str]:
-    """The shipped recipes' names, and YAML files beginning with what is typed."""
+    """Names of shipped recipes and paths of YAML files that begin with ``incomplete``."""
     folder = _PACKAGE / "recipes"
     shipped = [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.yaml"))]
     return [name for name in shipped if name.startswith(incomplete)] + _paths(incomplete, "*.yaml")
 
 
 def slots(incomplete: str) -> list[str]:
-    """The slots that begin so."""
+    """Slots that begin with ``incomplete``."""
     return sorted({slot for slot, _ in _kinds() if slot.startswith(incomplete)})
 
 
 def kinds(ctx: Any, incomplete: str) -> list[str]:
-    """The built-in kinds that begin so, of the slot that is typed before."""
+    """Built-in kinds that begin with ``incomplete``, of the slot typed before it."""
     slot = ctx.params.get("slot")
     return sorted({kind for of, kind in _kinds() if slot in (None, of) and kind.startswith(incomplete)})
 
 
 def runs(incomplete: str) -> list[str]:
-    """The folders of runs below ``runs``, or below what is typed."""
+    """Run folders below ``runs``, or below the folder typed so far."""
     start = Path(incomplete or "runs")
     top = start if start.is_dir() else start.parent
     found = {path.parent.as_posix() for depth in ("*", "*/*", "*/*/*") for path in top.glob(f"{depth}/recipe.yaml")}

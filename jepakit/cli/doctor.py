@@ -1,4 +1,4 @@
-"""``jepakit doctor``: would a run work here?"""
+"""``jepakit doctor``: check whether this machine can train."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 
 def command(
-    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where runs would go.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder for runs.")] = Path("runs"),
 ) -> None:
-    """Look whether a run would work on this machine, and say what is missing and how to mend it."""
+    """Check whether a run would work on this machine; say what is missing and how to fix it."""
     from jepakit.cli.output import emit, table
     from jepakit.machine.doctor import examine
     from jepakit.version import __version__

@@ -1,4 +1,4 @@
-"""``jepakit eval``: how well does a run's policy play?"""
+"""``jepakit eval``: the return of a run's policy in held-out episodes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from jepakit.cli.options import TrustOption
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs)],
-    episodes: Annotated[int, typer.Option("--episodes", "-n", min=1, help="For each of the two policies.")] = 100,
+    episodes: Annotated[int, typer.Option("--episodes", "-n", min=1, help="Episodes for each of the two policies.")] = 100,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", min=0, max=2**32 - 1, help="Of the episodes. Default: the run's own plus 1,000,003.", show_default=False),
+        typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the episodes. Default: the run's seed + 1,000,003.", show_default=False),
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="The checkpoint with the best training return rather than the newest.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Use the checkpoint with the best training return, not the newest.")] = False,
     trust: TrustOption = False,
 ) -> None:
-    """Play fresh episodes with a run's newest weights, greedily and sampling; also writes RUN/eval.json."""
+    """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json."""
     import json
 
     from jepakit.agent.evaluate import MODES, evaluate

@@ -23,7 +23,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="Such as vit; without it, the slot's kinds are listed.",
+            help="Such as vit. Without it, list the slot's kinds.",
             show_default=False,
             autocompletion=completion.kinds,
         ),
@@ -31,7 +31,7 @@ def command(
     plugins: PluginsOption = None,
     recipe: PluginsRecipeOption = None,
 ) -> None:
-    """Explain a component: its fields, their types, defaults and meaning, and the paper it comes from."""
+    """Explain a component: its fields with type, default and meaning, and the paper it comes from."""
     from jepakit import registry
     from jepakit.cli.output import emit
     from jepakit.cli.plugins import load_all
@@ -42,7 +42,9 @@ def command(
 
         kinds = registry.components(slot)  # refuses an unknown slot
         emit(
-            f"{slot}: {registry.SLOTS[slot].description}", listed(kinds), f"for the fields of one:  jepakit explain {slot} {kinds[0].kind}"
+            f"{slot}: {registry.SLOTS[slot].description}",
+            listed(kinds),
+            f"for the fields of one kind:  jepakit explain {slot} {kinds[0].kind}",
         )
         return
     emit(*_explanation(registry.component(slot, kind)))

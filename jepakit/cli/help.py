@@ -1,4 +1,4 @@
-"""How ``--help`` looks: an argument by its name, a flag without a type, as in other command lines."""
+"""The look of ``--help``: arguments by name, flags without a type, as in other command lines."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 
 class Verb(TyperCommand):
-    """A verb whose help shows neither ``{RECIPE}`` nor ``<bool>``, as Typer 0.29 would."""
+    """A verb whose help hides the ``{RECIPE}`` and ``<bool>`` that Typer 0.29 shows."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The arguments and options, ``--help`` among them."""
+        """The arguments and options, including ``--help``."""
         return [_plain(param) for param in super().get_params(ctx)]
 
 
 class Verbs(TyperGroup):
-    """The command itself, in the same way."""
+    """The same for the ``jepakit`` command itself."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The options, ``--help`` among them."""
+        """The options, including ``--help``."""
         return [_plain(param) for param in super().get_params(ctx)]
 
 

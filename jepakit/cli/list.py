@@ -1,4 +1,4 @@
-"""``jepakit list``: what there is to choose from."""
+"""``jepakit list``: the components that a recipe can use."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def command(
     slot: Annotated[
         str | None,
-        typer.Argument(metavar="SLOT", help="Show one slot only, such as encoder.", show_default=False, autocompletion=completion.slots),
+        typer.Argument(metavar="SLOT", help="Show only this slot, such as encoder.", show_default=False, autocompletion=completion.slots),
     ] = None,
     plugins: PluginsOption = None,
     recipe: PluginsRecipeOption = None,
 ) -> None:
-    """List the components to choose from, those of plug-ins included."""
+    """List the components that a recipe can use, including plug-ins."""
     from jepakit import registry
     from jepakit.cli.output import emit
     from jepakit.cli.plugins import load_all
@@ -34,7 +34,7 @@ def command(
 
 
 def listed(components: Iterable[Component]) -> RenderableType:
-    """A table with a row for each of ``components``."""
+    """A table with one row per component."""
     from rich.text import Text
 
     from jepakit.cli.output import place, prose, table, to_terminal
@@ -42,7 +42,7 @@ def listed(components: Iterable[Component]) -> RenderableType:
     rows = [(found.slot, found.kind, prose(found.summary) + _missing(found), place(found.place)) for found in components]
     if not to_terminal():
         return table("slot", "kind", "summary", "defined at", rows=rows)
-    # one above the other: a path that folds can be neither read nor clicked
+    # the path on a line of its own: a folded path can be neither read nor clicked
     stacked = ((slot, kind, Text.assemble(summary, "\n", (at, "dim"))) for slot, kind, summary, at in rows)
     return table("slot", "kind", "summary", rows=stacked)
 

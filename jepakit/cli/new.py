@@ -1,4 +1,4 @@
-"""``jepakit new``: the beginning of a component of one's own."""
+"""``jepakit new``: write a component to start from, and its test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-#: The line of a recipe that uses a component, by its slot.
+#: By slot, the recipe line that uses a component.
 LINES = {
     "env": "env: {{kind: {}}}",
     "encoder": "encoder: {{kind: {}}}",
@@ -25,14 +25,14 @@ LINES = {
 
 def command(
     slot: Annotated[str, typer.Argument(metavar="SLOT", help="Such as encoder.", show_default=False)],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Its kind in recipes, and the file's name.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its kind in recipes, and its file name.", show_default=False)],
     base: Annotated[
         str | None,
-        typer.Option("--from", metavar="KIND", help="Begin with a subclass of this kind, with one more field.", show_default=False),
+        typer.Option("--from", metavar="KIND", help="Start from this kind: write a subclass with one more field.", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write it; made where it is missing.")] = Path(),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to; created if missing.")] = Path(),
 ) -> None:
-    """Write a component and its test, ready to run, to be changed into yours."""
+    """Write a component and its test. Both work as they are, for you to change."""
     from jepakit.cli.output import emit
     from jepakit.errors import UserError
 
@@ -41,7 +41,9 @@ def command(
     cls = "".join(word.capitalize() for word in name.split("_"))
     texts = dict(zip((component, test), _subclass(slot, name, cls, base) if base else _template(slot, name, cls), strict=True))
     if there := [str(path) for path in (component, test) if path.exists()]:
-        raise UserError(f"{' and '.join(there)} would be overwritten; choose another name, or another folder with --out DIR")
+        raise UserError(
+            f"{' and '.join(there)} already exist{'s' * (len(there) == 1)}; choose another name, or another folder with --out DIR"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -59,7 +61,7 @@ def command(
 
 
 def _template(slot: str, name: str, cls: str) -> tuple[str, str]:
-    """The slot's template and its test, under the names asked for."""
+    """The slot's template and its test, renamed to ``name`` and ``cls``."""
     from jepakit.testing import templates
 
     folder = Path(templates.__file__).parent
@@ -81,7 +83,7 @@ def _subclass(slot: str, name: str, cls: str, kind: str) -> tuple[str, str]:
     examples = {"id": 'id="CartPole-v1"'}
     required = [field for field, info in fields.items() if info.is_required()]
     if unknown := [field for field in required if field not in examples]:
-        raise UserError(f"`{kind}` cannot be tried without a value for {listing(unknown)}: write its subclass by hand (docs/components.md)")
+        raise UserError(f"`{kind}` needs a value for {listing(unknown)}: write its subclass by hand (docs/components.md)")
     added = "strength" if "strength" not in fields else "strength_of_mine"
     given = ", ".join([f'"{slot}"', cls, *(examples[field] for field in required), f"{added}=0.5"])
     component = f'''"""A variant of the {slot} `{kind}`."""
@@ -96,16 +98,16 @@ from jepakit import register
 
 @register("{slot}", "{name}")
 class {cls}({base.cls.__name__}):
-    """What sets it apart from `{kind}`, in one line.
+    """One line: how it differs from `{kind}`.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (If there is a paper, give authors, year, title and equation.)
 
     Args:
-        {added}: What the variant adds: say what it does, and in which unit.
+        {added}: What the field does, and its unit.
     """
 
     def __init__(self, *, {added}: float = 1.0, **rest: Any) -> None:
-        super().__init__(**rest)  # all other fields are `{kind}`'s
+        super().__init__(**rest)  # context and the fields of `{kind}`
         self.{added} = {added}
 '''
     test = f'''"""Tests of the {slot} `{name}`."""
@@ -116,12 +118,12 @@ from jepakit.testing import check_component
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure names the broken rule and what to change."""
     check_component({given})
 
 
-def test_it_takes_all_that_its_base_takes() -> None:
-    """What this {slot} does beside the rules: replace it by what yours is for."""
+def test_it_takes_every_field_of_its_base() -> None:
+    """Replace this by a test of what your {slot} is for."""
     mine, base = component("{slot}", "{name}").fields, component("{slot}", "{kind}").fields
     assert set(mine.model_fields) == {{*base.model_fields, "{added}"}}
 '''
@@ -133,7 +135,7 @@ def _refuse_hiding(cls: str, name: str, *texts: str) -> None:
     from jepakit.errors import UserError
 
     if any(re.search(rf"\b{cls}\b", text) for text in texts):
-        raise UserError(f"its class `{cls}` would hide another that the file uses; try `my_{name}`")
+        raise UserError(f"`{name}` would name its class `{cls}`, which the file already uses; try `my_{name}`")
 
 
 def _check(slot: str, name: str) -> None:
@@ -147,10 +149,10 @@ def _check(slot: str, name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         simple = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name), flags=re.ASCII).strip("_0123456789").lower()
         raise UserError(
-            f"`{name}` can't be a kind: lower-case letters, digits and underscores only, a letter first"
+            f"`{name}` can't be a kind: write lower-case letters, digits and underscores, a letter first"
             + (f"; did you mean `{simple}`?" if simple else "")
         )
     if name in kinds:
-        raise UserError(f"the {slot} `{name}` is there already; choose another name, such as `my_{name}`")
+        raise UserError(f"the {slot} `{name}` already exists; choose another name, such as `my_{name}`")
     if keyword.iskeyword(name) or importlib.util.find_spec(name):
-        raise UserError(f"`{name}` is a name of Python's or of an installed module, which {name}.py would hide; try `my_{name}`")
+        raise UserError(f"{name}.py would hide the Python keyword or module `{name}`; try `my_{name}`")

@@ -21,7 +21,7 @@ RecipeArg = Annotated[
     str,
     typer.Argument(
         metavar="RECIPE",
-        help="A recipe's path, or the name of one that ships with jepakit.",
+        help="Path of a recipe, or name of a shipped one.",
         show_default=False,
         autocompletion=completion.recipes,
     ),
@@ -36,19 +36,19 @@ SeedOption = Annotated[
 ]
 PluginsOption = Annotated[
     list[str] | None,
-    typer.Option("--plugins", metavar="FILE", help="A plug-in, a file or a module, to include. May be repeated."),
+    typer.Option("--plugins", metavar="FILE", help="Include this plug-in: a file or a module. May be repeated."),
 ]
 PluginsRecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="RECIPE", help="A recipe whose plug-ins to include.", show_default=False),
+    typer.Option("--recipe", metavar="RECIPE", help="Include this recipe's plug-ins.", show_default=False),
 ]
 RunsArg = Annotated[
     list[Path],
-    typer.Argument(metavar="RUNS…", help="Runs' folders, records of runs, or folders that hold either.", show_default=False),
+    typer.Argument(metavar="RUNS…", help="Run folders, records, or folders that contain either.", show_default=False),
 ]
 TrustOption = Annotated[
     bool,
-    typer.Option("--trust", help="Run the code that the run's recipe names: plug-ins, which its folder may have brought along."),
+    typer.Option("--trust", help="Allow the code that the run's recipe names to run: plug-ins, an env's module."),
 ]
 RecordedOption = Annotated[
     list[Path] | None,
@@ -56,7 +56,7 @@ RecordedOption = Annotated[
         "--recorded",
         metavar="DIR",
         callback=_folders,
-        help="A folder of records: what it has is not run. May be repeated.",
+        help="Count the runs recorded in this folder as finished. May be repeated.",
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""What the verbs print: laid out in a terminal; in a pipe one item a line, never wrapped or cut."""
+"""Output of the verbs: laid out to fit a terminal; in a pipe one item per line, never wrapped or cut."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rich.text import Text
 from jepakit import errors
 from jepakit.errors import printable
 
-UNWRAPPED = 100_000  # columns of a pipe, whose reader has no width to fit
+UNWRAPPED = 100_000  # columns of a pipe: wide enough never to wrap
 
 
 def to_terminal() -> bool:
-    """Whether someone is looking, rather than a pipe or a file reading."""
+    """Whether stdout is a terminal, not a pipe or a file."""
     return Console().is_terminal
 
 
@@ -31,7 +31,7 @@ def emit(*blocks: RenderableType) -> None:
 
 
 def table(*headings: str, rows: Iterable[Iterable[str | Text]]) -> Table:
-    """Columns as wide as their text; in a narrow terminal cells fold, and no text is lost."""
+    """A table with columns as wide as their text. In a narrow terminal cells fold; no text is lost."""
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
         grid.add_column(heading, overflow="fold")
@@ -43,16 +43,16 @@ def table(*headings: str, rows: Iterable[Iterable[str | Text]]) -> Table:
 def fitting_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], foldable: Sequence[str] = (), less: Sequence[str] = ()
 ) -> tuple[Table, list[str]]:
-    """A table whose ids and figures are never broken over lines.
+    """A table that never breaks an id or a number over two lines.
 
     Args:
-        headings: Of the columns.
-        rows: Their cells.
-        foldable: Columns whose text may go over several lines in a narrow terminal.
-        less: Columns that a terminal too narrow for all does without, the first one first.
+        headings: Column headings.
+        rows: Cells, one sequence per row.
+        foldable: Columns whose text may fold in a narrow terminal.
+        less: Columns to drop when the terminal is too narrow, in this order.
 
     Returns:
-        The table, and the headings that it does without.
+        The table, and the headings of the dropped columns.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     width = Console().width if to_terminal() else UNWRAPPED
@@ -83,12 +83,12 @@ def indented(text: str | Text, columns: int) -> Padding:
 
 
 def prose(text: str) -> str:
-    """A docstring's text as it reads outside a docstring: paragraphs on one line each, single backticks."""
+    """A docstring's text for the terminal: one line per paragraph, single backticks."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.replace("``", "`").split("\n\n"))
 
 
 def place(location: str) -> str:
-    """``file:line`` relative to the working directory or to the package, where that is shorter."""
+    """``file:line`` relative to the working directory or to the package, if the file lies below either."""
     path = Path(location)
     for root in (Path.cwd(), Path(errors.__file__).parents[1]):
         if path.is_relative_to(root):

@@ -1,4 +1,4 @@
-"""Plug-ins for the verbs that show what there is to choose from."""
+"""Plug-ins for the verbs that list, explain or check components."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 def load_all(plugins: Sequence[str] | None, recipe: str | None) -> None:
-    """Import what installed packages offer, the plug-ins named, and those of a recipe.
+    """Import the components of installed packages, the named plug-ins, and a recipe's plug-ins.
 
     Raises:
-        UserError: A plug-in cannot be found or clashes with another, or the recipe is wrong.
+        UserError: A plug-in cannot be found, two register one name, or the recipe is wrong.
     """
     from jepakit.errors import UserError
     from jepakit.recipe import load_recipe

@@ -1,4 +1,4 @@
-"""``jepakit record``: runs as small files to keep."""
+"""``jepakit record``: keep finished runs as small files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jepakit.cli.options import RunsArg
 
 def command(
     runs: RunsArg,
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the records go: DIR/<id>.json.", show_default=False)],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Write each record to DIR/<id>.json.", show_default=False)],
 ) -> None:
-    """Write a record of each finished run: one small JSON file that `compare` reads like the run's folder."""
+    """Write a record of each finished run: one small JSON file, which `compare` reads as it reads the run's folder."""
     from jepakit.cli.output import emit
     from jepakit.report.record import write_record
     from jepakit.report.runs import load_runs

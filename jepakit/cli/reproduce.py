@@ -1,4 +1,4 @@
-"""``jepakit reproduce``: the paper's Figure 3, and a verdict on every claim about it."""
+"""``jepakit reproduce``: the paper's Figure 3, and a verdict on every claim of its section 3."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ QUICK_STEPS = 3_000
 
 
 def command(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Runs, figure, table and verdicts go here.", show_default=False)],
-    quick: Annotated[bool, typer.Option("--quick", help="The same work in minutes: two seeds, 3,000 env steps. Judges nothing.")] = False,
-    recovery: Annotated[bool, typer.Option(help="J alone for 300,000 env steps, too: nearly half of the time.")] = True,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder for runs, figure, table and verdicts.", show_default=False)],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The same in minutes: two seeds, 3,000 env steps. Too short to judge the paper.")
+    ] = False,
+    recovery: Annotated[bool, typer.Option(help="Also train J alone for 300,000 env steps: nearly half of the time.")] = True,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Runs at a time. Default: one on each core.", show_default=False)
+        int | None, typer.Option("--jobs", "-j", min=1, help="Runs at a time. Default: one per core.", show_default=False)
     ] = None,
     recorded: RecordedOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show failures and the result alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only failures and the result.")] = False,
 ) -> None:
-    """Run the paper's Figure 3 (J alone for longer, too), draw it, and judge every claim of its section 3."""
+    """Run and draw the paper's Figure 3, and J alone for longer; judge every claim of section 3."""
     from dataclasses import replace
 
     from jepakit.cli.output import emit, table
@@ -39,14 +41,14 @@ def command(
         for name, steps in (("figure3", QUICK_STEPS), ("recovery", 2 * QUICK_STEPS))
     )
     recovering = tuple(replace(run, label=f"{run.label}, longer") for run in longer.runs) if recovery else ()
-    plan = Plan("runs", recovering + figure.runs)  # the longest first: no core waits for them in the end
+    plan = Plan("runs", recovering + figure.runs)  # longest runs first, so that no core idles at the end
     outcomes = run_plan(plan, out, jobs or plan.jobs(), recorded or (), quiet)
     ended = [outcome for outcome in outcomes if outcome.state in ("finished", "recorded")]
     if len(ended) < len(outcomes):
         for outcome in outcomes:
             if outcome.state == "failed":
                 typer.echo(f"failed: {outcome.planned.label}, seed {outcome.planned.seed}: {outcome.error}", err=True)
-        typer.echo(f"{len(ended)} of {len(outcomes)} runs are there; to go on: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
+        typer.echo(f"{len(ended)} of {len(outcomes)} runs have finished; to continue: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
         raise typer.Exit(1 if any(outcome.state == "failed" for outcome in outcomes) else 130)
 
     longer_ids = {run.id for run in recovering}

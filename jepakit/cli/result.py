@@ -1,4 +1,4 @@
-"""How a run went, in words and as an exit code."""
+"""A run's result: printed, and as an exit code."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def tell(result: RunResult) -> None:
-    """Print it.
+    """Print a run's result.
 
     Raises:
-        typer.Exit: 130, the run was interrupted.
+        typer.Exit: With code 130, if the run was interrupted.
     """
     summary = result.summary
 
     def figure(name: str, form: str = ".4g") -> str:
         value = summary.get(name)
-        return format(value, form) if isinstance(value, (int, float)) else "-"  # a stranger's may hold anything
+        return format(value, form) if isinstance(value, (int, float)) else "-"  # an untrusted summary may hold anything
 
     lines = [
-        f"{'run' if result.fresh else 'finished before:'} {result.path}",
+        f"{'run' if result.fresh else 'already finished:'} {result.path}",
         f"{summary['status']}: {figure('env_steps', ',')} env steps, {figure('episodes', ',')} episodes, {figure('updates', ',')} updates "
         f"in {figure('wall_s', ',.0f')} s ({figure('steps_per_second', ',.0f')} steps/s)",
         f"return: {figure('return_last_100')} (last 100 episodes), {figure('return_last_20')} (last 20)",
@@ -35,12 +35,12 @@ def tell(result: RunResult) -> None:
         lines.append(f"warning: the embedding is collapsed (first seen at {figure('collapsed_at', ',')} env steps)")
     if not result.fresh:
         lines.append(
-            "nothing was trained now; to train it anew, name a folder with --out DIR; for longer, another total_steps is another run"
+            "nothing was trained; to repeat the run: jepakit run RECIPE --out DIR; to extend it: jepakit resume RUN --total-steps N"
         )
     if summary["status"] == "interrupted":
         from jepakit.storage.stored import resume_command
 
-        lines.append(f"go on with: {resume_command(result.path)}")
+        lines.append(f"continue with: {resume_command(result.path)}")
     emit("\n".join(lines))
     if summary["status"] == "interrupted":
         raise typer.Exit(130)

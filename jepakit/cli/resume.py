@@ -1,4 +1,4 @@
-"""``jepakit resume``: go on with a run that was cut short."""
+"""``jepakit resume``: continue a run that was cut short, or extend one that has finished."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def command(
         typer.Option(
             "--total-steps",
             metavar="N",
-            help="Extend the run to N env steps, as a new run beside it that goes on from its newest checkpoint.",
+            help="Extend the run to N env steps: a new run beside it continues from its newest checkpoint.",
         ),
     ] = None,
     trust: TrustOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the result alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and the result.")] = False,
 ) -> None:
-    """Go on with a run that was interrupted, killed or failed, as if that had not happened."""
+    """Continue a run that was interrupted, killed or failed, from its newest checkpoint."""
     from jepakit.cli.result import tell
     from jepakit.training.run import resume
 

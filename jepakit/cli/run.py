@@ -1,4 +1,4 @@
-"""``jepakit run``: train what a recipe says."""
+"""``jepakit run``: train a recipe."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def command(
     seed: SeedOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="The run's folder; new or empty. Default: runs/<name>/<id>.", show_default=False),
+        typer.Option("--out", metavar="DIR", help="The run's folder, new or empty. Default: runs/<name>/<id>.", show_default=False),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the result alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and the result.")] = False,
 ) -> None:
-    """Train what a recipe says, and say how it went."""
+    """Train a recipe and print the result."""
     from jepakit.cli.result import tell
     from jepakit.training.run import run
 

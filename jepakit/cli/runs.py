@@ -1,4 +1,4 @@
-"""``jepakit runs``: which runs there are, and how they are."""
+"""``jepakit runs``: the runs in a folder and their state."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Runs at any depth below it are found.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, sizes in bytes.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to search, at any depth.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with sizes in bytes.")] = False,
 ) -> None:
-    """Show the runs in a folder: state, progress, return, size, and whether they can be resumed."""
+    """Show the runs in a folder: state, progress, return (mean of the last 100 episodes), size, and whether each can be resumed."""
     import json
     from dataclasses import asdict
 
@@ -35,7 +35,7 @@ def command(
     grid, left_out = fitting_table(headings, rows, foldable=("configuration", "resumable"), less=("size", "done", "resumable", "env steps"))
     emit(grid, f"{len(entries)} runs, {readable(sum(entry.size for entry in entries))}")
     if left_out:
-        emit(f"not shown in so narrow a terminal: {', '.join(left_out)}")
+        emit(f"not shown, for want of width: {', '.join(left_out)}")
 
 
 def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
     done = f"{min(1.0, entry.env_steps / entry.total_steps):.0%}" if entry.total_steps and entry.total_steps > 0 else "-"
     resumable = f"no: {entry.why_not}"
     if entry.resumes_at is not None:
-        resumable = f"yes, at {entry.resumes_at:,}" if entry.resumes_at else "yes, from its start"
+        resumable = f"yes, at {entry.resumes_at:,}" if entry.resumes_at else "yes, from the start"
     return (
         str(entry.path.relative_to(folder) if entry.path != folder else entry.path),
         entry.configuration or "-",

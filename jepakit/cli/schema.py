@@ -1,4 +1,4 @@
-"""``jepakit schema``: recipes as an editor understands them."""
+"""``jepakit schema``: the JSON schema of recipes, for editors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jepakit.cli.options import PluginsOption, PluginsRecipeOption
 
 
 def command(plugins: PluginsOption = None, recipe: PluginsRecipeOption = None) -> None:
-    """Print the JSON schema of recipes, by which an editor completes and checks them."""
+    """Print the JSON schema of recipes. With it, an editor completes and checks them."""
     import json
 
     from jepakit.cli.plugins import load_all

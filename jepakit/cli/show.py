@@ -1,4 +1,4 @@
-"""``jepakit show``: what a recipe comes to."""
+"""``jepakit show``: a resolved recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def command(
     seed: SeedOption = None,
     origin: Annotated[bool, typer.Option("--origin", help="Name the file and line of each value.")] = False,
 ) -> None:
-    """Show a recipe resolved: extended, overridden, every default written out."""
+    """Show the resolved recipe: parents merged, overrides applied, every default written out."""
     from rich.syntax import Syntax
 
     from jepakit.cli.output import emit, to_terminal

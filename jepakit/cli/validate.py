@@ -1,4 +1,4 @@
-"""``jepakit validate``: would this recipe run?"""
+"""``jepakit validate``: check that a recipe would run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jepakit.cli.options import RecipeArg, SeedOption, SetOption
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
 
-PATIENCE = 120  #: seconds that processors may work for one rehearsal
+PATIENCE = 120  #: seconds of CPU time that one rehearsal may take
 
 
 def command(
@@ -23,10 +23,10 @@ def command(
     seed: SeedOption = None,
     no_plugins: Annotated[
         bool,
-        typer.Option("--no-plugins", help="Import nothing that the recipe names or installed packages bring; say what is unchecked."),
+        typer.Option("--no-plugins", help="Import no plug-in, env module or installed component; report what was not checked."),
     ] = False,
 ) -> None:
-    """Check a recipe, build all its components and push one fake batch through them; of a sweep, those of every configuration."""
+    """Check a recipe, build its components and push one fake batch through them; for a sweep, do so for every configuration."""
     from jepakit.cli.output import emit
     from jepakit.machine.hardware import settle
     from jepakit.recipe import load_recipe, recipe_id
@@ -47,11 +47,11 @@ def command(
 
 @contextlib.contextmanager
 def _patience(name: str, rehearsals: int = 1) -> Iterator[None]:
-    """Have what computes for too long raise, in the very component, so that a size with a few digits too many is no endless wait."""
+    """Raise in the component that computes for too long: a size with a few digits too many would never end."""
     from jepakit.errors import UserError
 
     def give_up(*_: object) -> None:
-        raise UserError(f"more than {PATIENCE} s of computing for one fake batch of `{name}`: is a size meant to be that large?")
+        raise UserError(f"one fake batch of `{name}` takes more than {PATIENCE} s of CPU time: is a size too large?")
 
     before = signal.signal(signal.SIGPROF, give_up)
     signal.setitimer(signal.ITIMER_PROF, PATIENCE * rehearsals, 1)
@@ -63,7 +63,7 @@ def _patience(name: str, rehearsals: int = 1) -> Iterator[None]:
 
 
 def _rehearsed(recipe: Recipe) -> Iterator[str]:
-    """What a rehearsal of one run tells."""
+    """Rehearse one run and report its shapes, hardware and notices."""
     from jepakit.machine.hardware import settle
     from jepakit.protocols import PIXELS
     from jepakit.training.advice import background_advice
@@ -81,7 +81,7 @@ def _rehearsed(recipe: Recipe) -> Iterator[str]:
 
 
 def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Iterator[str]:
-    """What can be said of a recipe when no code runs but jepakit's own."""
+    """Check a recipe while running no code but jepakit's own."""
     from jepakit.recipe import RecipeError
     from jepakit.registry.plugins import installed_names
     from jepakit.sweep.variants import expand_recipe
@@ -91,12 +91,12 @@ def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Ite
     except RecipeError as error:
         if not all(problem.unchecked for problem in error.problems):
             raise
-        yield "no mistake was found, but not all was checked: nothing was built"
+        yield "no mistake found, but the check is incomplete: nothing was built"
         yield from map(str, error.problems)
         return
     runs = [configuration.runs[0] for configuration in configurations]
     modules = sorted({id.partition(":")[0] for run in runs if ":" in (id := str(getattr(run.env, "id", "")))})
-    yield f"valid as far as it was checked: {name}" + (f", a sweep of {len(runs)} configurations" if len(runs) > 1 else "")
+    yield f"valid as far as checked: {name}" + (f", a sweep of {len(runs)} configurations" if len(runs) > 1 else "")
     rehearsed = [] if modules else [list(_rehearsed(run)) for run in runs]
     yield from rehearsed[0] if len(rehearsed) == 1 else []
     yield from (f"not checked: the env's module `{module}` was not imported, so nothing was built" for module in modules)

@@ -80,7 +80,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(cli: Cli, sweep: Path) -> No
     assert [json.loads(line)["event"] for line in (traceback.parent / "events.jsonl").open()] == ["start", "failed", "resume", "failed"]
 
     code, out, err = cli("run", str(sweep), "--set", "sweep=null", "--set", "threads=1")
-    assert (code, out.splitlines()[0]) == (0, f"finished before: {finished}"), err
+    assert (code, out.splitlines()[0]) == (0, f"already finished: {finished}"), err
 
     assert cli("record", str(finished), "--to", "records")[0] == 0
     shutil.rmtree("runs")
@@ -99,7 +99,7 @@ def test_a_dry_run_shows_the_runs_and_makes_no_folder(cli: Cli, sweep: Path, mon
     table = [[row[0], row[1], row[3], row[4]] for row in rows(out)[:-1]]
     labels = ["encoder.breaks_at=20"] * 2 + ["encoder.breaks_at=null"] * 2
     assert table == [[label, seed, "1", "new"] for label, seed in zip(labels, ["4", "1"] * 2, strict=True)]
-    assert out.splitlines()[-1] == "4 runs in elsewhere/moods: 0 there or running, 0 to resume, 4 new; 6 at a time"
+    assert out.splitlines()[-1] == "4 runs in elsewhere/moods: 0 finished or running, 0 to resume, 4 new; 6 at a time"
     assert sorted(Path().iterdir()) == before
 
 
@@ -116,7 +116,7 @@ def test_jobs_and_threads_fill_the_cores(cli: Cli, sweep: Path, monkeypatch: pyt
     assert plan("--set", "threads=4") == ({"4"}, "1 at a time", "")
     assert plan("--over", "threads=1,3") == ({"1", "3"}, "2 at a time", "")
     assert plan("--jobs", "3") == ({"2"}, "3 at a time", "")
-    assert plan("--jobs", "4")[2].startswith("notice: 4 runs at a time come to 8 threads on 6 cores")
+    assert plan("--jobs", "4")[2].startswith("notice: 4 runs at a time use 8 threads on 6 cores")
 
 
 def test_cells_of_one_run_are_run_once(cli: Cli, sweep: Path) -> None:
@@ -135,7 +135,7 @@ def test_cells_of_one_run_are_run_once(cli: Cli, sweep: Path) -> None:
     [
         (["--jobs", "0"], "--jobs 0: write a number of at least 1, or `auto`"),
         (["--jobs", "many"], "--jobs many: write a number of at least 1, or `auto`"),
-        (["--seeds", "a,b"], "--seeds a,b: write how many (5), or which (0,3,5)"),
+        (["--seeds", "a,b"], "--seeds a,b: write how many seeds (5), or which ones (0,3,5)"),
         (["--recorded", "nowhere"], "--recorded: there is no folder nowhere"),
         (["--over", "encoder.breaks=1"], "--over #1: unknown field `breaks` in `encoder`"),
         (["--over", "optimizer.lr=1e-3,fast"], '--over #1: `optimizer.lr` cannot be the string "fast"'),

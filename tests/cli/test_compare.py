@@ -103,7 +103,7 @@ def test_compare_says_what_does_not_compare(cli: Cli, sweep: Sweep) -> None:
 def test_a_threshold_is_a_number(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
     for odd in ("nan", "inf"):
         code, _, err = cli("compare", str(sweep(dims=(int(odd == "inf"),))), "--threshold", odd, "--out", "cmp")
-        assert (code, err) == (2, f"--threshold {odd} is no return that could be reached\n")
+        assert (code, err) == (2, f"--threshold {odd}: write a finite return\n")
     assert not (tmp_path / "cmp").exists()
 
 

@@ -77,7 +77,7 @@ def test_nothing_is_written_over(cli: Cli, tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("precious")
     code, _, err = cli("new", "target", "mine")
     assert code == 2
-    assert err == f"{there} would be overwritten; choose another name, or another folder with --out DIR\n"
+    assert err == f"{there} already exists; choose another name, or another folder with --out DIR\n"
     assert [path.name for path in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "precious"
 
@@ -90,11 +90,11 @@ def test_nothing_is_written_over(cli: Cli, tmp_path: Path, there: str) -> None:
         ("encoder", "2d-cnn", "did you mean `d_cnn`?"),
         ("encoder", "../mine", "did you mean `mine`?"),
         ("encoder", "7", "a letter first"),
-        ("encoder", "vit", "the encoder `vit` is there already; choose another name, such as `my_vit`"),
+        ("encoder", "vit", "the encoder `vit` already exists; choose another name, such as `my_vit`"),
         ("encoder", "class", "try `my_class`"),
-        ("encoder", "random", "which random.py would hide; try `my_random`"),
+        ("encoder", "random", "random.py would hide the Python keyword or module `random`; try `my_random`"),
         ("encoder", "torch", "try `my_torch`"),
-        ("algorithm", "categorical", "its class `Categorical` would hide another that the file uses; try `my_categorical`"),
+        ("algorithm", "categorical", "`categorical` would name its class `Categorical`, which the file already uses; try `my_categorical`"),
         ("env", "tensor_dict", "try `my_tensor_dict`"),
     ],
 )

@@ -40,7 +40,7 @@ def test_runs_are_shown(process: Cli, make_run: Callable[..., Path]) -> None:
     assert rows[0].split("  ")[0] == "tiny/a"
     cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows]
     assert cells == [
-        ["tiny/a", "-", "4", "killed", "500", "25%", "12.25", "100 bytes", "yes, from its start"],
+        ["tiny/a", "-", "4", "killed", "500", "25%", "12.25", "100 bytes", "yes, from the start"],
         ["tiny/b", "-", "4", "finished", "2,000", "100%", "20.5", "166 bytes", "no: it has ended"],
     ]
     assert total == "2 runs, 266 bytes"
@@ -68,7 +68,7 @@ def test_configurations_are_told_apart_and_ids_are_never_broken(
         assert all(len(line) <= width for line in lines)
         for number in range(3):
             assert any(f"a_name_of_some_length/0123456789{number}" in line for line in lines)
-        assert any(line.startswith("not shown in so narrow a terminal") for line in lines)
+        assert any(line.startswith("not shown, for want of width") for line in lines)
 
 
 def test_no_runs(cli: Cli, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_the_command_goes_on_and_says_so_and_does_nothing_twice(cut: Path, whole
     before = sorted((path, path.stat().st_mtime_ns) for path in cut.rglob("*"))
     code, out, err = cli("resume", cut)
     assert (code, err) == (0, "")
-    assert out.startswith(f"finished before: {cut}\nfinished: 720 env steps")
+    assert out.startswith(f"already finished: {cut}\nfinished: 720 env steps")
     assert sorted((path, path.stat().st_mtime_ns) for path in cut.rglob("*")) == before
 
 
