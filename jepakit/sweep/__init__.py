@@ -1,1 +1,1 @@
-"""Sweeps: which runs there are, what is known of each, running them, showing how they are."""
+"""Sweeps: plan the runs, find the ones that exist, run the rest, show their progress."""

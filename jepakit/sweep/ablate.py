@@ -1,4 +1,4 @@
-"""A sweep from Python: what ``jepakit ablate`` does, for scripts and notebooks."""
+"""Sweeps from Python: ``jepakit ablate`` for scripts and notebooks."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def ablate(
 ) -> list[Outcome]:
     """Run every configuration of a sweep with every seed, each run in a process of its own.
 
-    What has finished is not run again; what is half done is resumed. A failed run stops no other: its outcome says why.
+    Finished runs are skipped and unfinished ones resumed. A failed run does not stop the others; its outcome gives the error.
 
     Args:
-        recipe: A recipe, with a sweep or without.
-        over: The values to vary, ``{"encoder.dim": [32, 64]}``, or a list of ``path=value1,value2``; all combinations are run.
-        overrides: Laid on the recipe before its sweep.
-        seeds: How many seeds, from the recipe's own on, or which; in place of the sweep's own.
-        jobs: Runs at a time; ``auto``: one on each core, of one thread each.
+        recipe: A recipe, with or without a sweep.
+        over: The values to vary, ``{"encoder.dim": [32, 64]}``, or a list of ``path=value1,value2``. Every combination is run.
+        overrides: Overrides of the recipe, applied before its sweep.
+        seeds: How many seeds, counted from the recipe's own, or which seeds; replaces the sweep's ``seeds``.
+        jobs: Runs at a time; ``auto``: one run with one thread per core.
         out: Runs go to ``out/<name>/<id>``.
-        recorded: Folders of records; a run that has one there counts as finished.
-        quiet: Show warnings alone.
+        recorded: Folders of records; the runs recorded there count as finished.
+        quiet: Show only warnings.
 
     Returns:
-        How each run ended, in the order of the configurations: ``planned.label``, ``planned.seed``, ``state``, ``path``, ``summary``.
+        The outcome of each run, in the order of the configurations: ``planned.label``, ``planned.seed``, ``state``, ``path``, ``summary``.
 
     Raises:
-        RecipeError: A run is wrong; nothing was started.
-        UserError: A folder holds something else; nothing was started.
+        RecipeError: A run's recipe is wrong; nothing was started.
+        UserError: A run's folder holds something else; nothing was started.
     """
     axes = [f"{path}={json.dumps(list(values))[1:-1]}" for path, values in over.items()] if isinstance(over, Mapping) else over
     plan = load_sweep(recipe, overrides, axes, seeds, threads=1 if jobs == "auto" else None)

@@ -1,4 +1,4 @@
-"""One run as a process of its own, which a terminal's Ctrl-C does not reach and which does not outlive its parent."""
+"""A run as a child process: a terminal's Ctrl-C does not reach it, and it ends with its parent."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def start_run(recipe: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
     Args:
         recipe: The resolved recipe.
         out: The run's folder.
-        log: Gets all that the process prints.
+        log: The file for everything that the process prints.
     """
     return _start(["run", str(recipe), "--out", str(out), "--quiet"], log)
 
 
 def resume_run(folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start ``jepakit resume``; the folder's plug-ins are known to be the sweep's own."""
+    """Start ``jepakit resume``, trusting the folder: its plug-ins were checked against the sweep's."""
     return _start(["resume", str(folder), "--trust", "--quiet"], log)
 
 
 def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    # `-m` alone would import what lies in this folder, a jepakit or a statistics.py of its own, where `jepakit` does not
+    # `-P`: plain `-m` would import a jepakit or a statistics.py from the current folder, which the `jepakit` script does not
     isolated = [] if {"", str(Path.cwd())}.intersection(sys.path) else ["-P"]
     command = [sys.executable, *isolated, "-m", "jepakit", *words]
     with log.open("wb") as printed:
@@ -44,7 +44,7 @@ def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux the kernel ends a run (which saves first) when its parent is killed outright; elsewhere it goes on to its end."""
+    """On Linux the kernel sends SIGTERM to the run when its parent is killed, and the run saves; elsewhere the run continues to its end."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork, after which little is safe
@@ -52,11 +52,11 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 
 def why_it_ended(code: int, log: Path) -> str:
-    """What an exit code and the last words of a process say about its failure."""
+    """Explain a failed process from its exit code and its last line of output."""
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     said = log.read_text(encoding="utf-8", errors="replace").strip()
     if code == 2:
-        return said  # a user's mistake, told in as many lines as it needs
+        return said  # a user's mistake, whose message may have several lines
     return said.splitlines()[-1] if said else f"exit code {code}"

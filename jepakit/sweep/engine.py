@@ -1,4 +1,4 @@
-"""Runs the runs of a sweep, so many at a time, each as a process; whatever happens to one, the others go on."""
+"""Executes the runs of a sweep as processes, several at a time. One run's failure does not affect the others."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from jepakit.sweep.watched import RunState, Watched
 from jepakit.training.run import ENDED_AS_MEANT
 
 POLL_SECONDS = 0.25
-LOOK_AGAIN_SECONDS = 2.0  #: whether another process has let go of a run
+LOOK_AGAIN_SECONDS = 2.0  #: between two checks of a run that another process holds
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a planned run ended, or that it did not."""
+    """The state of a planned run when the sweep ends."""
 
     planned: Planned
-    state: RunState  #: ``waiting``: never started, for the sweep was interrupted
+    state: RunState  #: ``waiting``: the sweep was interrupted before the run started
     path: Path  #: its folder or its record
-    summary: dict[str, object]  #: of a finished or recorded run; else empty
-    fresh: bool  #: False: it was there before
+    summary: dict[str, object]  #: the content of ``summary.json``; empty unless the run has finished
+    fresh: bool  #: False if the run had finished before this sweep began
     error: str = ""  #: why it failed
-    log: Path | None = None  #: of a failed run: its traceback, or all that it printed
+    log: Path | None = None  #: a failed run's traceback, or else its output
 
 
 def run_plan(plan: Plan, root: Path, jobs: int, recorded: Sequence[Path] = (), quiet: bool = False) -> list[Outcome]:
-    """Run what is new and go on with what is half done, in ``root/<name>/<id>``, the first seed of every configuration first.
+    """Start new runs and resume unfinished ones in ``root/<name>/<id>``, beginning with the first seed of every configuration.
 
     Args:
         plan: The runs.
-        root: Where ``jepakit run`` would put them, too.
+        root: The folder of all runs, as for ``jepakit run``.
         jobs: Runs at a time.
-        recorded: Folders of records; a run that has one there counts as finished.
-        quiet: Show warnings alone.
+        recorded: Folders of records; the runs recorded there count as finished.
+        quiet: Show only warnings.
 
     Raises:
-        UserError: A run cannot be what it should be, or a folder holds something else; nothing was started.
+        UserError: A configuration does not fit together, or a run's folder holds something else; nothing was started.
     """
     runs = [Watched.of(planned, find_run(planned, root / plan.name / planned.id, recorded)) for planned in plan.runs]
     waiting = [run for run in runs if run.state == "waiting" or (run.state == "elsewhere" and is_locked(run.path, here=True))]
@@ -60,7 +60,7 @@ def run_plan(plan: Plan, root: Path, jobs: int, recorded: Sequence[Path] = (), q
     if waiting:
         _make(root / plan.name)
     with tempfile.TemporaryDirectory(prefix="jepakit-") as scratch, board_for(plan.name, runs, quiet=quiet) as board:
-        for run in waiting:  # now, so that an edit while the sweep goes on changes nothing
+        for run in waiting:  # written now, so that editing the recipe during the sweep changes nothing
             folder = RunFolder(Path(scratch) / run.planned.id)
             folder.path.mkdir()
             folder.write_recipe(run.planned.recipe)
@@ -78,7 +78,7 @@ def _make(folder: Path) -> None:
 
 
 def _by_seed(runs: Sequence[Watched]) -> list[Watched]:
-    """Every configuration's first run before any one's second: what is compared early is compared fairly."""
+    """The first seed of every configuration before any second seed, so that an early comparison is fair."""
     counts: Counter[str] = Counter()
     rank = {}
     for run in runs:
@@ -91,7 +91,7 @@ class _Engine:
     def __init__(self, waiting: Sequence[Watched], jobs: int, scratch: Path, board: Board, recorded: Sequence[Path]) -> None:
         self.waiting, self.jobs, self.scratch, self.board, self.recorded = deque(waiting), jobs, scratch, board, recorded
         self.running: dict[str, tuple[Watched, subprocess.Popen[bytes]]] = {}
-        self.held: list[Watched] = []  #: another process of this machine is at them
+        self.held: list[Watched] = []  #: runs that another process on this machine is writing
         self.look_again = 0.0
         self.stopping = False
 
@@ -115,14 +115,14 @@ class _Engine:
                 run.state = "interrupted"
 
     def stop(self) -> None:
-        """The running processes end their batches and save; nothing new is started."""
+        """Tell the running processes to finish their batch and save; start no more."""
         self.stopping = True
         for _, process in self.running.values():
             process.send_signal(signal.SIGINT)
 
     def start(self, run: Watched) -> None:
         try:
-            found = find_run(run.planned, run.path, self.recorded)  # again: another process may have come first
+            found = find_run(run.planned, run.path, self.recorded)  # again: another process may have taken it by now
             if found.state in ("finished", "recorded", "elsewhere"):
                 known = run.state == found.state
                 run.state, run.path, run.summary, run.fresh = found.state, found.path, found.summary or {}, False
@@ -130,7 +130,7 @@ class _Engine:
                     self.held.append(run)
                     if known:
                         return
-                    self.board.note(f"notice: another process is at {named(run)} ({run.path}): this sweep waits for it")
+                    self.board.note(f"notice: another process is running {named(run)} ({run.path}): this sweep waits for it")
             else:
                 self.running[run.planned.id] = run, self.process(run, found)
                 run.state = "running"
@@ -139,20 +139,20 @@ class _Engine:
         self.board.tell(run)
 
     def look_at_held(self) -> None:
-        """Now and then, see whether the other process has finished a run, or has left it to this one."""
+        """Every few seconds, queue the held runs again: the other process may have finished or died."""
         if self.held and time.monotonic() >= self.look_again:
             self.look_again = time.monotonic() + LOOK_AGAIN_SECONDS
             self.waiting.extend(self.held)
             self.held.clear()
 
     def process(self, run: Watched, found: Found) -> subprocess.Popen[bytes]:
-        """`jepakit run`, or `resume` of what is half done; what cannot be resumed goes."""
+        """Start `jepakit run`, or `jepakit resume` for an unfinished run. Remove a folder that cannot be resumed."""
         if found.state == "unfinished":
             for name in ("summary.json", "traceback.txt"):
-                (run.path / name).unlink(missing_ok=True)  # of how it ended the last time
+                (run.path / name).unlink(missing_ok=True)  # they describe the previous attempt
             return resume_run(run.path, self.printed(run))
         if found.state == "broken":
-            self.board.note(f"notice: {named(run)} starts again ({run.path}): {found.why}")
+            self.board.note(f"notice: {named(run)} restarts ({run.path}): {found.why}")
             rmtree(run.path)
         return start_run(self.scratch / run.planned.id / "recipe.yaml", run.path, self.printed(run))
 
@@ -160,9 +160,9 @@ class _Engine:
         return self.scratch / run.planned.id / "printed.txt"
 
     def look(self) -> None:
-        """Follow the running processes, and take leave of those that have ended."""
+        """Read the progress of the running processes, and settle those that have ended."""
         for run, process in list(self.running.values()):
-            code = process.poll()  # before reading: what it wrote last is there
+            code = process.poll()  # before reading, so that the last record is not missed
             run.follow()
             if code is not None:
                 del self.running[run.planned.id]
@@ -177,7 +177,7 @@ class _Engine:
             run.state, run.summary = "finished", summary
         elif status == "interrupted" or (self.stopping and status != "failed"):
             run.state = "interrupted"
-        elif status is None and is_locked(run.path):  # another process was quicker
+        elif status is None and is_locked(run.path):  # another process took the folder first
             run.state = "waiting"
             self.waiting.append(run)
         else:

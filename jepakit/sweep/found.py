@@ -1,4 +1,4 @@
-"""What is there already of a planned run: finished, recorded, half done, broken, or run by another process right now."""
+"""The state of a planned run on disk: new, finished, recorded, unfinished, broken, or held by another process."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ BESIDES = besides_results(Recipe)
 
 @dataclass(frozen=True)
 class Found:
-    """A planned run's state, and where it is."""
+    """A planned run's state and location."""
 
     state: State
     path: Path  #: its folder or its record
-    summary: dict[str, Any] | None = None  #: of a finished or recorded one
-    why: str = ""  #: a broken one cannot be resumed
+    summary: dict[str, Any] | None = None  #: the content of ``summary.json``, if the run has finished
+    why: str = ""  #: why a broken run cannot be resumed
 
 
 def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found:
-    """Look for a run.
+    """Look for a run in its folder and among the records.
 
     Args:
         run: The run.
-        folder: Where it is, or would be.
+        folder: The run's folder, which may not exist yet.
         recorded: Folders of records.
 
     Raises:
-        UserError: What is there under its id is another run, or no run at all.
+        UserError: The folder or the record with this id holds another run, or no run.
     """
     summary = read_summary(folder)
     if summary and summary["status"] in ENDED_AS_MEANT:
@@ -72,17 +72,15 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
 
 
 def _agree(run: Planned, stored: Any, where: Path) -> None:
-    """An id leaves out what is a default, and defaults may change from one jepakit to the next: the values decide."""
+    """Refuse a stored run with other values. An id leaves out defaults, and these may change between versions of jepakit."""
     differences = list(_differences(_plain(dump(run.recipe)), stored, ""))
     if differences:
         wrong = f"{where} has the id of `{run.label}`, seed {run.seed}, but other values: {'; '.join(differences)}"
-        raise UserError(
-            f"{wrong}\n    another version of jepakit made it, or it was edited: leave it out, or name another folder with --out"
-        )
+        raise UserError(f"{wrong}\n    another version of jepakit made it, or it was edited: remove it, or name another folder with --out")
 
 
 def _agree_on_plugins(run: Planned, folder: Path) -> None:
-    """The run's own copies of plug-ins are what they were: a resume runs them."""
+    """Refuse a folder whose copies of plug-ins were edited: a resume would run them."""
     for copy, plugin in plugin_copies(folder, run.recipe):
         if not copy.is_file() or digest(copy) != plugin.digest:
             raise UserError(f"{copy} is not the plug-in `{plugin.name}`: it was edited; name another folder with --out")
@@ -101,7 +99,7 @@ def _plain(text: str) -> Any:
 
 
 def _differences(planned: Any, stored: Any, path: str) -> Iterator[str]:
-    """What two recipes say differently, among the fields that both have."""
+    """The values in which two recipes differ, among the fields that both have."""
     if isinstance(planned, dict) and isinstance(stored, dict):
         for name in planned:
             if name in stored and (path or name not in BESIDES):

@@ -1,4 +1,4 @@
-"""The runs of a sweep, each with its id, as this machine would run them."""
+"""The runs of a sweep with their ids, resolved for this machine."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from jepakit.training.rehearsal import rehearse
 class Planned:
     """One run of a sweep."""
 
-    label: str  #: its configuration's
+    label: str  #: its configuration's label
     seed: int
-    recipe: Recipe  #: hardware resolved
+    recipe: Recipe  #: with device, precision and threads resolved
     id: str
 
     @property
     def threads(self) -> int:
-        """CPU threads that it takes."""
+        """CPU threads that it uses."""
         return int(self.recipe.threads)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a sweep, one configuration after the other, none twice."""
+    """All runs of a sweep, grouped by configuration, each once."""
 
-    name: str  #: the recipe's, and of the folder that holds the runs
+    name: str  #: the recipe's name, which is also the name of the folder that holds the runs
     runs: tuple[Planned, ...]
-    notes: tuple[str, ...] = ()  #: worth telling the user
+    notes: tuple[str, ...] = ()  #: notices for the user
 
     def jobs(self) -> int:
-        """Runs at a time that use this machine's cores best: as many as have a core for each of their threads."""
+        """How many runs at a time suit this machine: every thread has a core of its own."""
         if any(run.recipe.device != "cpu" for run in self.runs):
             return 1  # they would share one accelerator
         return max(1, usable_cores() // max(run.threads for run in self.runs))
@@ -51,17 +51,17 @@ def load_sweep(
     seeds: int | Sequence[int] | None = None,
     threads: int | None = None,
 ) -> Plan:
-    """Every run of a recipe's sweep, validated; of a recipe without one, the run that it is.
+    """Every run of a recipe's sweep, validated. A recipe without a sweep is one run.
 
     Args:
         recipe: A file, the name of a shipped recipe, a mapping or a loaded recipe.
-        overrides: ``path.to.field=value``, or values by path; laid on the recipe before its sweep.
-        over: ``path.to.field=value1,value2``, each an axis of the grid, in place of one of that path.
-        seeds: In place of the sweep's own: how many from the recipe's seed on, or which.
-        threads: Of each run, unless an override or the sweep says how many.
+        overrides: ``path.to.field=value``, or values by path; applied before the sweep.
+        over: ``path.to.field=value1,value2``; each adds an axis to the grid, or replaces the axis of that path.
+        seeds: How many seeds, counted from the recipe's own, or which seeds; replaces the sweep's ``seeds``.
+        threads: Threads of each run, unless an override or the sweep sets them.
 
     Raises:
-        RecipeError: A run is wrong; every mistake that could be found in any of them, each with its place.
+        RecipeError: A run's recipe is wrong. It lists every mistake found in any run, each with its place.
     """
     name, configurations = expand_recipe(recipe, overrides, over, seeds, threads)
     runs: dict[str, Planned] = {}
@@ -79,19 +79,19 @@ def load_sweep(
 
 
 def _scalings(runs: Iterable[Planned]) -> Iterator[str]:
-    """A notice where the encoders of a sweep see pixels differently because their kinds have different defaults."""
+    """A notice if the encoders of a sweep scale pixels differently only because their kinds have different defaults."""
     encoders = {run.label: run.recipe for run in runs}
     seen = {label: str(scaling) for label, recipe in encoders.items() if (scaling := getattr(recipe.encoder, "scaling", None))}
     if len(set(seen.values())) > 1 and any(encoders[label].origin("encoder.scaling") is None for label in seen):
         told = ", ".join(f"`{label}` {scaling}" for label, scaling in seen.items())
-        yield f"the configurations differ in input scaling, too ({told}): write `encoder.scaling` in each to say which is meant"
+        yield f"the configurations also differ in input scaling ({told}): write `encoder.scaling` in each of them"
 
 
 def rehearse_runs(runs: Iterable[Planned]) -> int:
-    """Push a fake batch through the first run of each configuration, and say how many configurations there are.
+    """Push a fake batch through the first run of each configuration, and count the configurations.
 
     Raises:
-        UserError: One does not fit together.
+        UserError: The parts of a configuration do not fit together.
     """
     firsts: dict[str, Planned] = {}
     for run in runs:

@@ -1,4 +1,4 @@
-"""All runs of a sweep at a glance: a table that is redrawn in a terminal, plain lines elsewhere, warnings alone when quiet."""
+"""The progress of a sweep: a live table in a terminal, plain lines elsewhere, only failures when quiet."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ from jepakit.training.progress import Silent
 
 PLAIN_SECONDS = 60.0  #: between two plain lines
 REDRAW_SECONDS = 0.5
-BESIDE_ROWS = 4  #: lines of the terminal that are not runs: heading, footer, and a rest
+BESIDE_ROWS = 4  #: terminal lines that are not runs: heading, footer, margin
 HEADINGS = ("run", "seed", "state", "done", "return", "variance", "steps/s", "ETA")
 STYLES = {"running": "bold", "failed": "bold red", "interrupted": "yellow", "waiting": "dim", "recorded": "green", "finished": "green"}
 
 
 class Board(Protocol):
-    """Is told how the runs are; all of it goes to stderr."""
+    """Shows the runs on stderr."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
 
     def note(self, text: str) -> None:
-        """Something worth knowing."""
+        """Show a notice."""
         ...
 
     def tell(self, run: Watched) -> None:
-        """A run has started or ended."""
+        """Show that a run has started or ended."""
         ...
 
     def update(self) -> None:
-        """Time has passed."""
+        """Show the progress, if enough time has passed."""
         ...
 
 
 def board_for(title: str, runs: Sequence[Watched], *, quiet: bool) -> Board:
-    """The display that suits where stderr goes."""
+    """The board that suits stderr: live in a terminal, plain elsewhere."""
     if quiet:
         return QuietBoard()
     return LiveBoard(title, runs) if sys.stderr.isatty() else PlainBoard(title, runs)
 
 
 class QuietBoard(Silent):
-    """Failures alone."""
+    """Shows failures only."""
 
     def tell(self, run: Watched) -> None:
-        """A line where it has failed."""
+        """Print a line if the run has failed."""
         if run.state == "failed":
             self.warn(f"{named(run)} failed: {run.error}")
 
     def update(self) -> None:
-        """Says nothing."""
+        """Show nothing."""
 
 
 class PlainBoard(QuietBoard):
-    """A line when a run starts and when it ends, and one on all of them every minute."""
+    """Prints a line when a run starts or ends, and a summary every minute."""
 
     def __init__(self, title: str, runs: Sequence[Watched], stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -71,16 +71,16 @@ class PlainBoard(QuietBoard):
         self.note(f"{title}: {self.clock.footer()}")
 
     def note(self, text: str) -> None:
-        """One line."""
+        """Print the notice."""
         print(text, file=self.stream, flush=True)
 
     def tell(self, run: Watched) -> None:
-        """One line."""
+        """Print the run's state, and its return and variance if it has finished."""
         figures = f": return {figure(run.return_last_100)}, variance {figure(run.variance)}" if run.state == "finished" else ""
         self.note(f"{run.state} {named(run)} ({run.path}){f': {run.error}' if run.error else figures}")
 
     def update(self) -> None:
-        """Now and then a line."""
+        """Print a summary once a minute."""
         if perf_counter() - self.last >= PLAIN_SECONDS:
             self.last = perf_counter()
             running = [f"{named(run)} {run.steps / run.total_steps:.0%}" for run in self.runs if run.state == "running"]
@@ -105,22 +105,22 @@ class LiveBoard(QuietBoard):
         self.live.__exit__(None, None, None)
 
     def note(self, text: str) -> None:
-        """A line above the table."""
+        """Print the notice above the table."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def tell(self, run: Watched) -> None:
-        """A line above the table where it has failed."""
+        """Print a line above the table if the run has failed."""
         if run.state == "failed":
             self.note(f"{named(run)} failed: {run.error}")
 
     def update(self) -> None:
-        """Redraw."""
+        """Redraw the table."""
         if perf_counter() - self.last >= REDRAW_SECONDS:
             self.last = perf_counter()
             self.live.update(self.table(), refresh=True)
 
     def table(self) -> RenderableType:
-        """The runs, or those that matter now where the terminal is too low for all."""
+        """One row per run; only running and failed runs if the terminal has too few lines for all."""
         space = self.console.height - BESIDE_ROWS
         shown = self.runs if len(self.runs) <= space else [run for run in self.runs if run.state in ("running", "failed")][-space:]
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -132,17 +132,17 @@ class LiveBoard(QuietBoard):
 
 
 class Clock:
-    """How far all runs are, and when they will be through at the speed of this sweep so far."""
+    """The progress of all runs, and the time left at the sweep's speed so far."""
 
     def __init__(self, runs: Sequence[Watched]) -> None:
         self.runs, self.start, self.before = runs, perf_counter(), sum(run.steps for run in runs)
 
     def footer(self) -> str:
-        """Counts, progress, steps a second, ETA."""
+        """Runs by state, steps per second, ETA."""
         states = Counter(run.state for run in self.runs)
         done = sum(run.steps for run in self.runs)
         left = sum(run.total_steps - run.steps for run in self.runs if run.state in ("running", "waiting"))
-        speed = max(0, done - self.before) / max(perf_counter() - self.start, 1e-9)  # a resume may go back a little
+        speed = max(0, done - self.before) / max(perf_counter() - self.start, 1e-9)  # a resume goes back to its checkpoint
         parts = [f"{len(self.runs)} runs", *(f"{count} {state}" for state, count in states.items())]
         if left and speed:
             parts += [f"{speed:,.0f} steps/s", f"ETA {duration(left / speed)}"]
@@ -150,15 +150,15 @@ class Clock:
 
 
 def named(run: Watched) -> str:
-    """A run in a line of text."""
+    """The run's label and seed, for a line of text."""
     return f"`{run.planned.label}` seed {run.planned.seed}"
 
 
 def cells(run: Watched) -> tuple[Text | str, ...]:
-    """A run in the table."""
+    """The run's row of the table."""
     speed, left = run.steps_per_second, run.seconds_left
     return (
-        Text(run.planned.label),  # not to be read as markup
+        Text(run.planned.label),  # a Text, so that rich reads no markup in it
         str(run.planned.seed),
         run.state,
         f"{run.steps / run.total_steps:.0%}",
@@ -170,12 +170,12 @@ def cells(run: Watched) -> tuple[Text | str, ...]:
 
 
 def figure(value: float | None) -> str:
-    """A number of three to four digits."""
+    """The number with three or four significant digits."""
     return "-" if value is None else f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def duration(seconds: float) -> str:
-    """Such as ``2:07:30``."""
+    """The time as hours, minutes and seconds, such as ``2:07:30``."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

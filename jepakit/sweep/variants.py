@@ -1,4 +1,4 @@
-"""From a recipe with a sweep to the recipe of every run: cases × zip × grid × seeds, each value where it is written."""
+"""Expands a recipe with a sweep into the recipes of its runs: cases × zip × grid × seeds. Every value keeps its place in the file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from jepakit.recipe.tree import Node
 from jepakit.recipe.yaml12 import read_yaml
 
 MAX_RUNS = 10_000
-MAX_PATHS = 100  #: that one run of a sweep lays on the recipe
+MAX_PATHS = 100  #: paths that a sweep may set in one run
 _NOT_SWEPT = {
-    "seed": "the runs of a configuration differ in their seeds: `seeds: [0, 1, 2]`, or how many, `seeds: 3`",
-    "name": "it names the folder that all the runs share",
-    "plugins": "list the plug-ins of all the runs in the recipe's own `plugins`",
+    "seed": "write `seeds: [0, 1, 2]` in the sweep, or how many, `seeds: 3`",
+    "name": "it names the folder of all runs",
+    "plugins": "list the plug-ins of all runs in the recipe's own `plugins`",
     "extends": "write a recipe that extends the other",
     "sweep": "write `cases`, `zip` and `grid` side by side in one sweep",
 }
@@ -28,19 +28,19 @@ _NOT_SWEPT = {
 
 @dataclass(frozen=True)
 class Configuration:
-    """Runs that differ in their seeds alone."""
+    """Runs that differ only in their seeds."""
 
-    label: str  #: the case's name, and the values of zip and grid; empty for the recipe as it is
-    runs: tuple[Recipe, ...]  #: a seed each
+    label: str  #: the case's name and the values of zip and grid; empty for a recipe without a sweep
+    runs: tuple[Recipe, ...]  #: one per seed
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """A value to lay on the recipe."""
+    """A value that a sweep sets in the recipe."""
 
     path: str
     value: Node
-    written: Place  #: where the path is
+    written: Place  #: where the path is written
 
 
 def expand_recipe(
@@ -51,21 +51,21 @@ def expand_recipe(
     threads: int | None = None,
     run_plugins: bool = True,
 ) -> tuple[str, tuple[Configuration, ...]]:
-    """Every run of a recipe's sweep, validated; of a recipe without one, the run that it is.
+    """Every run of a recipe's sweep, validated. A recipe without a sweep is one run.
 
     Args:
         recipe: A file, the name of a shipped recipe, a mapping or a loaded recipe.
-        overrides: ``path.to.field=value``, or values by path; laid on the recipe before its sweep.
-        over: ``path.to.field=value1,value2``, each an axis of the grid, in place of one of that path.
-        seeds: In place of the sweep's own: how many from the recipe's seed on, or which.
-        threads: Of each run, unless an override or the sweep says how many.
+        overrides: ``path.to.field=value``, or values by path; applied before the sweep.
+        over: ``path.to.field=value1,value2``; each adds an axis to the grid, or replaces the axis of that path.
+        seeds: How many seeds, counted from the recipe's own, or which seeds; replaces the sweep's ``seeds``.
+        threads: Threads of each run, unless an override or the sweep sets them.
         run_plugins: Whether to import plug-ins.
 
     Returns:
         The recipe's name and its configurations.
 
     Raises:
-        RecipeError: A run is wrong; every mistake that could be found in any of them, each with its place.
+        RecipeError: A run's recipe is wrong. It lists every mistake found in any run, each with its place.
     """
     draft = draft_recipe(recipe, overrides, run_plugins=run_plugins)
     tree = draft.tree
@@ -77,14 +77,14 @@ def expand_recipe(
     sweep = base.sweep or Sweep()
     if sweep.size > MAX_RUNS:
         runs = f"{sweep.size:,}" if sweep.size < 10**15 else "more than 10**15"
-        raise base.error("sweep", f"these are {runs} runs", f"a sweep has at most {MAX_RUNS:,}")
+        raise base.error("sweep", f"this sweep has {runs} runs", f"write at most {MAX_RUNS:,}")
     if (paths := max(map(len, sweep.cases.values()), default=0) + len(sweep.zip) + len(sweep.grid)) > MAX_PATHS:
-        raise base.error("sweep", f"it lays {paths:,} values on one run", f"a sweep lays at most {MAX_PATHS} on each")
+        raise base.error("sweep", f"this sweep sets {paths:,} values in each run", f"write at most {MAX_PATHS}")
     written = tree.get("sweep") or Node(None, tree.place)
     _refuse(_misplaced(written))
     every_seed = range(base.seed, base.seed + sweep.seeds) if isinstance(sweep.seeds, int) else sweep.seeds
     if every_seed[-1] >= 2**32:
-        raise base.error("sweep.seeds", f"the last seed would be {every_seed[-1]}", "seeds are below 2**32")
+        raise base.error("sweep.seeds", f"the last seed would be {every_seed[-1]}", "a seed must be below 2**32")
 
     one_run = _with_threads(tree.without("sweep"), threads)
     problems: list[Problem] = []
@@ -94,23 +94,23 @@ def expand_recipe(
         composer = Composer(draft.composer.default_kinds)
         try:
             valid = replace(draft, tree=_laid(composer, one_run, settings), composer=composer).validated()
-            case = label[:300] if sweep.cases else valid.case  # what only a grid varies, a reader sees in the values themselves
+            case = label[:300] if sweep.cases else valid.case  # a grid needs no case name: its values tell the runs apart
             seeded = tuple(valid.model_copy(update={"seed": seed, "case": case}) for seed in every_seed)
             configurations.append(Configuration(label, seeded))
         except RecipeError as error:
             problems += error.problems
             failed += 1
-            if failed == MAX_TOLD:  # the others are wrong in the same ways, mostly, and none will be run
+            if failed == MAX_TOLD:  # further runs would mostly repeat these mistakes
                 break
     _refuse(problems)
     return base.name, tuple(configurations)
 
 
 def _with_axis(composer: Composer, tree: Node, source: Source) -> Node:
-    """The recipe with an axis in its sweep's grid."""
+    """The recipe with one more axis in its sweep's grid."""
     path, equals, values = source.text.partition("=")
     if not equals or not can_be_path(path):
-        composer.problems.append(Problem(Place(source), "an axis is written `path.to.field=value1,value2`"))
+        composer.problems.append(Problem(Place(source), "this is no axis", "write `path.to.field=value1,value2`"))
         return tree
     source = replace(source, text=f"{path}=[{values}]")
     axis = read_yaml(source, composer.problems, start=len(path) + 1)
@@ -124,7 +124,7 @@ def _with_axis(composer: Composer, tree: Node, source: Source) -> Node:
 
 
 def _with_threads(tree: Node, threads: int | None) -> Node:
-    """The recipe with ``threads`` in place of what its file says; an override is meant."""
+    """The recipe with its file's ``threads`` replaced. An override of ``threads`` stays."""
     said = tree.get("threads")
     if threads is None or not isinstance(tree.data, dict) or (said and not said.place.source.is_file):
         return tree
@@ -144,13 +144,13 @@ def _cases(sweep: Node) -> dict[str, list[_Setting]]:
 
 
 def _axes(sweep: Node, part: str) -> list[list[_Setting]]:
-    """For each path of ``zip`` or ``grid`` a setting a value."""
+    """For each path of ``zip`` or ``grid``, one setting per value."""
     axes = [(setting, setting.value.data) for setting in _settings(sweep.get(part))]
     return [[replace(setting, value=value) for value in values] for setting, values in axes if isinstance(values, list)]
 
 
 def _cells(sweep: Node) -> Iterator[tuple[str, list[_Setting]]]:
-    """Each configuration's label and what it lays on the recipe."""
+    """Each configuration's label and settings."""
     for name, case in (_cases(sweep) or {"": []}).items():
         for side_by_side in list(zip(*_axes(sweep, "zip"), strict=True)) or [()]:
             for combination in itertools.product(*_axes(sweep, "grid")):
@@ -160,7 +160,7 @@ def _cells(sweep: Node) -> Iterator[tuple[str, list[_Setting]]]:
 
 
 def _laid(composer: Composer, recipe: Node, settings: Sequence[_Setting]) -> Node:
-    """The recipe with a cell's values laid on it: a component, or its kind, before its own fields."""
+    """The recipe with a configuration's settings applied: a component, or its kind, before its fields."""
 
     def depth(setting: _Setting) -> tuple[int, bool]:
         component = setting.path.removesuffix(".kind")
@@ -170,16 +170,16 @@ def _laid(composer: Composer, recipe: Node, settings: Sequence[_Setting]) -> Nod
     for setting in ordered:
         for outer in ordered:
             if outer.value.data is None and setting.path.startswith(f"{outer.path}."):
-                wrong = f"`{setting.path}` has no place where the sweep makes `{outer.path}` null"
+                wrong = f"the sweep sets `{setting.path}` in a run in which `{outer.path}` is null"
                 composer.problems.append(
-                    Problem(setting.written, wrong, f"it does at {outer.value.place}; write them in one sweep's `cases`")
+                    Problem(setting.written, wrong, f"null is written at {outer.value.place}; use `cases` for the two")
                 )
         recipe = composer.lay(recipe, setting.path, setting.value, setting.written)
     return recipe
 
 
 def _misplaced(sweep: Node) -> Iterator[Problem]:
-    """Paths that a sweep cannot vary, or not in two ways."""
+    """Paths that a sweep cannot vary, and paths that two of its parts vary."""
     cases = [("cases", setting) for case in _cases(sweep).values() for setting in case]
     axes = [(part, axis[0]) for part in ("zip", "grid") for axis in _axes(sweep, part)]
     parts: dict[str, str] = {}
@@ -188,7 +188,7 @@ def _misplaced(sweep: Node) -> Iterator[Problem]:
         if advice := _NOT_SWEPT.get(path.partition(".")[0]):
             yield Problem(written, f"a sweep cannot vary `{path}`", advice)
         elif parts.setdefault(path, part) != part:
-            yield Problem(written, f"`{path}` stands in both `{parts[path]}` and `{part}`", "one of them would never count")
+            yield Problem(written, f"`{path}` stands in both `{parts[path]}` and `{part}`", "keep one of the two")
 
 
 def _refuse(problems: Iterable[Problem]) -> None:

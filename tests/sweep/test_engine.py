@@ -145,7 +145,7 @@ def test_what_cannot_be_resumed_starts_again_with_a_notice(
     assert outcome.state == "finished"
     assert [line.split()[0] for line in diary()] == ["start", "end"]
     assert not (folder / "checkpoints").exists()
-    assert f"notice: `encoder.dim=16` seed 0 starts again ({folder}): {why}\n" in capsys.readouterr().err
+    assert f"notice: `encoder.dim=16` seed 0 restarts ({folder}): {why}\n" in capsys.readouterr().err
 
 
 def test_how_a_run_ended_the_last_time_is_not_how_it_ended_now(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:

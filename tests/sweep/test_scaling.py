@@ -18,4 +18,4 @@ from jepakit.sweep.plan import load_sweep
 )
 def test_a_change_of_scaling_is_noticed(over: str, told: bool) -> None:
     notes = load_sweep("cartpole_pixels", over=[over], overrides=["sweep=null"]).notes
-    assert any("differ in input scaling, too" in note for note in notes) == told
+    assert any("also differ in input scaling" in note for note in notes) == told
