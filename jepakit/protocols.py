@@ -77,6 +77,15 @@ class Annealed(Protocol):
 
 
 @runtime_checkable
+class Observer(Protocol):
+    """A module inside an encoder that keeps statistics of the frames that the run collects."""
+
+    def observe(self, frames: Tensor) -> None:
+        """Count uint8 ``frames`` [M, C, H, W] in, each once; called once for each collected batch, for every copy of the encoder."""
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """V(θ, x): maps stacks of frames to embeddings. Any ``nn.Module`` with this ``forward`` is an encoder."""
 

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     PrivateAttr,
@@ -82,6 +83,8 @@ class Optimizer(Block):
     """Learning rate at the start."""
     lr_schedule: Literal["linear", "constant", "cosine"] = "linear"
     """How the learning rate goes to zero over `total_steps`, or stays."""
+    warmup_updates: NonNegativeInt = 0
+    """Optimizer steps over which the learning rate rises to `lr` in a line; 0: it starts there."""
     max_grad_norm: PositiveFloat | None = 10.0
     """Gradients are scaled down to this norm; null leaves them as they are."""
     eps: PositiveFloat = 1e-8

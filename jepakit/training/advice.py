@@ -34,10 +34,10 @@ def advice(recipe: Recipe, pixels: Tensor) -> str:
 def background_advice(recipe: Recipe, pixels: Tensor) -> str:
     """What to write where the commonest pixel is far from zero to the encoder; empty where it is near, or the encoder has no `scaling`."""
     scaling = getattr(recipe.encoder, "scaling", None)
-    if pixels.dtype != torch.uint8 or scaling not in get_args(Scaling):
+    if pixels.dtype != torch.uint8 or scaling not in get_args(Scaling) or scaling == "normalized":
         return ""
     background = pixels.flatten().mode().values
-    seen = {name: float(scale(background, name)) for name in get_args(Scaling)}
+    seen = {name: float(scale(background, name)) for name in get_args(Scaling) if name != "normalized"}
     best = min(seen, key=lambda name: abs(seen[name]))
     if abs(seen[scaling]) <= NEAR_ZERO or best == scaling:
         return ""

@@ -24,6 +24,7 @@ from jepakit.protocols import (
     Augmentation,
     Experience,
     Minibatch,
+    Observer,
     OffPolicyAlgorithm,
     OnPolicyAlgorithm,
     Term,
@@ -55,6 +56,7 @@ class Learner:
         hardware: Device and precision of the encoders; heads, predictor and losses are in fp32 always.
         lr: Adam's learning rate at the start.
         lr_schedule: How it goes on over the run's env steps: to 0 in a line or a half cosine, or not at all.
+        warmup_updates: Optimizer steps over which the learning rate rises to where the schedule has it; 0 for none.
         eps: Adam's ε.
         max_grad_norm: The norm of all gradients together is clipped to it; None for no clipping.
         max_bad_updates: Updates in a row whose loss or gradient is not finite, after which the run ends; until then they are skipped.
@@ -73,6 +75,7 @@ class Learner:
         hardware: Hardware,
         lr: float,
         lr_schedule: Literal["linear", "constant", "cosine"],
+        warmup_updates: int = 0,
         eps: float,
         max_grad_norm: float | None,
         max_bad_updates: int = 10,
@@ -94,6 +97,8 @@ class Learner:
         self.hardware = hardware
         self.lr = lr
         self.lr_schedule = lr_schedule
+        self.scheduled_lr = lr  #: what warm-up rises to
+        self.warmup_updates = warmup_updates
         self.max_grad_norm = max_grad_norm or math.inf
         self.max_bad_updates = max_bad_updates
         self.updates = 0  #: optimizer steps taken
@@ -109,6 +114,7 @@ class Learner:
         trained |= {"algorithm": algorithm}
         self.trained = _modules(trained)
         self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: all that a checkpoint must hold
+        self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
         self.parameters = [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr, eps=eps, fused=True)
 
@@ -130,8 +136,12 @@ class Learner:
             ValueError: A component's output has not the shape that its slot promises.
         """
         self._anneal(progress)
+        if progress == 0:
+            self._observe(batch)  # before the first update; later batches after theirs, which so see what acting saw
         self.experience.extend(batch)
         tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
+        if progress > 0:
+            self._observe(batch)
         expect_finite_weights(self.trained)  # of the last step, which no update comes after
         rows = [row for row in tried if row is not None]
         summary = {"updates_skipped": float(len(tried) - len(rows))}
@@ -162,6 +172,7 @@ class Learner:
         except (RuntimeError, ValueError):
             expect_finite_weights(self.trained)  # a distribution made of them raises something that names nobody
             raise
+        self._warm_up()
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         total.backward()
@@ -253,12 +264,24 @@ class Learner:
 
     def _anneal(self, progress: float) -> None:
         factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * factor
+        self.scheduled_lr = self.lr * factor
+        self._warm_up()
         self.algorithm.anneal(progress)
         for part in (self.jepa and self.jepa.target, self.experience):
             if isinstance(part, Annealed):
                 part.anneal(progress)
+
+    def _warm_up(self) -> None:
+        """Set the learning rate of the next update."""
+        share = min(1.0, (self.updates + 1) / self.warmup_updates) if self.warmup_updates else 1.0
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.scheduled_lr * share
+
+    def _observe(self, batch: TensorDictBase) -> None:
+        """Show the newest frame of every stack of ``batch`` [N, T] to what keeps statistics of them."""
+        frames = batch[PIXELS][:, :, -1].flatten(0, 1)  # [N·T, C, H, W]
+        for observer in self.observers:
+            observer.observe(frames)
 
 
 def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:

@@ -18,7 +18,7 @@ from jepakit.training.experience.rollout import window
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
 from jepakit.training.terms import ProjectedEncoder, WeightedTerm, unroll
-from tests.conftest import FRAMES
+from tests.conftest import FRAMES, WIDTH
 
 REGULARIZED = {"regularizer/variance": WeightedTerm(Variance(), weight=1.0)}
 
@@ -208,6 +208,35 @@ def test_learning_rate_schedules(make_learner: Any, collect: Any, lr_schedule: s
     in_each_round = [seen[i : i + len(seen) // 3] for i in range(0, len(seen), len(seen) // 3)]
     for rates, rate in zip(in_each_round, expected, strict=True):
         assert rates == [pytest.approx(rate)] * len(rates)
+
+
+def test_the_learning_rate_warms_up_to_where_the_schedule_has_it(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(lr=2e-3, lr_schedule="linear", warmup_updates=3)
+    batch, seen = collect(learner), []
+    step = learner.optimizer.step
+    learner.optimizer.step = lambda: (seen.append(learner.optimizer.param_groups[0]["lr"]), step())
+    learner.learn(batch, progress=0.5)
+    assert seen[:4] == [pytest.approx(rate) for rate in (1e-3 / 3, 2e-3 / 3, 1e-3, 1e-3)]
+    learner.learn(batch, progress=0.75)
+    assert seen[-1] == pytest.approx(0.5e-3), "and is over once for all"
+
+
+def test_every_copy_of_the_encoder_has_counted_every_frame_once(make_learner: Any, collect: Any) -> None:
+    learner = make_learner(encoder=ViT(FRAMES, dim=WIDTH, depth=1, heads=2, patch=4, scaling="normalized"))
+    batches = [collect(learner) for _ in range(3)]
+    acting = learner.embed(batches[1][PIXELS])
+    seen = []
+    learner.optimizer.register_step_pre_hook(lambda *_: seen.append(int(learner.encoder.scale.count)))
+    for progress, batch in zip((0.0, 0.3, 0.6), batches, strict=True):
+        learner.learn(batch, progress)
+    frames = torch.cat([batch[PIXELS][:, :, -1].flatten(0, 1) for batch in batches]).long()
+    for encoder in (learner.encoder, learner.jepa.target.encoder):
+        assert encoder.scale.count == len(frames)
+        assert torch.equal(encoder.scale.sum, frames.sum(0))
+        assert torch.equal(encoder.scale.square_sum, frames.square().sum(0))
+    rounds = len(frames) // 3
+    assert set(seen) == {rounds, 2 * rounds}, "an update sees what acting saw, but for the first round, which has seen nothing"
+    assert acting.isfinite().all()
 
 
 def test_the_clip_is_annealed_too(make_learner: Any, collect: Any) -> None:

@@ -43,6 +43,8 @@ RECIPES = {
     "ppo": [
         "regularizers=[{kind: sigreg, weight: 0.1}]",
         "augmentations=[{kind: random_shift, pad: 1}]",
+        "encoder.scaling=normalized",
+        "optimizer.warmup_updates=30",
     ],
     "dqn": [
         "algorithm={kind: dqn, rollout_steps: 20, minibatch_size: 8, learning_starts: 100, updates_per_step: 0.1, target_every: 3}",

@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from jepakit.components.encoders.convolutions import flat_width
-from jepakit.components.encoders.pixels import Scaling, as_images, scale, with_leading
+from jepakit.components.encoders.pixels import PixelScaling, Scaling, as_images, with_leading
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class DrQCNN(nn.Module):
         dim: Width D of s_x; the paper has 50.
         tanh: Whether s_x is squashed into [-1, 1], as in the paper.
         scaling: How uint8 pixels x become floats. ``centered``: x/255 - 0.5, as in the authors' code; ``unit``: x/255; ``inverted``:
-            1 - x/255, so that a white background is zero.
+            1 - x/255, so that a white background is zero; ``normalized``: each pixel standardised by its mean and variance over all frames
+            so far.
 
     Raises:
         ValueError: The frames have fewer than 15x15 pixels.
@@ -40,7 +41,7 @@ class DrQCNN(nn.Module):
 
     def __init__(self, frames: FrameShape, *, dim: PositiveInt = 50, tanh: bool = True, scaling: Scaling = "centered") -> None:
         super().__init__()
-        self.scaling = scaling
+        self.scale = PixelScaling(frames, scaling)
         self.convolutions = nn.Sequential(
             nn.Conv2d(frames.frames * frames.channels, CHANNELS, kernel_size=3, stride=2),
             nn.ReLU(),
@@ -56,7 +57,7 @@ class DrQCNN(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
-        images = scale(as_images(pixels), self.scaling)  # [B, K·C, H, W]
+        images = as_images(self.scale(pixels))  # [B, K·C, H, W]
         return with_leading(self.trunk(self.convolutions(images)), pixels)
 
 

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jepakit.components.encoders.pixels import Scaling, as_images, scale, with_leading
+from jepakit.components.encoders.pixels import PixelScaling, Scaling, as_images, with_leading
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class Impala(nn.Module):
         dim: Width D of s_x; the paper has 256.
         width: Multiplies the channels of all three sections; 1 in the paper.
         scaling: How uint8 pixels x become floats. ``unit``: x/255; ``inverted``: 1 - x/255, so that a white background is zero;
-            ``centered``: x/255 - 0.5.
+            ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far.
     """
 
     def __init__(self, frames: FrameShape, *, dim: PositiveInt = 256, width: PositiveInt = 1, scaling: Scaling = "unit") -> None:
         super().__init__()
-        self.scaling = scaling
+        self.scale = PixelScaling(frames, scaling)
         channels = (frames.frames * frames.channels, 16 * width, 32 * width, 32 * width)
         self.sections = nn.Sequential(*(_section(*pair) for pair in pairwise(channels)))
         rows, columns = -(-frames.height // 8), -(-frames.width // 8)
@@ -44,7 +44,7 @@ class Impala(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
-        images = scale(as_images(pixels), self.scaling)  # [B, K·C, H, W]
+        images = as_images(self.scale(pixels))  # [B, K·C, H, W]
         return with_leading(self.head(self.sections(images)), pixels)
 
 

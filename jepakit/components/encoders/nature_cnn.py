@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from jepakit.components.encoders.convolutions import flat_width
-from jepakit.components.encoders.pixels import Scaling, as_images, scale, with_leading
+from jepakit.components.encoders.pixels import PixelScaling, Scaling, as_images, with_leading
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class NatureCNN(nn.Module):
     Args:
         dim: Width D of s_x; the paper has 512.
         scaling: How uint8 pixels x become floats. ``unit``: x/255; ``inverted``: 1 - x/255, so that a white background is zero;
-            ``centered``: x/255 - 0.5.
+            ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far.
 
     Raises:
         ValueError: The frames have fewer than 36x36 pixels.
@@ -35,7 +35,7 @@ class NatureCNN(nn.Module):
 
     def __init__(self, frames: FrameShape, *, dim: PositiveInt = 512, scaling: Scaling = "unit") -> None:
         super().__init__()
-        self.scaling = scaling
+        self.scale = PixelScaling(frames, scaling)
         self.convolutions = nn.Sequential(
             nn.Conv2d(frames.frames * frames.channels, 32, kernel_size=8, stride=4),
             nn.ReLU(),
@@ -48,5 +48,5 @@ class NatureCNN(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
-        images = scale(as_images(pixels), self.scaling)  # [B, K·C, H, W]
+        images = as_images(self.scale(pixels))  # [B, K·C, H, W]
         return with_leading(self.head(self.convolutions(images)), pixels)

@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-#: How uint8 pixels x become floats: 1 - x/255, x/255 or x/255 - 0.5.
-Scaling = Literal["inverted", "unit", "centered"]
+if TYPE_CHECKING:
+    from jepakit.protocols import FrameShape
+
+#: How uint8 pixels x become floats: 1 - x/255, x/255, x/255 - 0.5, or standardised by what the run has seen (`PixelScaling`).
+Scaling = Literal["inverted", "unit", "centered", "normalized"]
+
+EPSILON = 8.0  #: of 255: least standard deviation that a pixel is divided by, so that faint noise stays faint
+CLIP = 5.0  #: greatest normalised value
+
+
+class PixelScaling(nn.Module):
+    """Turns uint8 pixels into floats.
+
+    ``normalized`` is (x - mean) / √(variance + ε²), clipped to ±5, with mean and variance of each pixel and channel over all frames that the
+    run has collected so far. What never changes becomes zero, whatever its colour. The statistics are sums of integers, so they are exact,
+    and a target encoder's copy holds the same ones.
+
+    Source: as observations are normalised in Schulman et al. 2017's own code (running mean and variance, clipped), here for each pixel.
+
+    Args:
+        frames: The shape of a stack.
+        scaling: See `Scaling`.
+    """
+
+    count: Tensor
+    sum: Tensor
+    square_sum: Tensor
+
+    def __init__(self, frames: FrameShape, scaling: Scaling) -> None:
+        super().__init__()
+        self.scaling = scaling
+        if scaling == "normalized":
+            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+            for name in ("sum", "square_sum"):
+                self.register_buffer(name, torch.zeros(frames[1:], dtype=torch.int64))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [*, K, C, H, W] -> float32, the same shape."""
+        if self.scaling != "normalized":
+            return scale(pixels, self.scaling)
+        mean, deviation = self.statistics()
+        return pixels.to(torch.float32, copy=True).sub_(mean).div_(deviation).clamp_(-CLIP, CLIP)
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and √(variance + ε²) of each pixel, float32 [C, H, W] of 255; the middle of the range before the first frame."""
+        if not self.count:
+            return torch.full_like(self.sum, 127.5, dtype=torch.float32), torch.full_like(self.sum, 127.5, dtype=torch.float32)
+        mean = self.sum.double() / self.count
+        variance = self.square_sum.double() / self.count - mean.square()
+        return mean.float(), (variance + EPSILON**2).sqrt().float()
+
+    @torch.no_grad()
+    def observe(self, frames: Tensor) -> None:
+        """Count uint8 ``frames`` [M, C, H, W] in."""
+        if self.scaling != "normalized":
+            return
+        for chunk in frames.split(256):
+            levels = chunk.to(self.sum.device, torch.int32)
+            self.count += len(levels)
+            self.sum += levels.sum(dim=0)
+            self.square_sum += levels.square().sum(dim=0)
 
 
 def scale(pixels: Tensor, scaling: Scaling) -> Tensor:
-    """uint8 pixels -> floats; see `Scaling`."""
+    """uint8 pixels -> floats, by a ``scaling`` that needs no statistics."""
     unit = pixels.to(torch.float32, copy=True).div_(255)  # in place from here: these are the largest tensors of a forward pass
     match scaling:
         case "inverted":
@@ -23,7 +82,7 @@ def scale(pixels: Tensor, scaling: Scaling) -> Tensor:
 
 
 def as_images(pixels: Tensor) -> Tensor:
-    """uint8 ``pixels`` [*, K, C, H, W] -> [B, K·C, H, W]: the K frames side by side as channels, the leading dimensions as one."""
+    """``pixels`` [*, K, C, H, W] -> [B, K·C, H, W]: the K frames side by side as channels, the leading dimensions as one."""
     frames, channels, height, width = pixels.shape[-4:]
     return pixels.reshape(-1, frames * channels, height, width)
 

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from jepakit.components.encoders.pixels import Scaling, as_images, scale, with_leading
+from jepakit.components.encoders.pixels import PixelScaling, Scaling, as_images, with_leading
 from jepakit.errors import nearest
 from jepakit.registry import register
 
@@ -35,7 +35,8 @@ class TimmBackbone(nn.Module):
         frozen: Whether it is never trained; it then always runs in eval mode.
         scaling: How uint8 pixels x become floats. ``backbone``: x/255, standardised by each colour's mean and deviation in timm's
             configuration, or by their averages over the colours where C is not 3; ``unit``: x/255; ``inverted``: 1 - x/255, so that a
-            white background is zero; ``centered``: x/255 - 0.5.
+            white background is zero; ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all
+            frames so far.
 
     Raises:
         ValueError: timm has no such ``backbone``, it can't take frames of this size, or ``weights`` are no file of its weights.
@@ -54,7 +55,8 @@ class TimmBackbone(nn.Module):
         scaling: Scaling | Literal["backbone"] = "backbone",
     ) -> None:
         super().__init__()
-        self.scaling = scaling
+        self.standardised = scaling == "backbone"
+        self.scale = PixelScaling(frames, "unit" if scaling == "backbone" else scaling)
         self.frozen = frozen
         self.backbone = _make(backbone, frames, weights).requires_grad_(not frozen)
         self.train()
@@ -68,10 +70,10 @@ class TimmBackbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
-        images = as_images(pixels)  # [B, K·C, H, W]
-        if self.scaling != "backbone":
-            return with_leading(self.backbone(scale(images, self.scaling)), pixels)
-        return with_leading(self.backbone((scale(images, "unit") - self.mean) / self.std), pixels)
+        images = as_images(self.scale(pixels))  # [B, K·C, H, W]
+        if self.standardised:
+            images = (images - self.mean) / self.std
+        return with_leading(self.backbone(images), pixels)
 
     def train(self, mode: bool = True) -> Self:
         """As ever, but a frozen backbone stays in eval mode."""

@@ -8,7 +8,7 @@ import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from jepakit.components.encoders.pixels import Scaling, scale, with_leading
+from jepakit.components.encoders.pixels import PixelScaling, Scaling, with_leading
 from jepakit.components.encoders.transformer import Block
 from jepakit.registry import register
 
@@ -40,7 +40,8 @@ class ViT(nn.Module):
         registers: Learned tokens that take part and are read by nobody (Darcet et al. 2024, Vision Transformers Need Registers, have 4).
         mlp_ratio: Hidden width of a block's MLP, as a multiple of ``dim``.
         scaling: How uint8 pixels x become floats. ``inverted``: 1 - x/255, so that a white background is zero; ``unit``: x/255;
-            ``centered``: x/255 - 0.5. With a constant non-zero background the embedding can be dead from the start.
+            ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far. With a
+            constant non-zero background the embedding can be dead from the start; ``normalized`` makes any constant background zero.
         init: Initial weights of the linear layers: ``uniform``, PyTorch's own ±1/√fan_in; ``trunc_normal``, the vision transformers'
             usual standard deviation of 0.02 with biases of zero.
         readout: What s_x is: the ``class_token`` (D = ``dim``), all ``patches`` one after the other
@@ -84,7 +85,7 @@ class ViT(nn.Module):
             raise ValueError(f"dim {dim} is too small for sincos positions: a sine and a cosine each of t, i and j take 6")
         self.patch = patch
         self.tubelet = tubelet
-        self.scaling = scaling
+        self.scale = PixelScaling(frames, scaling)
         self.readout = readout
         times, rows, columns = frames.frames // tubelet, frames.height // patch, frames.width // patch
         self.embed = nn.Linear(tubelet * frames.channels * patch * patch, dim)
@@ -110,10 +111,10 @@ class ViT(nn.Module):
     def tokens(self, pixels: Tensor) -> Tensor:
         """Class token, embedded patches with their positions, registers: uint8 [B, K, C, H, W] -> [B, L, D]."""
         p = self.patch
-        tubelets = pixels.unflatten(1, (-1, self.tubelet)).flatten(2, 3)  # [B, K/tubelet, tubelet·C, H, W]
+        tubelets = self.scale(pixels).unflatten(1, (-1, self.tubelet)).flatten(2, 3)  # [B, K/tubelet, tubelet·C, H, W]
         patches = tubelets.unfold(-2, p, p).unfold(-2, p, p)  # [B, K/tubelet, tubelet·C, rows, columns, p, p]
-        patches = scale(patches.movedim(2, 4).flatten(4), self.scaling)  # [B, K/tubelet, rows, columns, tubelet·C·p·p]
-        embedded = self.embed(patches) + (self.position_t + self.position_i + self.position_j)
+        flat = patches.movedim(2, 4).flatten(4)  # [B, K/tubelet, rows, columns, tubelet·C·p·p]
+        embedded = self.embed(flat) + (self.position_t + self.position_i + self.position_j)
         tokens = [self.class_token.expand(len(pixels), 1, -1), embedded.flatten(1, 3)]
         if self.registers is not None:
             tokens.append(self.registers.expand(len(pixels), -1, -1))

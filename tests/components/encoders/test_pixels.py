@@ -1,0 +1,76 @@
+"""Pixels as floats: the fixed scalings, and the one by what a run has seen."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from jepakit.components.encoders.nature_cnn import NatureCNN
+from jepakit.components.encoders.pixels import CLIP, EPSILON, PixelScaling
+from jepakit.components.encoders.vit import ViT
+from jepakit.protocols import FrameShape
+
+FRAMES = FrameShape(3, 2, 6, 5)
+
+
+def seen(count: int, seed: int = 0) -> Tensor:
+    frames = torch.randint(0, 256, (count, *FRAMES[1:]), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    frames[:, :, 0] = 87  # what never changes
+    return frames
+
+
+@pytest.mark.parametrize(("scaling", "expected"), [("inverted", 0.8), ("unit", 0.2), ("centered", -0.3), ("normalized", -0.6)])
+def test_before_the_first_frame_any_scaling_is_a_fixed_one(scaling: str, expected: float) -> None:
+    pixels = torch.full((2, *FRAMES), 51, dtype=torch.uint8)
+    scaled = PixelScaling(FRAMES, scaling)(pixels)
+    assert scaled.dtype == torch.float32
+    torch.testing.assert_close(scaled, torch.full(pixels.shape, expected))
+    assert (pixels == 51).all(), "the pixels themselves stay"
+
+
+def test_normalized_is_by_the_mean_and_variance_of_each_pixel_over_all_frames() -> None:
+    scaling = PixelScaling(FRAMES, "normalized")
+    batches = [seen(300), seen(5, seed=1)]  # more than fit one chunk
+    for batch in batches:
+        scaling.observe(batch)
+    everything = torch.cat(batches).numpy().astype(np.float64)
+    stacks = seen(12, seed=2).reshape(4, *FRAMES)
+    expected = (stacks.numpy() - everything.mean(0)) / np.sqrt(everything.var(0) + EPSILON**2)
+    torch.testing.assert_close(scaling(stacks), torch.from_numpy(expected.clip(-CLIP, CLIP)).float())
+
+
+def test_what_never_changes_becomes_zero_and_what_then_changes_is_clipped() -> None:
+    scaling = PixelScaling(FRAMES, "normalized")
+    scaling.observe(seen(50))
+    stacks = seen(3).reshape(1, *FRAMES)
+    assert (scaling(stacks)[..., 0, :] == 0).all()
+    stacks[..., 0, :] = 255
+    assert (scaling(stacks)[..., 0, :] == CLIP).all()
+
+
+def test_the_statistics_do_not_depend_on_how_frames_are_batched() -> None:
+    one, other = (PixelScaling(FRAMES, "normalized") for _ in range(2))
+    one.observe(seen(600))
+    for part in seen(600).split(7):
+        other.observe(part)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    "encoder", [ViT(FrameShape(3, 1, 40, 40), scaling="normalized"), NatureCNN(FrameShape(3, 1, 40, 40), scaling="normalized")]
+)
+def test_an_encoder_keeps_them_in_its_state_and_other_scalings_keep_nothing(encoder: torch.nn.Module) -> None:
+    fresh = copy.deepcopy(encoder)
+    frames = torch.randint(0, 256, (20, 1, 40, 40), dtype=torch.uint8)
+    pixels = frames[:3].unsqueeze(0)
+    before = encoder(pixels)
+    encoder.scale.observe(frames)
+    assert not torch.allclose(encoder(pixels), before)
+    fresh.load_state_dict(encoder.state_dict())
+    assert torch.equal(encoder(pixels), fresh(pixels))
+    assert not any("scale" in name for name in ViT(FrameShape(3, 1, 40, 40)).state_dict())
