@@ -1,1 +1,1 @@
-"""The files of others, read safely; our own, written as a whole or not at all."""
+"""Reading untrusted files safely; writing our own atomically."""

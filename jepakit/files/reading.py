@@ -1,4 +1,4 @@
-"""Reading the files that a user names, whatever they turn out to be."""
+"""Reading files that a user names and nobody has checked."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-MOST = 64 * 1024**2  #: bytes of a file that is read as a whole and is small where all is well
+MOST = 64 * 1024**2  #: bytes; the limit for files that are normally small and are read whole
 
 
 class Unreadable(OSError):
-    """A file cannot be read; the message says why, without its name."""
+    """A file cannot be read. The message says why and leaves out the file's name."""
 
 
 def walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Each folder at ``top`` and below it, with the names of the folders and the files in it, in an order that does not depend on the disk.
+    """Each folder at and below ``top`` with its folder names and file names, in an order that does not depend on the disk.
 
-    Links are followed, each folder is visited once (links may lead in a circle), hidden ones are left out. A caller that goes no deeper
-    clears the list of folders.
+    Links are followed; each folder is visited once, even if links form a circle; hidden folders are skipped. A caller stops the descent
+    by clearing the list of folders.
     """
     seen: set[str] = set()
     for path, below, files in os.walk(top, followlinks=True):
@@ -32,42 +32,42 @@ def walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The contents of a file: never waits, as a pipe would, and never goes on for ever, as a device would.
+    """The contents of a regular file. Pipes, which block, and devices, which never end, are refused.
 
     Args:
         path: The file.
-        most: Its bytes at most.
+        most: The most bytes that it may have.
 
     Raises:
-        Unreadable: It is not there, may not be read, is no file, or is too long.
+        Unreadable: The file does not exist, is not readable, is not a regular file, or is too long.
     """
     try:
-        # Not blocking: to open a pipe is to wait for someone who writes.
+        # O_NONBLOCK: opening a pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             status = os.fstat(descriptor)
             regular = stat.S_ISREG(status.st_mode)
             if not (regular or stat.S_ISDIR(status.st_mode)):
-                raise Unreadable("it is no file, but a device or a pipe")
+                raise Unreadable("it is a device or a pipe, not a file")
             if regular and status.st_size > most:
                 raise Unreadable(_too_long(most))
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(most + 1)
         finally:
             os.close(descriptor)
-    except (OSError, ValueError) as error:  # a ValueError of names that no file has
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise Unreadable((error.strerror if isinstance(error, OSError) else None) or str(error)) from error
-    if len(content) > most:  # of those that do not know their size
+    if len(content) > most:  # the file's reported size was too small
         raise Unreadable(_too_long(most))
     return content
 
 
 def read_text(path: Path, most: int = MOST) -> str:
-    """The same as text.
+    """The contents of a regular file as text, read as `read_bytes` does.
 
     Raises:
-        Unreadable: It cannot be read.
-        UnicodeDecodeError: It is not UTF-8.
+        Unreadable: The file cannot be read.
+        UnicodeDecodeError: The file is not UTF-8.
     """
     return read_bytes(path, most).decode()
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and known to be what they were; and disks that have no room for them."""
+"""Atomic writes, checksums, and full disks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 
 
 class DiskFull(OSError):
-    """There is no room for a file; the message says what it needed."""
+    """The disk is full. The message says how much room was needed."""
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, then rename."""
+    """Write ``text`` to a file beside ``path``, then rename it to ``path``."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)  # it may be a link, in a folder that a stranger has packed
+    partial.unlink(missing_ok=True)  # in an untrusted folder it may be a link
     try:
         partial.write_text(text, encoding="utf-8")
     except OSError:
@@ -31,16 +31,16 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def needing(size: int, what: str, folder: Path, partial: Path | None = None) -> Iterator[None]:
-    """Say what was needed where there is no room for it.
+    """Turn "no space left" inside the block into a `DiskFull` that says how much room was needed.
 
     Args:
-        size: The bytes of all that is written inside.
-        what: Names it in the message.
-        folder: Where it is written.
-        partial: A file or folder to take away where it could not be written as a whole.
+        size: Bytes that the block writes.
+        what: What it writes, for the message.
+        folder: The folder that it writes to.
+        partial: A file or folder to remove if the disk is full.
 
     Raises:
-        DiskFull: There was no room.
+        DiskFull: The disk is full.
     """
     try:
         yield
@@ -57,11 +57,11 @@ def _no_room(error: OSError | SafetensorError) -> bool:
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError):
         return error.errno in numbers
-    return any(f"(os error {number})" in str(error) for number in numbers)  # safetensors writes by itself
+    return any(f"(os error {number})" in str(error) for number in numbers)  # safetensors raises no OSError
 
 
 def readable(size: float) -> str:
-    """A number of bytes, such as ``1.2 MB``."""
+    """A size in bytes as text, such as ``1.2 MB``."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
@@ -70,7 +70,7 @@ def readable(size: float) -> str:
 
 
 def to_disk(path: Path) -> None:
-    """Bring a file, or a folder's list of names, beyond the operating system's memory: a machine that dies takes nothing with it."""
+    """Flush a file, or a folder's entries, to the disk, so that they survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

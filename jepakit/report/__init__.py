@@ -1,1 +1,1 @@
-"""What runs add up to: reading them, statistics over seeds, figures and tables."""
+"""Reports on runs: reading them, statistics over seeds, figures and tables."""

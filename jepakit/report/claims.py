@@ -1,4 +1,4 @@
-"""What section 3 of *JEPA for RL* claims, and what runs say about each claim."""
+"""The claims of section 3 of *JEPA for RL*, and the verdict of a set of runs on each."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from jepakit.report.statistics import Array, Estimate, Interval, difference, est
 Verdict = Literal["held", "not held", "undecided"]
 
 BASELINE, J_GRAD, J_ALONE, J_REG = "Ĵ∇R̂", "J∇R̂", "J∇̂R̂", "J∇̂R"  #: Figure 3's configurations
-J_ALONE_WHITE = f"{J_ALONE}, x/255"  #: J alone on a white background of one, for three times as long: `recipes/paper/recovery.yaml`
+J_ALONE_WHITE = f"{J_ALONE}, x/255"  #: J alone on a white background of one, trained three times as long: `recipes/paper/recovery.yaml`
 SOLVED = 475.0  #: the mean return at which Gymnasium counts CartPole-v1 as solved
-RISEN = 10.0  #: points of return above the untrained policy's that are no noise: a constant action already differs from it by some 10
+RISEN = 10.0  #: the rise in return that counts as learning: a constant action already differs from the untrained policy by about 10
 
 Runs = Mapping[str, Sequence[Run]]  #: by symbol, the runs of Figure 3
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, as a figure that has to lie between two bounds.
+    """One claim, as a figure that must lie between two bounds.
 
-    It is *held* when the figure's whole interval lies between them, *not held* when the interval lies wholly outside, else *undecided*.
+    It is *held* if the figure's whole interval lies between them, *not held* if the whole interval lies outside, otherwise *undecided*.
     """
 
     configuration: str
-    text: str  #: in the paper's words, as far as they go
-    statistic: str  #: which figure
+    text: str  #: the claim, in the paper's words where possible
+    statistic: str  #: the figure, in words
     measure: Callable[[Runs], Estimate | None]
     low: float = -inf
     high: float = inf
@@ -50,13 +50,13 @@ class Judged:
     """A claim, its figure and the verdict."""
 
     claim: Claim
-    estimate: Estimate | None  #: None: there are no runs to take it of
+    estimate: Estimate | None  #: None if the runs for it are missing
     verdict: Verdict
     note: str = ""
 
 
 def symbol(recipe: Mapping[str, Any]) -> str:
-    """A resolved recipe's configuration in the paper's signs: J (JEPA), ∇ (RL gradients to the encoder), R (Eq. 2); a hat: without."""
+    """A resolved recipe's configuration in the paper's symbols: J (JEPA), ∇ (RL gradients to the encoder), R (Eq. 2). Hat: without."""
     jepa = recipe["jepa"] and recipe["jepa"]["weight"]
     gradients = recipe["algorithm"]["gradients_to_encoder"]
     variance = any(entry["weight"] for entry in recipe["regularizers"] if entry["kind"] == "variance")
@@ -67,8 +67,8 @@ def judge(runs: Runs, longer: Sequence[Run] = ()) -> list[Judged]:
     """The verdict on every claim.
 
     Args:
-        runs: By `symbol`; what is not there leaves its claims undecided.
-        longer: J∇̂R̂, x/255, trained for longer. What is claimed of J alone is judged of these runs besides.
+        runs: The runs of Figure 3 by `symbol`; the claims about a missing configuration are undecided.
+        longer: Runs of J∇̂R̂ with pixels as x/255, trained for longer. The claims about J alone are judged on these runs too.
     """
     figure3 = [_judged(claim, claim.measure(runs)) for claim in CLAIMS]
     if not longer:
@@ -113,7 +113,7 @@ def _estimate(
 
 
 def _part(run: Run, metric: str, start: float, end: float) -> Array:
-    """A metric between two shares of the run; of a run too short to have a record there, the nearest."""
+    """A metric between two fractions of the run. If the run is too short to have a record there, the nearest record."""
     steps = run.curves["env_steps"] / run.curves["env_steps"][-1]
     within = (steps > start) & (steps <= end)
     within[np.abs(steps - end).argmin()] |= not within.any()
@@ -129,7 +129,7 @@ def _area(run: Run) -> float:
 
 
 def _rise(run: Run) -> float:
-    """The final return above that of the first batch, whose policy is untrained."""
+    """The final return minus that of the first batch, which the untrained policy collected."""
     known = run.curves["return_last_100"]
     return _final(run) - float(known[~np.isnan(known)][0])
 
@@ -143,23 +143,23 @@ def _median_variance(run: Run) -> float:
 
 
 def _log_variance(run: Run, start: float = 0.9, end: float = 1.0) -> float:
-    """Of the geometric mean over a tenth of the run, so that one batch does not decide; 1e-30 stands for zero."""
+    """log10 of the geometric mean variance over a tenth of the run, so that no single batch decides; 1e-30 stands for zero."""
     return float(np.log10(np.maximum(_part(run, "embedding/variance", start, end), 1e-30)).mean())
 
 
 def _fall(run: Run) -> float:
-    """Decades by which the variance changed since the second tenth of the run."""
+    """Decades by which the variance changed from the run's second tenth to its last."""
     return _log_variance(run) - _log_variance(run, 0.1, 0.2)
 
 
 def _log_jepa(run: Run) -> float:
-    """Of the mean over the last tenth of the run: one batch's figure is noisy."""
+    """log10 of the mean L_JEPA over the last tenth of the run: a single batch is noisy."""
     return log10(np.nanmean(_part(run, "loss/jepa", 0.9, 1.0)))
 
 
 VARIANCE = "median over the run of the variance of s_x"
 END = "log10 of the variance of s_x, last tenth of the run"
-RISE = "final return less the untrained policy's"
+RISE = "final return minus the untrained policy's"
 CLAIMS = (
     Claim(BASELINE, "learns some advantageous behaviour …", RISE, _of(BASELINE, _rise), low=RISEN),
     Claim(BASELINE, "… albeit in a limited fashion", "final return", _of(BASELINE, _final), high=SOLVED),
@@ -168,19 +168,19 @@ CLAIMS = (
     Claim(
         J_GRAD,
         "the reward increases much faster",
-        "mean return over the run, less the baseline's",
+        "AUC minus the baseline's",
         _difference(J_GRAD, BASELINE, _area),
         low=0.0,
     ),
-    Claim(J_GRAD, "… and does not plateau", "final return less that at three quarters of the run", _of(J_GRAD, _last_quarter), low=0.0),
+    Claim(J_GRAD, "… and does not plateau", "final return minus that at three quarters of the run", _of(J_GRAD, _last_quarter), low=0.0),
     Claim(J_GRAD, "reasonable embedding variances", VARIANCE, _of(J_GRAD, _median_variance), low=PAPER_VARIANCE, high=1.0),
     Claim(J_ALONE, "collapses: variance below 1e-7", END, _of(J_ALONE, _log_variance), high=log10(PAPER_VARIANCE)),
     Claim(J_ALONE, "an ever-decreasing variance", "decades from the run's second tenth to its last", _of(J_ALONE, _fall), high=0.0),
-    Claim(J_ALONE, "a low JEPA loss", "log10 of L_JEPA at the end, less that of J∇R̂", _difference(J_ALONE, J_GRAD, _log_jepa), high=0.0),
+    Claim(J_ALONE, "a low JEPA loss", "log10 of L_JEPA at the end, minus that of J∇R̂", _difference(J_ALONE, J_GRAD, _log_jepa), high=0.0),
     Claim(J_ALONE, "the return never increases", RISE, _of(J_ALONE, _rise), high=RISEN),
     Claim(J_REG, "the regularizer prevents collapse", END, _of(J_REG, _log_variance), low=log10(PAPER_VARIANCE)),
     Claim(J_REG, "the actor can learn", RISE, _of(J_REG, _rise), low=RISEN),
-    Claim(J_REG, "… much slower than with gradients", "mean return over the run, J∇R̂ less J∇̂R", _difference(J_GRAD, J_REG, _area), low=0.0),
+    Claim(J_REG, "… much slower than with gradients", "AUC of J∇R̂ minus that of J∇̂R", _difference(J_GRAD, J_REG, _area), low=0.0),
 )
 RECOVERY = Claim(
     J_ALONE_WHITE, "in some cases recovers when trained for longer", "share of the collapsed runs that recover", lambda _: None, low=0.0
@@ -188,14 +188,14 @@ RECOVERY = Claim(
 
 
 def _steps(runs: Runs) -> float:
-    """Env steps of the figure's runs."""
+    """Env steps of the runs of Figure 3."""
     return float(max((run.curves["env_steps"][-1] for group in runs.values() for run in group), default=0))
 
 
 def _recovery(longer: Sequence[Run], steps: float) -> Judged:
-    """Of the runs whose variance was below 1e-7 when Figure 3 ends, how many end above it.
+    """How many of the runs whose variance was below 1e-7 at the end of Figure 3 end above it.
 
-    "In some cases" is held by one; few runs without one decide nothing.
+    One such run is enough for "in some cases". Too few runs without one leave the claim undecided.
     """
     if not longer:
         return Judged(RECOVERY, None, "undecided", "no longer runs")

@@ -1,4 +1,4 @@
-"""Runs side by side from Python: what ``jepakit compare`` does, for scripts and notebooks."""
+"""Comparisons from Python: ``jepakit compare`` for scripts and notebooks."""
 
 from __future__ import annotations
 
@@ -14,32 +14,35 @@ from jepakit.report.tables import markdown, pair_table, row_table, write_tables
 
 @dataclass(frozen=True)
 class Comparison:
-    """Configurations side by side; as text, the tables that ``jepakit compare`` prints, in Markdown."""
+    """A comparison of configurations. ``str()`` gives the tables of ``jepakit compare`` in Markdown; a notebook shows them."""
 
     configurations: tuple[Configuration, ...]
-    rows: tuple[Row, ...]  #: one for each configuration
-    pairs: tuple[Pair, ...]  #: of every two configurations, which is better, and how surely
-    notes: tuple[str, ...]  #: what to know about the figures
+    rows: tuple[Row, ...]  #: one per configuration
+    pairs: tuple[Pair, ...]  #: for every two configurations, the probability of improvement
+    notes: tuple[str, ...]  #: how to read the numbers
 
     def __str__(self) -> str:
         tables = [markdown(*table) for table in (row_table(self.rows), pair_table(self.pairs)) if table[1]]
         return "\n".join([*tables, *self.notes])
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows."""
+        """The text that a notebook shows."""
         return str(self)
 
     def write(self, folder: str | Path, *, each_run: bool = False) -> tuple[Path, ...]:
         """Write ``compare.md``, ``compare.json``, ``curves.png`` and ``curves.svg``.
 
         Args:
-            folder: Where to; made where it is missing.
-            each_run: Draw every run, too, as a thin line.
+            folder: The folder to write to; created if missing.
+            each_run: Also draw every run as a thin line.
+
+        Returns:
+            The paths of the four files.
 
         Raises:
-            UserError: It cannot be written.
+            UserError: The folder cannot be written to.
         """
-        from jepakit.report.figures import plot_curves  # matplotlib takes a while
+        from jepakit.report.figures import plot_curves  # importing matplotlib is slow
 
         folder = Path(folder)
         figures = plot_curves(self.configurations, folder / "curves", each_run=each_run)
@@ -50,8 +53,8 @@ def compare(runs: str | Path | Sequence[str | Path], thresholds: Sequence[float]
     """Compare configurations over their seeds.
 
     Args:
-        runs: Runs' folders, records of runs, or folders that hold either at any depth.
-        thresholds: Returns; for each, count the env steps until it was reached.
+        runs: Run folders, records, or folders that contain either at any depth.
+        thresholds: Returns; for each, report the env steps until it was reached.
 
     Raises:
         UserError: There are no finished runs.

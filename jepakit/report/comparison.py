@@ -1,4 +1,4 @@
-"""Configurations side by side: a row each, every pair's probability of improvement, and what to know about both."""
+"""The comparison of configurations: one row each, the probability of improvement of every pair, and notes on how to read both."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from jepakit.report.statistics import (
     reached,
 )
 
-MOST_PAIRED = 6  #: configurations; of more, the pairs fill a page
+MOST_PAIRED = 6  #: configurations; the pairs of more would fill a page
 ENOUGH_RUNS = 5
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the runs of one configuration come to."""
+    """The statistics of one configuration. Every `Estimate` is an interquartile mean over its runs."""
 
     label: str
-    runs: tuple[str, ...]  #: their ids, by seed
+    runs: tuple[str, ...]  #: ids, ordered by seed
     seeds: tuple[int, ...]
-    env: str  #: its id, or its kind where it has none
+    env: str  #: the env's id, or its kind if it has no id
     total_steps: int
-    final_return: Estimate | None  #: interquartile means over runs, as are the other estimates
+    final_return: Estimate | None
     area_under_curve: Estimate | None
     reached: dict[float, Reached]  #: by threshold
-    variance: float | None  #: median of the embedding's at the end
-    rank: float | None  #: median of its effective rank at the end
-    collapsed: int  #: runs that are at the end
-    stopped: int  #: runs that ended early, by `on_collapse: stop`
-    evaluation: Estimate | None  #: of the sampled policy; None unless every run was evaluated
+    variance: float | None  #: median over runs of the embedding variance at the end
+    rank: float | None  #: median over runs of the effective rank at the end
+    collapsed: int  #: runs collapsed at the end
+    stopped: int  #: runs that `on_collapse: stop` ended early
+    evaluation: Estimate | None  #: held-out return of the sampled policy; None unless every run was evaluated
 
 
 @dataclass(frozen=True)
 class Pair:
-    """How likely a run of the one configuration ends with a higher return than a run of the other."""
+    """The probability that a run of ``better`` ends with a higher return than a run of ``worse``."""
 
     better: str
     worse: str
@@ -58,12 +58,12 @@ class Pair:
 
 
 def summarise(configurations: Sequence[Configuration], thresholds: Sequence[float] = ()) -> list[Row]:
-    """A row for each configuration."""
+    """One row per configuration."""
     return [_row(configuration, thresholds) for configuration in configurations]
 
 
 def compare_pairs(configurations: Sequence[Configuration]) -> list[Pair]:
-    """Every two configurations of one env, the one more likely to be better first; none where there are more than `MOST_PAIRED`."""
+    """Every two configurations of one env, the better one first; no pairs if there are more than `MOST_PAIRED` configurations."""
     if len(configurations) > MOST_PAIRED:
         return []
     pairs = []
@@ -77,25 +77,25 @@ def compare_pairs(configurations: Sequence[Configuration]) -> list[Pair]:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """What a reader has to know to read the numbers."""
+    """Notes on how to read the numbers."""
     found = [
         f"Interquartile means over runs, in brackets their {CONFIDENCE:.0%} intervals ({RESAMPLES:,} bootstrap resamples of the runs). "
-        "Final return: mean of the last 100 training episodes. AUC: the mean of that over training. Variance and effective rank: of the "
-        "embedding at the end, medians over runs."
+        "Final return: mean return of the last 100 training episodes. AUC: that mean, averaged over training. Variance and effective rank: "
+        "of the embedding at the end, medians over runs."
     ]
     few = [row.label for row in rows if len(row.runs) < ENOUGH_RUNS]
     if few:
-        found.append(f"Fewer than {ENOUGH_RUNS} runs in {'; '.join(few)}: the intervals say little, and of one run there is none.")
+        found.append(f"Fewer than {ENOUGH_RUNS} runs in {'; '.join(few)}: the intervals say little; one run has none.")
     steps = {row.label: row.total_steps for row in rows}
     if len(set(steps.values())) > 1:
         lengths = "; ".join(f"{label}: {count:,}" for label, count in steps.items())
-        found.append(f"The configurations were trained for different numbers of env steps ({lengths}): returns and AUC do not compare.")
+        found.append(f"The configurations differ in their number of env steps ({lengths}): do not compare their final return and AUC.")
     if early := [row.label for row in rows if row.stopped]:
-        found.append(f"Some runs were stopped before their last env step ({'; '.join(early)}): their returns and AUC are of fewer steps.")
+        found.append(f"Some runs stopped early ({'; '.join(early)}): their final return and AUC cover fewer env steps.")
     envs = {row.label: row.env for row in rows}
     if len(set(envs.values())) > 1:
         places = "; ".join(f"{label}: {env}" for label, env in envs.items())
-        found.append(f"The configurations play in different envs ({places}): returns and AUC do not compare.")
+        found.append(f"The configurations differ in their env ({places}): do not compare their final return and AUC.")
     return found
 
 
@@ -124,7 +124,7 @@ def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
 
 
 def _values(runs: Sequence[Run], score: Callable[[Run], float | None]) -> list[float] | None:
-    """A score per run, or None where a run has none."""
+    """One score per run, or None if a run has none."""
     values = [value for run in runs if (value := score(run)) is not None]
     return values if len(values) == len(runs) else None
 

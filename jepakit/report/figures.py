@@ -22,13 +22,13 @@ from jepakit.errors import UserError
 from jepakit.report.labels import Configuration
 from jepakit.report.statistics import CONFIDENCE, mean_curve
 
-#: Okabe and Ito's, which colour-blind readers can tell apart, less the yellow that white paper swallows. In this order neighbours differ in
-#: lightness, too; dashes and markers do the rest for a print in grey.
+#: Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow, which is faint on white. In this order neighbours
+#: also differ in lightness; dashes and markers tell lines apart in a grey print.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#56B4E9", "#D55E00", "#CC79A7")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (7, 1.5, 1.5, 1.5)))
 MARKERS = "osD^vPX<>"
-MARKS = 9  #: on a line
-LEAST_VARIANCE = 1e-12  #: what is drawn of a variance of zero
+MARKS = 9  #: markers per line
+LEAST_VARIANCE = 1e-12  #: drawn in place of a variance of zero, which a log scale cannot show
 GREY = "#555555"
 LOOK: dict[Any, Any] = {
     "font.size": 9,
@@ -40,7 +40,7 @@ LOOK: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "xtick.color": GREY,
     "ytick.color": GREY,
-    "svg.hashsalt": "jepakit",  # or else its ids are other ones each time
+    "svg.hashsalt": "jepakit",  # without it, the ids in the SVG change every time
 }
 
 
@@ -48,7 +48,7 @@ class _Style(NamedTuple):
     colour: str
     dashes: Any
     marker: str
-    first_mark: float  #: of each line its own, so that markers of lines that lie on one another do not
+    first_mark: float  #: differs by line, so that markers of overlapping lines do not overlap
 
     @classmethod
     def of(cls, index: int, count: int) -> _Style:
@@ -63,20 +63,20 @@ def plot_curves(
     footnote: str | None = None,
     each_run: bool = False,
 ) -> tuple[Path, Path]:
-    """Draw return and embedding variance against env steps, a line and its interval for each configuration.
+    """Draw return and embedding variance against env steps: one line with its interval per configuration.
 
     Args:
-        configurations: What to draw, in this order.
-        path: Of the figure, without a suffix.
-        title: Above it.
-        footnote: Below it.
-        each_run: Whether to draw every run, too, as a thin line.
+        configurations: The configurations, in drawing order.
+        path: The figure's path, without a suffix.
+        title: The text above the figure.
+        footnote: The text below it.
+        each_run: Whether to also draw every run as a thin line.
 
     Returns:
-        The PNG and the SVG.
+        The paths of the PNG and the SVG.
 
     Raises:
-        UserError: They can't be written.
+        UserError: The files cannot be written.
     """
     with mpl.rc_context(LOOK):
         figure = _figure(configurations, title, footnote, each_run)
@@ -154,7 +154,7 @@ def _mark_collapse(axes: Axes) -> None:
 
 
 def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Sequence[_Style], title: str | None) -> None:
-    """Above the panels, which it takes no room from: a label may be long, and there may be many."""
+    """Put the legend above the panels and make the figure higher: labels may be long and many."""
     texts: list[str] = []
     handles: list[Any] = []
     for configuration, style in zip(configurations, styles, strict=True):
@@ -167,7 +167,7 @@ def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Seq
     figure.set_figheight(figure.get_figheight() + 0.19 * (rows + sum(text.count("\n") for text in texts) + bool(title)))
     figure.legend(
         handles,
-        [f" {_literal(text)}" for text in texts],  # a label that starts with an underscore would be left out
+        [f" {_literal(text)}" for text in texts],  # the space: matplotlib hides labels that start with an underscore
         loc="outside upper left",
         ncols=columns,
         frameon=False,
@@ -190,5 +190,5 @@ def _caption(configurations: Sequence[Configuration]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text in which a dollar is one and starts no formula, and the hat of the paper's ∇̂ stands clear of the sign."""
+    """The text with dollars escaped, which would start a formula, and with the hat of ∇̂ drawn clear of the sign."""
     return re.sub("(.)\u0302", r"$\\mathregular{\\hat{\1}}$", text.replace("$", r"\$"))

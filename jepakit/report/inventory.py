@@ -1,4 +1,4 @@
-"""The runs in a folder at a glance, however they are: whatever lies there is read, and nothing of it is run or changed."""
+"""An inventory of the runs in a folder, in whatever state. Files are only read; no code of a run is executed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import FORMAT, Damaged, checkpoints, read_manifest
 
 RUN_FILES = {"events.jsonl", "metrics.jsonl", "summary.json"}
-ALREADY = {"finished": "it has ended", "stopped": "it has ended", "running": "a process is at it"}  #: why there is nothing to resume
+ALREADY = {"finished": "it has finished", "stopped": "it has finished", "running": "it is running"}  #: why there is nothing to resume
 ENDED = ("finished", "stopped", "interrupted", "failed")
-TAIL = 64 * 1024  #: bytes at a file's end, among which its newest train record is
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")  # a stranger's could hold what a terminal obeys
-MAX_BYTES = 256 * 1024  #: of a recipe or a summary that is looked at
+TAIL = 64 * 1024  #: bytes at a file's end, which hold its newest train record
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")  # an untrusted name could hold terminal escapes
+MAX_BYTES = 256 * 1024  #: that are read of a recipe or a summary
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Entry:
     """A run's folder."""
 
     path: Path
-    name: str  #: its recipe's; "?" where that cannot be read
-    configuration: str  #: its sweep's case, or what sets its recipe apart from the others'; empty for one like most
+    name: str  #: its recipe's name; "?" if the recipe cannot be read
+    configuration: str  #: its sweep's case, or the values in which its recipe differs from most; empty if there are none
     seed: int | None
     state: str  #: ``finished``, ``stopped``, ``interrupted``, ``failed``, ``killed`` or ``running``
     env_steps: int
     total_steps: int | None
     return_last_100: float | None
     size: int  #: bytes on the disk
-    resumes_at: int | None  #: env steps of the checkpoint that a resume would begin with, if that is whole; None: it cannot be resumed
-    why_not: str = ""  #: in that case
+    resumes_at: int | None  #: env steps of the checkpoint that a resume would start from; None if the run cannot be resumed
+    why_not: str = ""  #: why it cannot be resumed
 
 
 def take_inventory(folder: Path) -> list[Entry]:
-    """The runs at ``folder`` and below it, sorted by path.
+    """The runs at and below ``folder``, sorted by path.
 
     Raises:
         UserError: There is no such folder.
@@ -59,11 +59,11 @@ def take_inventory(folder: Path) -> list[Entry]:
 
 
 def newest_record(metrics: Path) -> dict[str, Any]:
-    """The newest train record of a ``metrics.jsonl``, which may be written just now; empty while there is none."""
+    """The newest train record of a ``metrics.jsonl``, which a process may be writing; empty if there is none."""
     try:
         with _plain(metrics).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            lines = file.read().split(b"\n")[:-1]  # the last one is not whole yet, or empty
+            lines = file.read().split(b"\n")[:-1]  # the last line is empty or incomplete
     except OSError:
         return {}
     for line in reversed(lines):
@@ -104,7 +104,7 @@ def _look(path: Path, recipe: dict[str, Any], configuration: str) -> Entry:
 
 
 def resumes_at(path: Path) -> tuple[int | None, str]:
-    """The env steps that a resume of an unfinished run would begin with, if what lies there is whole; or None, and why it cannot."""
+    """The env steps from which an unfinished run would resume; or None, and why it cannot be resumed. No checksum is verified."""
     if not (path / "recipe.yaml").is_file():
         return None, "it has no recipe.yaml"
     for checkpoint in reversed(checkpoints(path / "checkpoints")):
@@ -141,7 +141,7 @@ def _summary(path: Path) -> dict[str, Any]:
 
 def _plain(path: Path) -> Path:
     if not path.is_file():
-        raise FileNotFoundError(path)  # a pipe would be waited for, and a device would never end
+        raise FileNotFoundError(path)  # reading a pipe would block, and a device would never end
     return path
 
 
@@ -151,12 +151,12 @@ def _number(told: dict[str, Any], name: str) -> int | None:
 
 
 def _size(path: Path) -> int:
-    """Bytes of all files; of a link its own."""
+    """Bytes of all files; a link counts as itself."""
     total = 0
     for folder, _, files in os.walk(path):
         for file in files:
             try:
                 total += os.lstat(os.path.join(folder, file)).st_size  # noqa: PTH118
             except OSError:
-                continue  # it went just now
+                continue  # it was just removed
     return total

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed are one configuration, labelled with what sets it apart from the others."""
+"""Groups runs that differ only in their seed into configurations, and labels each with the values in which it differs from the others."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Path = tuple[str, ...]
 
 #: Fields in which runs of one configuration may differ.
 APART = {"seed"} | besides_results(Recipe)
-ABSENT = object()  #: where a component that is not at hand has gained a field since some of the runs
+ABSENT = object()  #: a field that some runs lack: their component gained it later and is not importable here
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Runs of one recipe and the same code from outside, by seed."""
+    """Runs of one recipe with the same plug-in code, ordered by seed."""
 
     label: str
     runs: tuple[Run, ...]
 
 
 def group(runs: Sequence[Run]) -> list[Configuration]:
-    """The configurations that the runs belong to, in the order of their labels.
+    """The configurations of the runs, sorted by label.
 
-    A configuration that a sweep's case has named bears that name. Of the others, one alone is labelled with its runs' name; of several,
-    each is labelled with those of its values that are not what more than half have (such as ``jepa=null, patch=20``), or with its name if
-    that leaves none. Where two would share a label, what tells them apart stands behind it.
+    The label is the name of the sweep's case, if there is one. Otherwise it lists the values in which the configuration differs from more
+    than half of the others (such as ``jepa=null, patch=20``), or is the runs' name if there are none. If two configurations would share a
+    label, the values that tell them apart are appended.
     """
     recipes = _completed([{name: value for name, value in run.recipe.items() if name not in APART} for run in runs])
     members: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -56,7 +56,7 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
 
 
 def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A short name for each recipe's configuration beside the others': its case, or what sets it apart; empty for one that is like most."""
+    """A short name for each recipe's configuration: its case, or the values in which it differs from most; empty if there are none."""
     results = [{name: value for name, value in recipe.items() if name not in APART} for recipe in recipes]
     texts = [json.dumps(recipe, sort_keys=True, default=str) for recipe in results]
     distinct = list(dict.fromkeys(texts))
@@ -70,14 +70,14 @@ def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _case(recipes: Sequence[Mapping[str, Any]]) -> str | None:
-    """The case's name that all of them have; None where there is none, or more than one."""
+    """The case's name, if all recipes have the same one; else None."""
     names = {recipe.get("case") for recipe in recipes}
     (name, *others) = names
     return name if isinstance(name, str) and name and not others else None
 
 
 def _code(run: Run) -> str:
-    """Six digits of the digests of plug-ins and their like; the same for a run without, and one older than that they are noted."""
+    """Six digits of a hash of the run's source digests. Runs without plug-ins and runs from before digests were noted share one value."""
     return hashlib.sha256(json.dumps(run.provenance.get("sources") or None).encode()).hexdigest()[:6]
 
 
@@ -89,9 +89,9 @@ def _labels(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _tell_apart(values: Mapping[int, Any], path: Path, paths: set[Path], parts: list[list[str]]) -> None:
-    """Add to each configuration's ``parts`` what it has here and most others have not.
+    """Add to each configuration's ``parts`` the values here that most others do not have.
 
-    Only values of one shape are compared entry by entry: the fields of another kind say nothing that the kind does not.
+    Only values of the same shape are compared entry by entry: if the kinds differ, naming the kind is enough.
     """
     shapes = {index: _shape(value) for index, value in values.items()}
     shape, count = Counter(shapes.values()).most_common(1)[0]
@@ -106,7 +106,7 @@ def _tell_apart(values: Mapping[int, Any], path: Path, paths: set[Path], parts: 
 
 
 def _shape(value: Any) -> str:
-    """What two values have in common if their entries can be compared; of a value without entries, the value."""
+    """A key that two values share if their entries can be compared; for a value without entries, the value itself."""
     if _is_list_of_components(value):
         return f"components {[entry['kind'] for entry in value]}"
     if isinstance(value, dict):
@@ -138,7 +138,7 @@ def _nodes(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _tail(path: Path, paths: set[Path]) -> str:
-    """The shortest end of a path by which no other is meant."""
+    """The shortest unambiguous end of a path."""
     tails = (path[-length:] for length in range(1, len(path)))
     return ".".join(next((tail for tail in tails if sum(other[-len(tail) :] == tail for other in paths) == 1), path))
 
@@ -152,20 +152,20 @@ def _part(name: str, value: Any) -> str:
 
 
 def _natural(label: str) -> list[tuple[bool, float, str]]:
-    """Numbers by their size: ``dim=64`` before ``dim=128``."""
+    """A sort key that orders numbers by value: ``dim=64`` before ``dim=128``."""
     steps = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", label)
     return [(bool(index % 2), float(step) if index % 2 else 0.0, step) for index, step in enumerate(steps)]
 
 
 def _completed(recipes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The recipes, with today's defaults for the fields that some of them are too old to have: a default means what was done before."""
+    """The recipes, with today's defaults for fields that older recipes lack. The default of a new field reproduces the old behaviour."""
     fields = defaultdict(set)
     for recipe in recipes:
         for path, value in _nodes(recipe):
             if isinstance(value, dict):
                 fields[path, str(value.get("kind"))].add(frozenset(value))
     if all(len(found) == 1 for found in fields.values()):
-        return recipes  # as nearly always: the schema takes a while, for every component is imported for it
+        return recipes  # the usual case, kept fast: the schema imports every component
     schema = recipe_schema()
     completed = copy.deepcopy(recipes)
     for recipe in completed:

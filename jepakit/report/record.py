@@ -1,4 +1,4 @@
-"""A record: all of a `Run` in one small JSON file, to keep under version control when the run's folder is gone."""
+"""Records: a `Run` as one small JSON file, to keep under version control when the run's folder is gone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["find_record", "read_record", "write_record"]
 
 
 def write_record(run: Run, folder: Path) -> Path:
-    """Write ``<id>.json``, the same bytes for the same run.
+    """Write ``<id>.json``. The same run gives the same bytes.
 
     Raises:
-        UserError: The folder can't be written to.
+        UserError: The folder cannot be written to.
     """
     curves = {metric: [_plain(value) for value in curve.tolist()] for metric, curve in run.curves.items()}
     path = folder / f"{run.id}.json"
@@ -32,7 +32,7 @@ def write_record(run: Run, folder: Path) -> Path:
 
 
 def find_record(folders: Iterable[Path], run_id: str) -> Path | None:
-    """The record of the run of that id in one of the folders, at any depth."""
+    """The record with this id, at any depth of one of the folders; None if there is none."""
     return next((path for folder in folders for path in sorted(folder.rglob(f"{run_id}.json"))), None)
 
 
@@ -43,7 +43,7 @@ def _plain(value: float) -> float | None:
 
 
 def _dumped(content: dict[str, Any], depth: int = 0) -> str:
-    """Sorted; a line for each field, and for each entry of a field: what two records differ in shows, and curves stay short."""
+    """JSON with sorted keys and one line per field, so that a diff of two records is readable and curves stay short."""
     margin = " " * (depth + 1)
     entries = []
     for name, value in sorted(content.items()):

@@ -1,4 +1,4 @@
-"""The page of a reproduction of Figure 3: figure, table, a verdict on every claim, and how all that compares with the recorded runs."""
+"""The report of `jepakit reproduce`: figure, table, a verdict on every claim, and a comparison with the recorded runs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from jepakit.report.runs import Run
 from jepakit.report.statistics import Estimate
 from jepakit.report.tables import Table, estimated, markdown, pair_table, row_table
 
-#: As the paper lists them; the words help where a hat is hard to see.
+#: In the paper's order; the words help where a hat is hard to see.
 WORDS = {BASELINE: "baseline", J_GRAD: "JEPA and RL gradients", J_ALONE: "JEPA alone", J_REG: "JEPA and Eq. 2"}
-COMPARED = ("final_return", "area_under_curve")  #: of a row, with what was recorded
+COMPARED = ("final_return", "area_under_curve")  #: the estimates of a row that are compared with the recorded runs
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What the runs of Figure 3 come to."""
+    """The results of the runs of Figure 3."""
 
-    quick: bool  #: cut short: nothing of it says anything about the paper
+    quick: bool  #: the runs are too short to judge the paper
     configurations: list[Configuration]
     rows: list[Row]
     pairs: list[Pair]
@@ -35,12 +35,12 @@ class Reproduction:
 
     @classmethod
     def of(cls, runs: Sequence[Run], longer: Sequence[Run], *, quick: bool) -> Reproduction:
-        """Group runs by the paper's symbols, and judge.
+        """Group runs by the paper's symbols, and judge the claims.
 
         Args:
-            runs: Figure 3's.
-            longer: J alone, trained for longer.
-            quick: Whether they were cut short, which the title then says.
+            runs: The runs of Figure 3.
+            longer: The runs of J alone that train for longer.
+            quick: Whether the runs are too short to judge the paper; the title then says so.
         """
         by_symbol: dict[str, list[Run]] = {}
         for run in sorted(runs, key=lambda run: run.seed):
@@ -50,19 +50,19 @@ class Reproduction:
 
     @property
     def title(self) -> str:
-        """Of the page and of the figure."""
+        """The title of the page and of the figure."""
         return "JEPA for RL, Figure 3" + (" (QUICK: far too short to judge the paper)" if self.quick else "")
 
     def tables(self) -> list[Table]:
-        """Configurations, pairs, and claims."""
+        """The tables of configurations, pairs and claims."""
         return [row_table(self.rows), pair_table(self.pairs), claim_table(self.judged, self.quick)]
 
     def notes(self) -> list[str]:
-        """What a reader has to know."""
+        """Notes on how to read the tables."""
         return [*notes(self.rows), HOW_TO_READ]
 
     def content(self) -> dict[str, Any]:
-        """All figures, for programs."""
+        """All results as JSON values."""
         return {
             "title": self.title,
             "quick": self.quick,
@@ -89,11 +89,14 @@ class Reproduction:
         """Write ``figure3.png``, ``.svg``, ``.md`` and ``.json``.
 
         Args:
-            folder: Where to.
-            against: Lines on how the figures compare with recorded ones.
+            folder: The folder to write to.
+            against: Lines that compare the results with the recorded ones.
+
+        Returns:
+            The paths of the four files.
 
         Raises:
-            UserError: The folder can't be written to.
+            UserError: The folder cannot be written to.
         """
         figures = plot_curves(self.configurations, folder / "figure3", title=self.title, each_run=True)
         captions = ("", "## Which ends higher", "## The claims of section 3")
@@ -110,13 +113,13 @@ class Reproduction:
 
 
 HOW_TO_READ = (
-    "A claim is *held* when the whole 95% interval of its figure lies where the claim needs it, *not held* when the whole interval lies "
-    "elsewhere, else *undecided*."
+    "A claim is *held* if the whole 95% interval of its figure lies in the needed range, *not held* if the whole interval lies outside, "
+    "and otherwise *undecided*."
 )
 
 
 def claim_table(judged: Sequence[Judged], quick: bool) -> Table:
-    """Every claim with its figure, what it needs, and the verdict."""
+    """Every claim with its figure, the needed range, and the verdict."""
     return ["", "the paper says", "measured", "figure", "needed", "verdict" + " (QUICK)" * quick], [
         [one.claim.configuration, one.claim.text, one.claim.statistic, estimated(one.estimate, ".3g"), one.claim.needed, _verdict(one)]
         for one in judged
@@ -124,7 +127,7 @@ def claim_table(judged: Sequence[Judged], quick: bool) -> Table:
 
 
 def compare_with(recorded: Path, rows: Sequence[Row]) -> list[str]:
-    """Whether each configuration's intervals meet those of ``recorded``, a ``figure3.json``; a line each."""
+    """Whether each configuration's intervals overlap those of ``recorded``, a ``figure3.json``; one line per estimate."""
     known = json.loads(recorded.read_text(encoding="utf-8"))["configurations"]
     lines = []
     for row in rows:
@@ -135,7 +138,7 @@ def compare_with(recorded: Path, rows: Sequence[Row]) -> list[str]:
             low, high = there["interval"]
             meets = here.interval.low <= high and low <= here.interval.high
             said = f"{row.label} {name.replace('_', ' ')}: here {estimated(here)}, recorded {there['value']:.1f} [{low:.1f}, {high:.1f}]"
-            lines.append(f"{said}: {'the intervals meet' if meets else 'the intervals DO NOT meet'}")
+            lines.append(f"{said}: {'the intervals overlap' if meets else 'the intervals DO NOT overlap'}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Finished runs as plain data, read from their folders or from records of them. No code of a run's plug-ins is run."""
+"""Finished runs as plain data, read from their folders or from records. No plug-in code is executed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from jepakit.recipe.errors import Problem, RecipeError, Source
 from jepakit.recipe.yaml12 import read_yaml
 
 CURVES = ("env_steps", "return_last_100", "embedding/variance", "embedding/mean_square", "embedding/rank", "loss/jepa")
-DIGITS = 5  #: significant ones of a curve's values
-FINISHED = ("finished", "stopped")  #: the ends that a recipe means; all others are left out
+DIGITS = 5  #: significant digits of a curve's values
+FINISHED = ("finished", "stopped")  #: statuses of a run that ended as its recipe says; reports skip all others
 
 MAX_BYTES = 1024**3  #: of one file; a run's metrics may be long
 
-_ADVICE = "name runs' folders, records, or folders of them"
+_ADVICE = "name run folders, records, or folders that contain either"
 _RECORD_NAME = re.compile(r"[0-9a-f]{10}\.json")
 _RUN_FILES = ("events.jsonl", "metrics.jsonl", "summary.json")
-_ABSOLUTE = re.compile(r"(?<![\w.:/~])~?/(?:[^/,\]}'\"]+/)*")  # a path's folders, in the midst of an argument too
+_ABSOLUTE = re.compile(r"(?<![\w.:/~])~?/(?:[^/,\]}'\"]+/)*")  # the folders of a path, also within an argument
 
 
 class _Summary(BaseModel):
@@ -59,7 +59,7 @@ class _Evaluation(BaseModel):
 
 
 class _Recipe(BaseModel):
-    """The part of a recipe that every run's has."""
+    """The part of a recipe that reports read."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     name: str
@@ -68,10 +68,10 @@ class _Recipe(BaseModel):
 
 
 class _Content(BaseModel):
-    """A run as JSON: what a record holds."""
+    """A run as JSON: the content of a record."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    id: Annotated[str, Field(pattern=r"^[0-9a-f]{10}$")]  # a file's name: a stranger's may not lead elsewhere
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{10}$")]  # it becomes a file name: an untrusted one must not lead elsewhere
     name: str
     seed: int
     recipe: _Recipe
@@ -83,26 +83,26 @@ class _Content(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run. It is the same whether it was read from its folder or from a record."""
+    """A finished run. Its folder and its record give the same `Run`."""
 
     id: str
     name: str
     seed: int
     recipe: dict[str, Any]  #: resolved, as plain data
     summary: dict[str, Any]  #: summary.json
-    curves: dict[str, NDArray[np.float64]]  #: by metric (`CURVES`): a value per train record, NaN where there is none
+    curves: dict[str, NDArray[np.float64]]  #: by metric (`CURVES`): one value per train record, NaN if it has none
     evaluation: dict[str, Any] | None  #: eval.json
-    provenance: dict[str, Any]  #: provenance.json, less what belongs to one machine (paths, process id)
+    provenance: dict[str, Any]  #: provenance.json without paths and process id
 
 
 def load_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """The finished runs among and below ``paths``, each once.
+    """The finished runs at and below ``paths``, each once.
 
     Args:
-        paths: Run folders, record files, and folders that hold either at any depth.
+        paths: Run folders, records, and folders that contain either at any depth.
 
     Raises:
-        UserError: A path does not exist, a file is broken, or there is no finished run.
+        UserError: A path does not exist, a file is corrupt, or there is no finished run.
     """
     places = [Path(path) for path in paths]
     runs: dict[str, Run] = {}
@@ -115,26 +115,26 @@ def load_runs(paths: Iterable[str | Path]) -> list[Run]:
         if run.id not in runs or (run.evaluation and not runs[run.id].evaluation):
             runs[run.id] = run
     if left_out:
-        warnings.warn(f"left out, for they did not finish: {', '.join(left_out)}", stacklevel=2)
+        warnings.warn(f"skipped unfinished runs: {', '.join(left_out)}", stacklevel=2)
     if not runs:
         raise UserError(f"no finished run in {', '.join(map(str, places)) or 'nothing'}: {_ADVICE}")
     return list(runs.values())
 
 
 def read_record(path: Path) -> Run:
-    """The run that a record holds.
+    """The run in a record.
 
     Raises:
-        UserError: The file is no record, or is broken.
+        UserError: The file is not a record, or is corrupt.
     """
     return _run(_json(path), path)
 
 
 def read_folder(path: Path) -> Run:
-    """The run in a folder, which has finished.
+    """The finished run in a folder.
 
     Raises:
-        UserError: A file of it is missing or broken.
+        UserError: One of its files is missing or corrupt.
     """
     text = _text(path / "recipe.yaml")
     recipe = _recipe(path / "recipe.yaml", text)
@@ -159,22 +159,22 @@ def _run(content: dict[str, Any], path: Path) -> Run:
         json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
         curves = {name: np.array(content["curves"][name], dtype=np.float64) for name in CURVES}
         if len({len(curve) for curve in curves.values()}) > 1:
-            raise UserError(f"{path} is no run to read: its curves differ in length")
+            raise UserError(f"{path} is not a valid run: its curves differ in length")
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{path} is no run to read: `{'.'.join(map(str, first['loc']))}`: {first['msg']}") from None
+        raise UserError(f"{path} is not a valid run: `{'.'.join(map(str, first['loc']))}`: {first['msg']}") from None
     except KeyError as error:
-        raise UserError(f"{path} is no run to read: it has no curve {error}") from None
+        raise UserError(f"{path} is not a valid run: it has no curve {error}") from None
     except (ValueError, OverflowError) as error:
-        raise UserError(f"{path} is no run to read: {error}") from None
+        raise UserError(f"{path} is not a valid run: {error}") from None
     return Run(**content | {"curves": curves})
 
 
 def _find(path: Path) -> Iterator[Path]:
-    """Folders of runs and records at a path and below it, in an order that does not depend on the file system."""
+    """Run folders and records at and below a path, in an order that does not depend on the file system."""
     try:
         there = path.exists()
-    except OSError:  # such as a name of a thousand characters
+    except OSError:  # for example, a name of a thousand characters
         there = False
     if not there:
         raise UserError(f"there is no {path}: {_ADVICE}")
@@ -201,7 +201,7 @@ def _text(path: Path) -> str:
     except Unreadable as error:
         raise UserError(f"can't read {path}: {error}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is broken: not UTF-8") from None
+        raise UserError(f"{path} is corrupt: not UTF-8") from None
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -212,9 +212,9 @@ def _object(text: str, path: Path, place: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{place} is broken: not JSON ({error})") from None
+        raise UserError(f"{place} is corrupt: not JSON ({error})") from None
     if not isinstance(content, dict):
-        raise UserError(f"{place} is broken: not a JSON object")
+        raise UserError(f"{place} is corrupt: not a JSON object")
     return content
 
 
@@ -225,7 +225,7 @@ def _recipe(path: Path, text: str) -> dict[str, Any]:
         raise RecipeError(problems)
     plain = node.plain() if node else None
     if not isinstance(plain, dict):
-        raise UserError(f"{path} is broken: a recipe is a mapping of fields")
+        raise UserError(f"{path} is corrupt: a recipe must be a mapping of fields")
     return plain
 
 
@@ -233,7 +233,7 @@ def _curves(path: Path) -> dict[str, list[float | None]]:
     lines = [(f"{path}:{number}", line) for number, line in enumerate(_text(path).splitlines(), start=1)]
     records = [record for place, line in lines if (record := _object(line, path, place)).get("phase") == "train"]
     if not records:
-        raise UserError(f"{path} is broken: a finished run has records of phase `train`")
+        raise UserError(f"{path} is corrupt: it has no record with phase `train`")
     return {name: [_rounded(record.get(name)) for record in records] for name in CURVES}
 
 

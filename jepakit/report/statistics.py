@@ -18,7 +18,7 @@ Statistic = Callable[..., Array]  #: one or more samples [*, runs, tasks] -> [*]
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-MOST_POINTS = 300  #: of a mean curve
+MOST_POINTS = 300  #: points of a mean curve
 
 
 class Interval(NamedTuple):
@@ -29,22 +29,22 @@ class Interval(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A statistic and its confidence interval (None where a sample has one run, of which nothing can be resampled)."""
+    """A statistic and its confidence interval. The interval is None if a sample has one run: there is nothing to resample."""
 
     value: float
     interval: Interval | None
 
 
 class Reached(NamedTuple):
-    """By how many of how many runs a threshold was reached, and the median of their env steps (None where the median run never did)."""
+    """How many runs reached a threshold, and when."""
 
-    by: int
-    of: int
-    median: float | None
+    by: int  #: runs that reached it
+    of: int  #: all runs
+    median: float | None  #: env steps of the median run; None if it never reached the threshold
 
 
 class MeanCurve(NamedTuple):
-    """The interquartile mean of several runs' curves, with its interval at each point (NaN for one run)."""
+    """The interquartile mean of the curves of several runs, with its interval at each point (NaN for one run)."""
 
     env_steps: Array
     value: Array
@@ -60,12 +60,12 @@ def interquartile_mean(scores: Array) -> Array:
 
 
 def difference(x: Array, y: Array) -> Array:
-    """Interquartile mean of ``x`` [*, runs, tasks] less that of ``y`` [*, runs, tasks]."""
+    """Interquartile mean of ``x`` [*, runs, tasks] minus that of ``y`` [*, runs, tasks]."""
     return interquartile_mean(x) - interquartile_mean(y)
 
 
 def improvement(x: Array, y: Array) -> Array:
-    """P(X > Y) + ½ P(X = Y) of runs drawn from ``x`` and ``y`` [*, runs, tasks], a mean over tasks."""
+    """P(X > Y) + ½ P(X = Y) for runs drawn from ``x`` and ``y`` [*, runs, tasks], averaged over tasks."""
     pairs = np.sign(x[..., :, None, :] - y[..., None, :, :])  # [*, runs of x, runs of y, tasks]
     return (0.5 + 0.5 * pairs).mean(axis=(-3, -2, -1))
 
@@ -77,20 +77,20 @@ def bootstrap_interval(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval | None:
-    """The stratified bootstrap percentile interval of a statistic: runs are resampled within each task, and each sample on its own.
+    """The stratified bootstrap percentile interval of a statistic. Runs are resampled within each task, each sample independently.
 
-    Of few runs it is too narrow: of normally distributed scores, the 95% interval of the interquartile mean holds the truth in 91% of
-    experiments with five runs, and in 75% with three.
+    It is too narrow for few runs: for normally distributed scores, the 95% interval of the interquartile mean covers the true value in 91%
+    of experiments with five runs, and in 75% with three.
 
     Args:
         samples: Scores [runs] of one task, or [runs, tasks].
-        statistic: Of as many samples.
-        resamples: How many.
-        confidence: The share of the resampled statistics that the interval holds.
-        seed: Of the resampling; with the same one the interval is the same to the last bit.
+        statistic: A function of as many samples.
+        resamples: Number of resamples.
+        confidence: The share of the resampled statistics that lie in the interval.
+        seed: Seed of the resampling; the same seed gives the same interval, bit for bit.
 
     Returns:
-        The interval, or None where a sample has one run alone.
+        The interval, or None if a sample has only one run.
     """
     tables = [_table(sample) for sample in samples]
     if any(len(table) < 2 for table in tables):
@@ -106,48 +106,48 @@ def bootstrap_interval(
 
 
 def estimate(*samples: ArrayLike, statistic: Statistic = interquartile_mean) -> Estimate:
-    """A statistic of samples ([runs] or [runs, tasks]), and its bootstrap interval."""
+    """A statistic of samples ([runs] or [runs, tasks]) with its bootstrap interval."""
     value = statistic(*(_table(sample) for sample in samples))
     return Estimate(float(value), bootstrap_interval(*samples, statistic=statistic))
 
 
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Estimate:
-    """How likely a run of ``x`` scores higher than a run of ``y``; a tie counts half. With its bootstrap interval."""
+    """The probability that a run of ``x`` scores higher than a run of ``y``, with its bootstrap interval. A tie counts half."""
     return estimate(x, y, statistic=improvement)
 
 
 def final_return(run: Run) -> float | None:
-    """Mean return of the last 100 training episodes; None where none ended."""
+    """Final return: mean return of the last 100 training episodes; None if no episode ended."""
     return run.summary["return_last_100"]
 
 
 def area_under_curve(run: Run) -> float | None:
-    """Area under ``return_last_100`` against env steps, divided by the steps: the curve's mean over batches, as ``summary.json`` has it."""
+    """AUC: area under ``return_last_100`` against env steps, divided by the steps, which is the curve's mean over batches."""
     return run.summary["return_auc"]
 
 
 def held_out_return(run: Run) -> float | None:
-    """Mean return of the sampled policy in the fresh episodes of ``jepakit eval``; None for a run that was not evaluated."""
+    """Held-out return: mean return of the sampled policy in the episodes of ``jepakit eval``; None if the run was not evaluated."""
     return run.evaluation["sampled"]["mean"] if run.evaluation else None
 
 
 def steps_to_threshold(run: Run, threshold: float) -> float | None:
-    """The env steps after which ``return_last_100`` first was ``threshold`` or more; None if it never was."""
+    """The env steps at which ``return_last_100`` first reached ``threshold``; None if it never did."""
     reached = run.curves["return_last_100"] >= threshold  # NaN is not
     return float(run.curves["env_steps"][reached.argmax()]) if reached.any() else None
 
 
 def reached(runs: Sequence[Run], threshold: float) -> Reached:
-    """How many runs reached a threshold, and when the median run did; a run that never did counts as infinitely late."""
+    """How many runs reached a threshold, and when the median run did. A run that never did counts as infinitely late."""
     steps = [steps_to_threshold(run, threshold) for run in runs]
     median = float(np.median([np.inf if step is None else step for step in steps]))
     return Reached(sum(step is not None for step in steps), len(runs), median if np.isfinite(median) else None)
 
 
 def mean_curve(runs: Sequence[Run], metric: str) -> MeanCurve | None:
-    """The interquartile mean of a metric over runs against env steps, where all of them have it; None where they nowhere do.
+    """The interquartile mean of a metric over runs, at the env steps where every run has it; None if there are none.
 
-    Between its records a run's curve is a straight line.
+    A run's curve is linear between its records.
     """
     curves = [(run.curves["env_steps"][there], run.curves[metric][there]) for run in runs for there in [~np.isnan(run.curves[metric])]]
     if any(len(steps) == 0 for steps, _ in curves):

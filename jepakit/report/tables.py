@@ -1,4 +1,4 @@
-"""A comparison as text: tables for the terminal and for Markdown, JSON for programs."""
+"""A comparison as text: tables for the terminal and Markdown, JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Table = tuple[list[str], list[list[str]]]  #: headings and rows of cells
 
 
 def row_table(rows: Sequence[Row]) -> Table:
-    """What each configuration comes to."""
+    """The statistics of each configuration."""
     thresholds = list(rows[0].reached) if rows else []
     evaluated = any(row.evaluation for row in rows)
     headings = ["configuration", "runs", "final return", "AUC", *(f"steps to {at:g}" for at in thresholds)]
@@ -39,7 +39,7 @@ def row_table(rows: Sequence[Row]) -> Table:
 
 
 def pair_table(pairs: Sequence[Pair]) -> Table:
-    """How likely the one ends higher than the other."""
+    """The probability of improvement of each pair."""
     return ["ends higher", "than", "probability"], [[pair.better, pair.worse, estimated(pair.probability, ".2f")] for pair in pairs]
 
 
@@ -53,13 +53,16 @@ def write_tables(rows: Sequence[Row], pairs: Sequence[Pair], folder: Path, figur
     """Write ``compare.md`` and ``compare.json``.
 
     Args:
-        rows: Of the configurations.
-        pairs: Of the configurations.
-        folder: Where to.
-        figure: The name of a picture there to show.
+        rows: One per configuration.
+        pairs: The pairs of configurations.
+        folder: The folder to write to.
+        figure: The file name of a figure in ``folder`` to show on the page.
+
+    Returns:
+        The paths of the two files.
 
     Raises:
-        UserError: The folder can't be written to.
+        UserError: The folder cannot be written to.
     """
     page = [f"![Return and embedding variance against env steps]({figure})\n"] if figure else []
     page += [markdown(*table) for table in (row_table(rows), pair_table(pairs)) if table[1]]
@@ -79,7 +82,7 @@ def write_tables(rows: Sequence[Row], pairs: Sequence[Pair], folder: Path, figur
 
 
 def _named(row: Row) -> dict[str, object]:
-    """A row's tuples as JSON objects."""
+    """A row's named tuples as JSON objects."""
     estimates = {name: getattr(row, name) for name in ("final_return", "area_under_curve", "evaluation")}
     return {name: value and value._asdict() for name, value in estimates.items()} | {
         "reached": [{"threshold": at, **found._asdict()} for at, found in row.reached.items()]
@@ -87,7 +90,7 @@ def _named(row: Row) -> dict[str, object]:
 
 
 def estimated(estimate: Estimate | None, form: str = ".1f") -> str:
-    """A figure with its interval in brackets."""
+    """The estimate with its interval in brackets."""
     if estimate is None:
         return "–"
     interval = estimate.interval

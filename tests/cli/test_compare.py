@@ -143,7 +143,7 @@ def test_mistakes_exit_2_and_name_the_path(cli: Cli, process: Cli, sweep: Sweep,
     assert cli("record", str(runs), "--to", "file").code == 2
     (runs / "0003200000" / "summary.json").write_text('{"status": "failed"}')
     code, _, err = process("compare", "runs")
-    assert (code, err) == (0, "warning: left out, for they did not finish: runs/0003200000 (failed)\n")
+    assert (code, err) == (0, "warning: skipped unfinished runs: runs/0003200000 (failed)\n")
 
 
 def test_comparing_needs_no_torch(process: Cli, sweep: Sweep, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_runs_are_shown(process: Cli, make_run: Callable[..., Path]) -> None:
     cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows]
     assert cells == [
         ["tiny/a", "-", "4", "killed", "500", "25%", "12.25", "100 bytes", "yes, from the start"],
-        ["tiny/b", "-", "4", "finished", "2,000", "100%", "20.5", "166 bytes", "no: it has ended"],
+        ["tiny/b", "-", "4", "finished", "2,000", "100%", "20.5", "166 bytes", "no: it has finished"],
     ]
     assert total == "2 runs, 266 bytes"
     told = json.loads(process("runs", "runs/tiny", "--json").out)

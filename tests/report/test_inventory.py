@@ -44,7 +44,7 @@ def test_a_run_that_is_running_is_known_and_left_alone(make_folder: MakeFolder) 
     folder = make_folder(status=None)
     held = Lock(folder)
     (entry,) = take_inventory(folder)
-    assert (entry.state, entry.resumes_at, entry.why_not) == ("running", None, "a process is at it")
+    assert (entry.state, entry.resumes_at, entry.why_not) == ("running", None, "it is running")
     held.release()
     assert take_inventory(folder)[0].state == "killed"
 

@@ -101,16 +101,16 @@ def test_unfinished_runs_are_left_out_and_named(make_folder: MakeFolder, tmp_pat
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("metrics.jsonl", '{"phase": "train", "env_steps": 1}\n{"phase": "tr', r"metrics\.jsonl:2 is broken"),
-        ("metrics.jsonl", '{"phase": "episode"}\n', r"metrics\.jsonl is broken.*train"),
+        ("metrics.jsonl", '{"phase": "train", "env_steps": 1}\n{"phase": "tr', r"metrics\.jsonl:2 is corrupt"),
+        ("metrics.jsonl", '{"phase": "episode"}\n', r"metrics\.jsonl is corrupt.*train"),
         ("metrics.jsonl", '{"phase": "train", "env_steps": "x"}\n', "curves.env_steps"),
-        ("summary.json", "{", r"summary\.json is broken"),
+        ("summary.json", "{", r"summary\.json is corrupt"),
         ("summary.json", '{"status": "finished"}', "summary"),
-        ("summary.json", "[]", r"summary\.json is broken"),
-        ("provenance.json", "", r"provenance\.json is broken"),
+        ("summary.json", "[]", r"summary\.json is corrupt"),
+        ("provenance.json", "", r"provenance\.json is corrupt"),
         ("eval.json", "{}", "evaluation"),
         ("recipe.yaml", "a: [", r"recipe\.yaml:1"),
-        ("recipe.yaml", "just text", r"recipe\.yaml is broken"),
+        ("recipe.yaml", "just text", r"recipe\.yaml is corrupt"),
         ("recipe.yaml", "a: !!python/object/apply:os.getcwd []", "tag"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_broken_file_of_a_run_is_named(make_folder: MakeFolder, file: str, con
 def test_missing_and_undecodable_files_are_named(make_folder: MakeFolder) -> None:
     folder = make_folder()
     (folder / "metrics.jsonl").write_bytes(b"\xff")
-    with pytest.raises(UserError, match=r"metrics\.jsonl is broken: not UTF-8"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl is corrupt: not UTF-8"):
         load_runs([folder])
     (folder / "provenance.json").unlink()
     with pytest.raises(UserError, match=r"can't read .*provenance\.json"):
@@ -136,7 +136,7 @@ def test_a_broken_record_is_named(make_folder: MakeFolder, tmp_path: Path) -> No
     text = record.read_text()
     content = json.loads(text)
     breaks = {
-        "is broken": text[:-100],
+        "is corrupt": text[:-100],
         "`id`": json.dumps(content | {"id": "../../etc"}),
         "surrogates not allowed": json.dumps(content | {"name": "\ud800"}),
         "`seed`": json.dumps(content | {"seed": "1"}),
