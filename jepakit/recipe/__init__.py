@@ -1,4 +1,4 @@
-"""Recipes: YAML in, a validated `Recipe` out, with the place of every value."""
+"""Recipes: from YAML to a validated `Recipe` that knows the place of every value."""
 
 from __future__ import annotations
 

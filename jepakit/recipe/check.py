@@ -1,4 +1,4 @@
-"""What pydantic says about a recipe, retold: where it is written, what was expected, which name was probably meant."""
+"""Turns pydantic's validation errors into `Problem`s: the place in the recipe, the expected value, the closest valid name."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def retold(
     """The problems behind a validation error.
 
     Args:
-        error: What pydantic found.
-        tree: The recipe as it is written.
-        values: Its values, default kinds filled in.
-        plugins: What was imported; those that failed may be why a kind is unknown.
-        incomplete: Whether parts of the recipe could not be read, so that nothing can be called missing.
-        unimported: What might bring an unknown kind, and was not to be imported.
+        error: The validation error.
+        tree: The recipe as written.
+        values: Its values, with default kinds filled in.
+        plugins: The imported plug-ins; one that failed may explain an unknown kind.
+        incomplete: Whether parts of the recipe could not be read; then no field is reported as missing.
+        unimported: Plug-ins and packages that were not imported and may define an unknown kind.
     """
     return _Teller(tree, values, plugins, incomplete, unimported).problems(error)
 
 
 @lru_cache(maxsize=1)
 def _vocabulary(_fields: frozenset[type[ComponentFields]]) -> Vocabulary:
-    """The schema's words, while the components stay the same: a sweep asks for them with every run that is wrong."""
+    """The schema's vocabulary, cached for a set of components: a sweep needs it for every wrong run."""
     return Vocabulary(recipe_schema())
 
 
@@ -71,20 +71,20 @@ class _Teller:
             elif not self.is_bad_value(detail):
                 text = str(detail.get("ctx", {}).get("error") or detail["msg"])
                 problems[path, text] = Problem(self.tree.nearest_place(path), f"`{dotted(path)}`: {printable(text)}")
-            # Of a union's complaints about one value, the deepest says most: `a list` is right, its second entry is not.
+            # Of a union's errors about one value, report the deepest: `a list` is right, its second entry is not.
             elif path not in bad_values:
                 problems[path] = self.bad_value(path, detail)
         return sorted(problems.values(), key=_by_place)
 
     @staticmethod
     def is_missing(detail: ErrorDetails) -> bool:
-        return detail["type"] == "missing" and isinstance(detail["loc"][-1], str)  # an entry that a list lacks makes the list wrong
+        return detail["type"] == "missing" and isinstance(detail["loc"][-1], str)  # a missing list entry is a wrong list
 
     def is_bad_value(self, detail: ErrorDetails) -> bool:
         return not self.is_missing(detail) and detail["type"] not in {"extra_forbidden", "unknown_kind", *_OWN_WORDS}
 
     def path(self, loc: Sequence[str | int]) -> KeyPath:
-        """The part of pydantic's location that is written in the recipe; its names for a union's members are not."""
+        """The part of pydantic's location that is written in the recipe, without its names for a union's members."""
         path: list[str | int] = []
         node: Node | None = self.tree
         for step in loc:
@@ -124,13 +124,13 @@ class _Teller:
         slot = self.slot(path)
         if self.unimported and isinstance(kind, str):
             names = listing(self.unimported[:3]) + (", …" if len(self.unimported) > 3 else "")
-            wrong = f"the {slot} `{shown(kind)}` is none of jepakit's own"
-            advice = f"whether one of {names} brings it was not looked at"
+            wrong = f"jepakit has no {slot} `{shown(kind)}` of its own"
+            advice = f"not checked: {names} may define it"
             return Problem(self.tree.nearest_place((*path, "kind")), wrong, advice, unchecked=True)
         advice = suggestion(str(kind), kinds, "its kinds are")
         if self.failures:
             advice += f"\n    these plug-ins could not be imported: {'; '.join(self.failures)}"
-        wrong = f"unknown {slot} `{shown(kind)}`" if isinstance(kind, str) else f"`kind` is a name, got {describe_value(kind)}"
+        wrong = f"unknown {slot} `{shown(kind)}`" if isinstance(kind, str) else f"`kind` must be a name, got {describe_value(kind)}"
         return Problem(self.tree.nearest_place((*path, "kind")), wrong, advice)
 
     def slot(self, path: KeyPath) -> str:

@@ -1,4 +1,4 @@
-"""Which values a recipe has: its file, the recipes that it extends, and the overrides on top."""
+"""Composes a recipe: its file, the recipes that it extends, and the overrides on top."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from jepakit.recipe.yaml12 import read_yaml
 Overrides = Sequence[str] | Mapping[str, Any]  #: ``path.to.field=value``, or values by path
 
 MAX_BYTES = 256 * 1024
-MAX_CHAIN = 20  #: recipes of which each extends the next
-MAX_PARENTS = 100  #: recipes that are named in all the `extends` of one
-MAX_STEPS = 30  #: of an override's path
+MAX_CHAIN = 20  #: recipes that extend one another in a chain
+MAX_PARENTS = 100  #: recipes named in all `extends` of one recipe
+MAX_STEPS = 30  #: steps of an override's path
 
 
 def find_recipe(name: str | Path) -> Path:
-    """The file of that path, or the shipped recipe of that name.
+    """The recipe file at a path, or the file of a shipped recipe.
 
     Raises:
-        RecipeError: There is neither.
+        RecipeError: ``name`` is neither.
     """
     path = Path(name)
     shipped = shipped_recipes()
@@ -47,24 +47,24 @@ def find_recipe(name: str | Path) -> Path:
 
 
 class Composer:
-    """Puts a recipe together and collects what is wrong on the way."""
+    """Composes a recipe and collects the problems found on the way."""
 
     def __init__(self, default_kinds: Mapping[KeyPath, str]) -> None:
         self.default_kinds = default_kinds
         self.problems: list[Problem] = []
-        self._read: dict[Path, Node | None] = {}  # so that a recipe which is extended twice is read once
+        self._read: dict[Path, Node | None] = {}  # a recipe that is extended twice is read once
         self._overridden: list[str] = []
         self._parents = 0
 
     def file(self, path: Path, chain: tuple[Path, ...] = (), asked_at: Place | None = None) -> Node | None:
-        """A recipe's file, laid on the recipes that it extends.
+        """A recipe's file, merged over the recipes that it extends.
 
         Args:
             path: The file.
-            chain: The files that are waiting for this one, the first one first.
-            asked_at: Where it is written that this one is wanted.
+            chain: The files that extend this one, outermost first.
+            asked_at: The place of the `extends` that names this file.
         """
-        path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they were written: `extends` in a linked file starts at the link
+        path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay unresolved: in a linked file, paths in `extends` start at the link
         real = [os.path.realpath(step) for step in (*chain, path)]
         if real[-1] in real[:-1]:
             steps = " -> ".join(shown_path(step) for step in (*chain[real.index(real[-1]) :], path))
@@ -79,10 +79,10 @@ class Composer:
         return self._read[path]
 
     def values(self, values: Mapping[str, Any]) -> Node | None:
-        """A recipe given as a mapping, laid on the recipes that it extends; relative paths start at the current folder.
+        """A recipe given as a mapping, merged over the recipes that it extends. Relative paths start at the current folder.
 
         Raises:
-            RecipeError: It holds something that no recipe can.
+            RecipeError: It holds a value that no recipe can hold.
         """
         text = _as_yaml("the recipe", values, indent=1)
         return self._extended(Source("the recipe", text, Path.cwd(), is_file=False), ())
@@ -93,7 +93,7 @@ class Composer:
             content = read_bytes(path, MAX_BYTES)
             return Source(str(path), content.decode().removeprefix("\ufeff"), path.parent)
         except UnicodeDecodeError as error:
-            # A place to show: what stands before the bad byte is fine, and its own line is shown with the byte replaced.
+            # Point at the bad byte: the text before it decodes, and its line is shown with the byte replaced.
             before = content[: error.start].decode().split("\n")
             asked_at = Place(Source(str(path), content.decode("utf-8", "replace"), path.parent), len(before), len(before[-1]) + 1)
             wrong = f"the byte 0x{content[error.start]:02x} is not UTF-8"
@@ -137,7 +137,7 @@ class Composer:
                 path = shipped[entry.data]
             missing = not path.exists()
         except (OSError, ValueError):
-            missing = False  # reading it will say why
+            missing = False  # reading the file will report why
         if missing:
             advice = suggestion(entry.data, shipped, f"paths start at {shown_path(path.parent)}; shipped recipes")
             self.problems.append(Problem(entry.place, f"there is no recipe `{shown(entry.data)}` to extend", advice, hides=True))
@@ -145,11 +145,11 @@ class Composer:
         return self.file(path, chain, entry.place)
 
     def override(self, recipe: Node, text: str, name: str) -> Node:
-        """The recipe with one ``path.to.field=value`` laid on it."""
+        """The recipe with one override ``path.to.field=value`` applied."""
         source = Source(name, text, Path.cwd(), is_file=False)
         written, equals, _ = text.partition("=")
         if not equals or not can_be_path(written):
-            self.problems.append(Problem(Place(source), "an override is written `path.to.field=value`"))
+            self.problems.append(Problem(Place(source), "not an override: write `path.to.field=value`"))
             return recipe
         if written.partition(".")[0] == "extends":
             self.problems.append(Problem(Place(source), "`extends` cannot be overridden", "write a recipe that extends the other"))
@@ -165,23 +165,23 @@ class Composer:
             *above, _ = path = tuple(earlier.split("."))
             within = laid.find(tuple(above))
             if recipe.find(path) and not laid.find(path) and within and isinstance(within.data, dict):
-                wrong = f"`{written}` takes back `{earlier}`, which was set before it: another kind starts afresh"
+                wrong = f"`{written}` discards `{earlier}`, which was set before it: a new kind drops the old kind's fields"
                 self.problems.append(Problem(Place(source), wrong, f"set `{written}` first"))
         self._overridden.append(written)
         return laid
 
     def lay(self, recipe: Node, path: str, value: Node, written: Place) -> Node:
-        """The recipe with a value laid on it.
+        """The recipe with a value set at a path.
 
         Args:
-            recipe: What it is laid on.
+            recipe: The recipe to change.
             path: Such as ``encoder.dim``.
             value: The value.
             written: Where the path is written.
         """
         steps = path.split(".")
         if len(steps) > MAX_STEPS:
-            self.problems.append(Problem(written, f"a path of {len(steps):,} steps", f"no value lies deeper than {MAX_STEPS}"))
+            self.problems.append(Problem(written, f"a path of {len(steps):,} steps", f"write at most {MAX_STEPS}"))
             return recipe
         return self._laid(recipe, steps, value, written, ())
 
@@ -204,20 +204,20 @@ class Composer:
         if not base:
             return layer
         merged = base.merged(layer, self.default_kinds, at)
-        # What the recipe's file lacks is missing there, not in an override that touches the same mapping.
+        # A field that the recipe's file lacks is reported there, not at an override of the same mapping.
         return merged if merged is layer else replace(merged, place=base.place, keys=merged.keys | base.keys)
 
 
 def can_be_path(text: str) -> bool:
-    """Whether a text is such as ``path.to.field``: no empty steps, no spaces, no half characters."""
+    """Whether a text has the form ``path.to.field``: no empty steps, no spaces, no lone surrogates."""
     return bool(re.fullmatch(r"[^\s.]+(\.[^\s.]+)*", text)) and not re.search("[\ud800-\udfff]", text)
 
 
 def override_texts(overrides: Overrides, seed: int | None) -> list[tuple[str, str]]:
-    """Each override's name in messages and its text, in the order in which they are laid on.
+    """Each override's name for messages and its text, in the order of application.
 
     Raises:
-        RecipeError: A value cannot stand in a recipe.
+        RecipeError: A recipe cannot hold a value.
     """
     if isinstance(overrides, Mapping):
         texts = [(f"overrides[{path!r}]", f"{path}={_as_yaml(f'overrides[{path!r}]', value)}") for path, value in overrides.items()]
@@ -227,13 +227,13 @@ def override_texts(overrides: Overrides, seed: int | None) -> list[tuple[str, st
 
 
 def _as_yaml(name: str, value: object, indent: int | None = None) -> str:
-    """A Python value as YAML (JSON is YAML, too); paths as text."""
+    """A Python value as JSON, which is also YAML; paths become text."""
 
     def plain(odd: object) -> object:
         if isinstance(odd, os.PathLike):
             return os.fspath(odd)
         if isinstance(odd, (set, frozenset, Iterator)) or not hasattr(odd, "tolist"):
-            raise TypeError(f"a {type(odd).__name__} cannot stand in a recipe")
+            raise TypeError(f"a recipe cannot hold a {type(odd).__name__}")
         return odd.tolist()  # a NumPy or torch number or array
 
     try:

@@ -1,4 +1,4 @@
-"""A recipe as YAML, every default written out: reading it again gives the same recipe."""
+"""Writes a recipe as YAML with every default. Reading it back gives the same recipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jepakit.recipe.yaml12 import scalar
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML quotes what YAML 1.1 would misread; this quotes what 1.2 would, and line breaks of every sort, too."""
+    """Quotes what YAML 1.2 would misread, and every sort of line break. PyYAML quotes by the rules of YAML 1.1."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -35,7 +35,7 @@ def dump(recipe: Recipe, origins: bool = False) -> str:
 
     Args:
         recipe: A recipe.
-        origins: Whether each value's line ends with a comment that names the file and line where it is written, or ``default``.
+        origins: Whether to end each value's line with a comment: the file and line where it is written, or ``default``.
     """
     lines = list(_lines(recipe, 0, ""))
     if not origins:

@@ -1,4 +1,4 @@
-"""Where a value is written, and what is wrong with it: path, line, column, the line itself and a caret."""
+"""Places in a recipe, and problems there: path, line, column, the quoted line and a caret."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from jepakit.errors import UserError, shown
 
-LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # YAML's own, so that lines count as the parser counts them
-MAX_TOLD = 50  #: mistakes that one message tells
-_SHOWN = 100  # characters of a long line, around the caret
-_PATH = 300  # characters of a path
+LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # YAML's line breaks, so that line numbers match the parser's
+MAX_TOLD = 50  #: mistakes listed in one message
+_SHOWN = 100  # characters shown of a long line, around the caret
+_PATH = 300  # characters shown of a path
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text that recipes are made of: a file, or one override."""
+    """A text that a recipe is read from: a file, or one override."""
 
     name: str  #: a file's full path, or ``--set #2``
     text: str = field(repr=False)
-    folder: Path  #: where relative paths in it start
+    folder: Path  #: the folder where its relative paths start
     is_file: bool = True
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Place:
-    """A character of a source; lines and columns count from 1."""
+    """A position in a source; lines and columns count from 1."""
 
     source: Source
     line: int = 1
@@ -49,7 +49,7 @@ class Place:
         return f"{self.source}:{self.line}:{self.column}" if self.source.is_file else str(self.source)
 
     def quoted(self) -> str:
-        """The line, and a caret under the column."""
+        """The line, with a caret under the column."""
         text = self.source.line(self.line)
         start = max(0, self.column - _SHOWN)
         shown = "".join(char if char.isprintable() or char == "\t" else "�" for char in text[start : start + _SHOWN + 20])
@@ -63,9 +63,9 @@ class Problem:
 
     place: Place | None
     wrong: str
-    advice: str = ""  #: what was expected, and the nearest valid name
-    hides: bool = False  #: a part of the recipe could not be read, so what is missing may well be there
-    unchecked: bool = False  #: it is none if a plug-in, which was not to be imported, brings what is unknown here
+    advice: str = ""  #: what was expected, and the closest valid name
+    hides: bool = False  #: a part of the recipe could not be read, so a missing field may be in that part
+    unchecked: bool = False  #: no mistake if a plug-in that was not imported defines the unknown name
 
     def __str__(self) -> str:
         advice = f"\n    {self.advice}" if self.advice else ""
@@ -73,7 +73,7 @@ class Problem:
 
 
 class RecipeError(UserError):
-    """All the mistakes that could be found in a recipe."""
+    """All mistakes found in a recipe."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
@@ -84,7 +84,7 @@ class RecipeError(UserError):
 
 
 def shown_path(path: str | Path) -> str:
-    """A path as a user wants to read it: from the current folder if it lies below."""
+    """A path for messages: relative to the current folder if it lies below it."""
     try:
         return shown(str(Path(path).relative_to(Path.cwd())), _PATH)
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""A run's id: a short hash of what decides its results, and of nothing else."""
+"""A run's id: a short hash of everything that decides its results, and of nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_BYTES = 8 * 1024**3  #: of one file of weights
 
 
 def recipe_id(recipe: Recipe) -> str:
-    """Ten hexadecimal digits: the resolved recipe with its seed, and the contents of its plug-ins.
+    """Ten hexadecimal digits: a hash of the resolved recipe with its seed, and of the contents of its plug-ins and files of weights.
 
     Raises:
         UserError: The source of a plug-in or of a component cannot be read.
@@ -32,7 +32,7 @@ def recipe_id(recipe: Recipe) -> str:
 
 
 def source_digests(recipe: Recipe) -> list[str]:
-    """SHA-256 of all code from outside that the recipe has part in.
+    """SHA-256 digests of the files from outside jepakit that the recipe uses: code and weights.
 
     Raises:
         UserError: The source of a plug-in or of a component cannot be read.
@@ -41,13 +41,13 @@ def source_digests(recipe: Recipe) -> list[str]:
 
 
 def _deciding(value: Any) -> Any:
-    """A block's values as JSON has them, without those that are defaults and the fields that are marked as `BesidesResults`.
+    """A block's values as JSON, without defaults and without the fields marked `BesidesResults`.
 
-    A field that a later jepakit adds, with what was done before as its default, leaves the ids of earlier runs alone.
+    A later version of jepakit can thus add a field whose default keeps the old behaviour, and earlier runs keep their ids.
     """
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        names = fields.keys() - besides_results(type(value)) - _names_of_files(value)  # of files it is the contents that count
+        names = fields.keys() - besides_results(type(value)) - _names_of_files(value)  # a file's contents count, not its name
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
         chosen = {name for name in names if name not in blocks and (name == "kind" or _differ(getattr(value, name), fields[name].default))}
         decided = {name: _deciding(block) for name, block in blocks.items()}
@@ -60,7 +60,7 @@ def _differ(value: Any, default: Any) -> bool:
 
 
 def _sources(recipe: Recipe) -> Iterator[str]:
-    """Digests of the plug-ins, and of every used component's file outside jepakit: one that an installed package registers, say."""
+    """Digests of the plug-ins, of files of weights, and of other source files outside jepakit that define a used component."""
     for plugin in recipe.loaded_plugins:
         if plugin.digest is None:
             raise UserError(f"the plug-in `{plugin.name}` was not imported, so the recipe has no id")
@@ -75,9 +75,9 @@ def _sources(recipe: Recipe) -> Iterator[str]:
 
 
 def files_read(recipe: Recipe) -> dict[str, Path]:
-    """The files of weights that the recipe's components read, by the place of each field that names one (``jepa.target.checkpoint``).
+    """The files of weights that the recipe's components read, by the path of the field that names each (``jepa.target.checkpoint``).
 
-    A field that names a checkpoint's folder means the weights in it. Whether the file is there, building tells.
+    A field that names a checkpoint's folder means the weights in it. A missing file is reported when the component is built.
     """
     found = {}
     for place, fields in _components(recipe):
@@ -89,18 +89,18 @@ def files_read(recipe: Recipe) -> dict[str, Path]:
 
 
 def _names_of_files(fields: BaseModel) -> set[str]:
-    """The fields that name files of weights, as the component's class says in ``reads``."""
+    """The fields that name files of weights: the component's class lists them in ``reads``."""
     return set(getattr(fields.component.cls, "reads", ())) if isinstance(fields, ComponentFields) else set()
 
 
 def _contents(file: Path) -> Iterator[str]:
-    """The digest of a file of weights; none where there is no such file."""
+    """The digest of a file of weights; nothing if the file does not exist."""
     with contextlib.suppress(OSError, ValueError):
         yield hashlib.sha256(read_bytes(file, MAX_BYTES)).hexdigest()
 
 
 def _components(value: Any, place: str = "") -> Iterator[tuple[str, ComponentFields]]:
-    """The recipe's components, each with its place."""
+    """The recipe's components, each with its path."""
     if isinstance(value, ComponentFields):
         yield place, value
     elif isinstance(value, BaseModel):
@@ -114,7 +114,7 @@ def _components(value: Any, place: str = "") -> Iterator[tuple[str, ComponentFie
 def _digest(found: Component) -> str:
     try:
         file = Path(found.file)
-        content = file.read_bytes() if file.is_file() else inspect.getsource(found.cls).encode()  # a notebook's cell is no file
+        content = file.read_bytes() if file.is_file() else inspect.getsource(found.cls).encode()  # a notebook cell is not a file
     except (OSError, TypeError) as error:
         raise UserError(f"the source of the {found.slot} `{found.kind}` cannot be read, so a run has no id: put it in a file") from error
     return hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""From a recipe's file and overrides to a validated `Recipe`."""
+"""Loads a recipe: from its file and overrides to a validated `Recipe`."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ def load_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None =
     """Read, compose and validate a recipe.
 
     Args:
-        recipe: A file, the name of a shipped recipe, a mapping with what a file would hold, or a recipe that was loaded before.
-        overrides: ``path.to.field=value``, whose values are YAML, or a mapping of paths to values; each is laid on what came before.
-        seed: Short for the last override ``seed=…``.
+        recipe: A file, the name of a shipped recipe, a mapping with the content of a file, or a loaded recipe.
+        overrides: A list of ``path.to.field=value`` whose values are YAML, or a mapping of paths to values; applied in order.
+        seed: Short for a last override ``seed=…``.
         run_plugins: Whether to import plug-ins and installed packages' components. Importing runs their code.
 
     Raises:
-        RecipeError: The recipe is wrong; every mistake that could be found, each with its place.
+        RecipeError: The recipe is wrong. It lists every mistake found, each with its place.
     """
     return draft_recipe(recipe, overrides, seed, run_plugins).validated()
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A recipe put together, its plug-ins imported, not yet validated."""
+    """A composed recipe with its plug-ins imported, not yet validated."""
 
-    name: str  #: unless the recipe has one
+    name: str  #: used if the recipe has no name
     tree: Node
     composer: Composer
     plugins: list[Plugin]
     installed: list[Plugin]
-    unimported: tuple[str, ...] = ()  #: plug-ins and installed packages that might bring components, and were not to be run
+    unimported: tuple[str, ...] = ()  #: plug-ins and installed packages that were not imported
 
     def validated(self) -> Recipe:
-        """The recipe.
+        """Validate the recipe.
 
         Raises:
-            RecipeError: It is wrong.
+            RecipeError: The recipe is wrong.
         """
         problems = list(self.composer.problems)
         values = {"name": self.name} | self.tree.plain()
@@ -70,10 +70,10 @@ class Draft:
 
 
 def draft_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None = None, run_plugins: bool = True) -> Draft:
-    """Read and compose a recipe, as `load_recipe` does, and import its plug-ins.
+    """Read and compose a recipe and import its plug-ins. The arguments are those of `load_recipe`.
 
     Raises:
-        RecipeError: There is nothing to validate.
+        RecipeError: The recipe cannot be read.
     """
     if isinstance(overrides, str):
         raise TypeError(f"overrides is a list of strings or a mapping: [{overrides!r}]")
@@ -98,12 +98,12 @@ def draft_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None 
 
 
 def _files_from_where_they_are_written(recipe: Recipe, tree: Node) -> Recipe:
-    """Full paths for the files that components read: each counts from the folder of the file, or of the override, that names it."""
+    """Make the paths of files that components read absolute: each starts at the folder of the recipe or override that names it."""
     full = {}
     for place in files_read(recipe):
         node = tree.find(key_path(place))
         if node and isinstance(node.data, str):
-            full[place] = os.path.abspath(node.place.source.folder / _expanded(node.data))  # noqa: PTH100 - links stay as they are written
+            full[place] = os.path.abspath(node.place.source.folder / _expanded(node.data))  # noqa: PTH100 - links stay unresolved
     return recipe.with_values(full)
 
 
@@ -112,7 +112,7 @@ def _name(path: Path) -> str:
 
 
 def _plugins_from_where_they_are_written(tree: Node) -> Node:
-    """Full paths for the plug-ins that are files: each file, and each override, counts from its own folder."""
+    """Make the paths of plug-in files absolute: each starts at the folder of the recipe or override that names it."""
 
     def full(entry: Node) -> Node:
         if isinstance(entry.data, str) and is_file(entry.data):
@@ -128,7 +128,7 @@ def _plugins_from_where_they_are_written(tree: Node) -> Node:
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # `~` of nobody
+    except RuntimeError:  # `~name` of an unknown user
         return Path(path)
 
 

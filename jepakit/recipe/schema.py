@@ -1,4 +1,4 @@
-"""What a recipe may say, besides what its components add."""
+"""The fields of a recipe. Components add their own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from jepakit.registry.signature import ComponentFields
 
 @dataclass(frozen=True)
 class BesidesResults:
-    """Marks a field that decides nothing about a run's results: it is no part of the run's id."""
+    """Marks a field that does not affect a run's results: the run's id leaves it out."""
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
@@ -40,7 +40,7 @@ Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 
 
 class Block(BaseModel):
-    """A part of a recipe: strict, frozen, nothing unknown, no NaN or infinity."""
+    """A part of a recipe: strict and frozen; unknown fields, NaN and infinity are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -53,72 +53,72 @@ class Jepa(Block):
     horizon: PositiveInt = 1
     """Steps to predict ahead."""
     y: Literal["stack", "newest"] = "stack"
-    """What s_y encodes: the whole next stack (f[t-1], f[t], f[t+1]), as the paper has it, or f[t+1] alone, in every frame's place."""
+    """What s_y encodes: the whole next stack (f[t-1], f[t], f[t+1]) as in the paper, or f[t+1] repeated in place of every frame."""
     target: Annotated[ComponentFields, InSlot("target")] = default_kind("ema")
     predictor: Annotated[ComponentFields, InSlot("predictor")] = default_kind("mlp")
     objective: Annotated[ComponentFields, InSlot("objective")] = default_kind("l2")
     projector: Annotated[ComponentFields, InSlot("projector")] | None = None
-    """A head that ŝ_y and s_y pass before the objective; the target's own copy follows as its encoder does. Null: none, as in the paper."""
+    """A head between ŝ_y, s_y and the objective; the target has its own copy, updated as its encoder is. Null: none, as in the paper."""
 
 
 class Replay(Block):
-    """What algorithms that learn from replay keep; the others have none."""
+    """The replay buffer of off-policy algorithms; on-policy algorithms have none."""
 
     capacity: PositiveInt = 100_000
-    """Env steps that are kept, over all envs; the oldest go first."""
+    """Env steps to keep, over all envs; the oldest are dropped first."""
     sampler: Literal["uniform", "prioritized"] = "uniform"
-    """Which of them are drawn: each as often, or those with a large TD error more often (Schaul et al. 2016)."""
+    """How steps are sampled: uniformly, or steps with a large TD error more often (Schaul et al. 2016)."""
     alpha: Annotated[float, Field(ge=0)] = 0.6
-    """Exponent of the priorities; 0 draws uniformly."""
+    """Exponent of the priorities; 0 samples uniformly."""
     beta: Annotated[float, Field(ge=0, le=1)] = 0.4
-    """Exponent of the importance weights at the start; it goes to 1 over `total_steps`."""
+    """Initial exponent of the importance weights; it rises to 1 over `total_steps`."""
     memory_map: bool = False
-    """Whether frames lie in files of the run's folder rather than in memory."""
+    """Whether frames are kept in files of the run's folder, not in memory."""
 
 
 class Optimizer(Block):
     """Adam over every trained parameter."""
 
     lr: PositiveFloat = 1e-3
-    """Learning rate at the start."""
+    """Initial learning rate."""
     lr_schedule: Literal["linear", "constant", "cosine"] = "linear"
-    """How the learning rate goes to zero over `total_steps`, or stays."""
+    """How the learning rate falls to zero over `total_steps`; constant: not at all."""
     warmup_updates: NonNegativeInt = 0
     """Optimizer steps over which the learning rate rises to `lr` in a line; 0: it starts there."""
     max_grad_norm: PositiveFloat | None = 10.0
-    """Gradients are scaled down to this norm; null leaves them as they are."""
+    """Gradients with a larger norm are scaled down to this norm; null: no clipping."""
     eps: PositiveFloat = 1e-8
     """Adam's ε."""
     max_bad_updates: PositiveInt = 10
-    """An update whose loss or gradient is not finite is skipped; after so many in a row the run ends."""
+    """Updates in a row whose loss or gradient is not finite before the run fails. Each such update is skipped."""
 
 
 class Sweep(Block):
     """Runs for `jepakit ablate`: every case with every entry of zip, every combination of grid and every seed.
 
-    The keys are paths such as `encoder.dim`, the values whatever may stand there, whole components included.
+    Keys are paths such as `encoder.dim`. A value is anything that the recipe accepts there, including a whole component.
     """
 
     cases: dict[str, dict[str, Any]] = {}
-    """Named sets of values by path; an empty one is the recipe as it is."""
+    """Named sets of values by path; an empty set leaves the recipe unchanged."""
     zip: dict[str, Values] = {}
-    """Values by path, side by side: the first of each list go together, then the second of each."""
+    """Lists of values by path, combined side by side: all first values together, then all second values."""
     grid: dict[str, Values] = {}
-    """Values by path, in all combinations."""
+    """Lists of values by path, in every combination."""
     seeds: PositiveInt | Annotated[tuple[Seed, ...], Field(min_length=1)] = 1
-    """The seeds, or how many, counted from the recipe's own."""
+    """The seeds, or how many, counted from the recipe's own seed."""
 
     @field_validator("zip")
     @classmethod
     def _side_by_side(cls, value: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         if len({len(values) for values in value.values()}) > 1:
             lengths = ", ".join(f"{len(values)} for `{path}`" for path, values in value.items())
-            raise ValueError(f"the values go side by side, so the lists are of one length, not {lengths}")
+            raise ValueError(f"the lists are combined side by side and must have the same length, not {lengths}")
         return value
 
     @property
     def size(self) -> int:
-        """How many runs these are."""
+        """Number of runs."""
         entries = len(next(iter(self.zip.values()), ("the recipe as it is",)))
         seeds = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
         return max(1, len(self.cases)) * entries * math.prod(map(len, self.grid.values())) * seeds
@@ -126,7 +126,7 @@ class Sweep(Block):
 
 @dataclass(frozen=True)
 class Written:
-    """Where a recipe's values are written. Says nothing about what the recipe is, so that any two are equal."""
+    """Where a recipe's values are written. All instances compare equal, since places do not decide whether two recipes are."""
 
     tree: Node | None = field(default=None, compare=False, repr=False)
     plugins: tuple[Plugin, ...] = field(default=(), compare=False, repr=False)
@@ -136,13 +136,13 @@ class Recipe(Block):
     """One run: every choice that decides it."""
 
     name: Annotated[Name, BesidesResults()] = "recipe"
-    """Names the run's folder; the file's name unless written."""
+    """Name of the run's folder; by default the name of the recipe's file."""
     case: Annotated[Annotated[str, Field(max_length=300)] | None, BesidesResults()] = None
-    """What the run's configuration is called in tables and figures; a sweep writes its case's name here."""
+    """Label of the run's configuration in tables and figures; a sweep writes its case's name here."""
     seed: Seed = 0
-    """Seeds every random number generator."""
+    """Seed of every random number generator."""
     parent: Annotated[str, Field(pattern=r"^[0-9a-f]{10}@[0-9]{1,18}$")] | None = None
-    """Of a run that extends another: that run's id, and the env steps after which this one goes on. `resume --total-steps` writes it."""
+    """The run that this run extends: its id and the env steps at which this run starts. `resume --total-steps` writes it."""
     total_steps: PositiveInt = 100_000
     """Env steps to train for, over all envs."""
     env: Annotated[ComponentFields, InSlot("env")]
@@ -152,30 +152,30 @@ class Recipe(Block):
     regularizers: tuple[Annotated[TermFields, InSlot("regularizer")], ...] = ()
     """Losses that keep embeddings from collapsing, each kind at most once."""
     auxiliary: tuple[Annotated[TermFields, InSlot("auxiliary")], ...] = ()
-    """Further losses that embeddings learn from, each kind at most once."""
+    """Further losses that train the embedding, each kind at most once."""
     augmentations: tuple[Annotated[ComponentFields, InSlot("augmentation")], ...] = ()
-    """Random changes of the stacks that an update encodes, one after the other; x and y draw their own. Acting sees what the env shows."""
+    """Random changes of the stacks that an update encodes, applied in order, drawn separately for x and y. Acting uses the env's pixels."""
     algorithm: Annotated[ComponentFields, InSlot("algorithm")] = default_kind("ppo")
     replay: Replay = Replay()
     optimizer: Optimizer = Optimizer()
     on_collapse: Literal["warn", "stop"] = "warn"
-    """What happens once the embeddings have collapsed."""
+    """What to do once the embedding has collapsed: warn, or stop the run."""
     collapse_threshold: PositiveFloat = 1e-5
-    """Embeddings count as collapsed when variance / mean square falls below this."""
+    """The embedding counts as collapsed when variance / mean square falls below this."""
     checkpoint_every: Annotated[PositiveInt, BesidesResults()] = 10_000
     """Env steps between checkpoints."""
     keep_checkpoints: Annotated[PositiveInt, BesidesResults()] = 2
-    """How many of the newest checkpoints stay; the one with the best return stays besides."""
+    """How many of the newest checkpoints to keep, in addition to the one with the best return."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()
-    """Files (from the folder of the file that names them) and modules that register components. They run as code."""
+    """Files (paths start at the recipe's folder) and modules that register components. Loading the recipe runs their code."""
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """CPU threads of PyTorch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Numbers that matrix products are computed in; auto is bf16 where the hardware is made for it."""
+    """Number format of the encoders' matrix products; auto: bf16 if the hardware multiplies it natively, else fp32."""
     device: Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Field(pattern=r"^cuda:[0-9]{1,3}$")] = "auto"
-    """Where to train."""
+    """Device to train on."""
     sweep: Annotated[Sweep | None, BesidesResults()] = None
-    """Makes this the recipe of many runs; null for one."""
+    """Makes the recipe many runs; null: one run."""
 
     _written: Written = PrivateAttr(default=Written())
 
@@ -183,7 +183,7 @@ class Recipe(Block):
     @classmethod
     def _each_kind_once(cls, value: tuple[TermFields, ...], info: ValidationInfo) -> tuple[TermFields, ...]:
         kinds = [config.kind for config in value]
-        twice = PydanticCustomError("twice", "one of this kind stands in the list already")
+        twice = PydanticCustomError("twice", "the list already has one of this kind")
         errors: list[InitErrorDetails] = [
             {"type": twice, "loc": (index, "kind"), "input": kind} for index, kind in enumerate(kinds) if kind in kinds[:index]
         ]
@@ -193,7 +193,7 @@ class Recipe(Block):
 
     @property
     def loaded_plugins(self) -> tuple[Plugin, ...]:
-        """The recipe's plug-ins, with the digests of their contents."""
+        """The recipe's plug-ins with the digests of their contents."""
         return self._written.plugins
 
     def origin(self, path: str) -> Place | None:
@@ -202,11 +202,11 @@ class Recipe(Block):
         return node.place if node else None
 
     def locate(self, path: str) -> Place | None:
-        """Where the value at a path is written or, for a default, the key of what it belongs to; None for a recipe made without a file."""
+        """Where the value at a path is written; for a default, the key of the block that contains it; None if nothing is written."""
         return self._written.tree.nearest_place(key_path(path)) if self._written.tree else None
 
     def error(self, path: str, wrong: str, advice: str = "") -> RecipeError:
-        """A mistake in the value at a path, to be raised.
+        """A `RecipeError` about the value at a path, for the caller to raise.
 
         Args:
             path: Such as ``encoder.patch``.
@@ -217,14 +217,14 @@ class Recipe(Block):
         return RecipeError([Problem(place, wrong if place else f"{path}: {wrong}", advice)])
 
     def with_values(self, values: Mapping[str, Any]) -> Recipe:
-        """This recipe with other values at paths such as ``jepa.target.checkpoint``; they are not validated."""
+        """A copy of this recipe with other values at paths such as ``jepa.target.checkpoint``. They are not validated."""
         changed = self
         for path, value in values.items():
             changed = _replaced(changed, key_path(path), value)
         return changed
 
     def with_source(self, tree: Node, plugins: Sequence[Plugin]) -> Recipe:
-        """This recipe, which now knows where it is written."""
+        """Remember where this recipe is written, and return it."""
         self._written = Written(tree, tuple(plugins))
         return self
 
@@ -239,27 +239,27 @@ def _replaced(value: Any, path: KeyPath, new: Any) -> Any:
 
 
 def besides_results(block: type[BaseModel]) -> frozenset[str]:
-    """The fields of a block that are marked as `BesidesResults`."""
+    """The fields of a block that are marked `BesidesResults`."""
     return frozenset(name for name, field in block.model_fields.items() if any(isinstance(mark, BesidesResults) for mark in field.metadata))
 
 
 def holds_blocks(value: Any) -> bool:
-    """Whether a field's value is a block or component, or a list of them."""
+    """Whether a field's value is a block or a component, or a list of them."""
     return isinstance(value, BaseModel) or (isinstance(value, tuple) and any(isinstance(entry, BaseModel) for entry in value))
 
 
 def key_path(path: str) -> KeyPath:
-    """``regularizers.0.weight`` as keys and indices."""
+    """Split a path such as ``regularizers.0.weight`` into keys and indices."""
     return tuple(int(step) if step.isdecimal() else step for step in path.split(".")) if path else ()
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The JSON schema of a recipe's file, for editors: every registered kind with its fields, and ``extends``."""
+    """The JSON schema of a recipe file, for editors: ``extends``, and every registered kind with its fields."""
     schema = Recipe.model_json_schema()
     text = {"type": "string"}
     extends = {
         "anyOf": [text, {"type": "array", "items": text}],
-        "description": "Recipes that this one is laid on: paths from its own folder, or names of shipped recipes.",
+        "description": "Recipes that this one builds on: paths, relative to its folder, or names of shipped recipes.",
     }
     properties = {"extends": extends} | schema["properties"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | {

@@ -1,4 +1,4 @@
-"""The recipes that come with jepakit."""
+"""The recipes that ship with jepakit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Their files by name: ``cartpole_pixels``, ``paper/figure3``."""
+    """The files of the shipped recipes by name: ``cartpole_pixels``, ``paper/figure3``."""
     folder = Path(str(resources.files("jepakit"))) / "recipes"
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}

@@ -1,4 +1,4 @@
-"""A recipe's field that holds a component: any registered kind of a slot, validated by that kind's own fields."""
+"""Recipe fields that hold a component: any registered kind of a slot, validated by that kind's fields."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from jepakit.registry.signature import ComponentFields
 
 @dataclass(frozen=True)
 class InSlot:
-    """``Annotated[ComponentFields, InSlot("encoder")]``: the fields of one of the slot's kinds, told apart by ``kind``.
+    """``Annotated[ComponentFields, InSlot("encoder")]``: the fields of one of the slot's kinds, selected by ``kind``.
 
-    The registry is asked when a value is validated, so plug-ins need no new recipe class.
+    Validation looks the kind up in the registry, so a plug-in needs no new recipe class.
     """
 
     slot: str
@@ -38,12 +38,12 @@ class InSlot:
         except UserError as error:
             raise PydanticCustomError("unknown_kind", "unknown kind") from error
         try:
-            # By way of JSON: pydantic's strict Python mode would refuse a list for a tuple. Strict by word: a field may hold a lax model.
+            # Validate JSON: pydantic's strict Python mode refuses a list for a tuple. `strict=True`: a field may hold a lax model.
             fields = found.fields.model_validate_json(json.dumps(value), strict=True)
-            fields.model_dump_json()  # what cannot be written down again would end a run at its start
+            fields.model_dump_json()  # a value that cannot be written back would fail the run at its start
         except ValidationError:
             raise
-        except (Exception, SystemExit) as error:  # by a validator of the component's author
+        except (Exception, SystemExit) as error:  # raised by a validator of the component's author
             wrong = f"the {self.slot} `{found.kind}` cannot read these values: {told(error)}"
             raise PydanticCustomError("failed", "{wrong}", {"wrong": wrong}) from error
         return fields
@@ -56,7 +56,7 @@ class InSlot:
         partial = {
             "type": "object",
             "not": {"required": ["kind"]},
-            "description": f"Some fields of the {self.slot} of the recipe that this one extends, or of the default kind.",
+            "description": f"Some fields of the {self.slot}; its kind is that of the extended recipe, or the default kind.",
         }
         return {"oneOf": [*kinds, partial], "description": registry.SLOTS[self.slot].description}
 
@@ -68,12 +68,12 @@ def _kind_schema(schema: JsonSchemaValue, handler: GetJsonSchemaHandler) -> Json
 
 
 def default_kind(kind: str) -> Any:
-    """The default of a slot: a kind with its own defaults."""
+    """A slot's default: this kind with its own defaults."""
     return Field(default={"kind": kind}, validate_default=True)
 
 
 def default_kinds(model: type[BaseModel], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Every path of a recipe where a mapping without ``kind`` stands for a default kind."""
+    """Every path at which a mapping without ``kind`` means a default kind, and that kind."""
     for name, field in model.model_fields.items():
         if any(isinstance(mark, InSlot) for mark in field.metadata) and not field.is_required():
             yield (*path, name), field.default["kind"]

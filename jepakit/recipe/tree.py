@@ -1,4 +1,4 @@
-"""A recipe before it is validated: plain values, each with the place where it is written."""
+"""A recipe before validation: plain values, each with the place where it is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KeyPath = tuple[str | int, ...]
 
 
 def dotted(path: KeyPath) -> str:
-    """A path as a message names it."""
+    """A path for messages, such as ``encoder.dim``."""
     return ".".join(shown(str(key), 40) for key in path)
 
 
@@ -34,7 +34,7 @@ class Node:
         return self.data
 
     def get(self, key: str | int) -> Node | None:
-        """The entry of a mapping or list, if there is one."""
+        """The entry of a mapping or list; None if there is none."""
         if isinstance(self.data, dict):
             return self.data.get(str(key))
         if isinstance(self.data, list) and isinstance(key, int) and 0 <= key < len(self.data):
@@ -42,14 +42,14 @@ class Node:
         return None
 
     def find(self, path: Iterable[str | int]) -> Node | None:
-        """The value at a path, if it is written at all."""
+        """The value at a path; None if it is not written."""
         node: Node | None = self
         for key in path:
             node = node.get(key) if node else None
         return node
 
     def nearest_place(self, path: KeyPath, of_key: bool = False) -> Place:
-        """Where the value (or its key) is written, or else the key of what it would stand in."""
+        """Where the value (or its key) is written, or else the key of the nearest block around it."""
         node = self.find(path)
         if not path:
             return self.place
@@ -61,17 +61,17 @@ class Node:
         return node.place if node else self.nearest_place(path[:-1], of_key=True)
 
     def without(self, key: str) -> Node:
-        """A mapping less one entry."""
+        """A mapping without one entry."""
         assert isinstance(self.data, dict)
         return replace(self, data={name: node for name, node in self.data.items() if name != key})
 
     def merged(self, over: Node, default_kinds: Mapping[KeyPath, str], path: KeyPath = ()) -> Node:
-        """This value with ``over`` laid on it: mappings merge, all else is replaced, and another ``kind`` starts afresh.
+        """This value with ``over`` on top: mappings merge, everything else is replaced, and a new ``kind`` drops the old kind's fields.
 
         Args:
-            over: What is laid on top.
-            default_kinds: The kind that a mapping without ``kind`` stands for, by path.
-            path: Where in the recipe this is.
+            over: The value on top.
+            default_kinds: By path, the kind that a mapping without ``kind`` means.
+            path: This value's path in the recipe.
         """
         if not (isinstance(self.data, dict) and isinstance(over.data, dict)):
             return over

@@ -1,4 +1,4 @@
-"""A JSON schema and a value, each in plain words."""
+"""Describes JSON schemas and values in plain words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Vocabulary:
         self.root = root
 
     def branches(self, schema: Schema) -> Iterator[Schema]:
-        """The alternatives of a schema, references followed; the schema itself where it has none."""
+        """The alternatives of a schema with references resolved; the schema itself if it has none."""
         if "$ref" in schema:
             yield from self.branches(self.root["$defs"][schema["$ref"].rpartition("/")[2]])
         elif alternatives := schema.get("oneOf") or (not schema.get("properties") and schema.get("anyOf")):
@@ -29,14 +29,14 @@ class Vocabulary:
             yield schema
 
     def fitting(self, schema: Schema, value: Any) -> Iterator[Schema]:
-        """The alternatives that a value of this ``kind`` may mean."""
+        """The alternatives that match the value's ``kind``."""
         for branch in self.branches(schema):
             kind = branch.get("properties", {}).get("kind", {}).get("const")
             if kind is None or (isinstance(value, dict) and value.get("kind") == kind):
                 yield branch
 
     def entry(self, schema: Schema, value: Any, key: str | int) -> Schema:
-        """The schema of one entry of a value; an empty one where anything goes."""
+        """The schema of one entry of a value; empty if any value is allowed."""
         for branch in self.fitting(schema, value):
             if isinstance(key, int):
                 prefix = branch.get("prefixItems", [])
@@ -48,11 +48,11 @@ class Vocabulary:
         return {}
 
     def fields(self, schema: Schema, value: Any) -> list[str]:
-        """The names that a mapping may have."""
+        """The field names that a mapping may have."""
         return list(dict.fromkeys(name for branch in self.fitting(schema, value) for name in branch.get("properties", {})))
 
     def choices(self, schema: Schema) -> list[str]:
-        """The strings that a value may be."""
+        """The strings that a value may take."""
         found = [choice for branch in self.branches(schema) for choice in branch.get("enum", [branch.get("const")])]
         return [choice for choice in found if isinstance(choice, str)]
 
@@ -62,7 +62,7 @@ class Vocabulary:
         return [kind for kind in kinds if kind]
 
     def describe(self, schema: Schema) -> str:
-        """Such as ``an integer of at least 1``."""
+        """The allowed values in words, such as ``an integer of at least 1``."""
         if kinds := self.kinds(schema):
             return "a mapping with a `kind`: " + ", ".join(f"`{kind}`" for kind in kinds)
         texts = [text for branch in self.branches(schema) for text in self._branch(branch)]
@@ -121,7 +121,7 @@ def _length(schema: Schema, what: str) -> str:
 
 
 def describe_value(value: Any) -> str:
-    """A value as a message names it."""
+    """A value for messages."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""YAML 1.2 with places: the core schema's scalars (and `100_000`), duplicate keys refused, nothing that runs code or explodes."""
+"""Reads YAML 1.2 with places: the core schema's scalars and `100_000`. It refuses duplicate keys, runs no code, and bounds aliases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_VALUES = 10_000
 MAX_DEPTH = 50
 
 _PLAIN = "plain"
-_UNREADABLE = "\0unreadable"  # what stands for a scalar that could not be read; no YAML holds a NUL
+_UNREADABLE = "\0unreadable"  # placeholder for a scalar that could not be read; YAML cannot contain a NUL
 _USUAL_TAGS = (BaseResolver.DEFAULT_SCALAR_TAG, BaseResolver.DEFAULT_SEQUENCE_TAG, BaseResolver.DEFAULT_MAPPING_TAG)
 _DIGITS = r"[0-9](?:_?[0-9])*"
 _INT = re.compile(rf"[-+]?{_DIGITS}")
@@ -34,16 +34,16 @@ _WORDS = {
 }
 _IN_OTHER_WORDS = {
     "found character '\\t' that cannot start any token": ("a tab, where YAML wants spaces", "indent with spaces"),
-    "mapping values are not allowed here": ("a second `: ` in one value", "put a text that holds `: ` in quotes, or mend the indentation"),
-    "could not find expected ':'": ("a line that is no `key: value`", "write `key: value`"),
+    "mapping values are not allowed here": ("a second `: ` in one value", "quote a text that contains `: `, or fix the indentation"),
+    "could not find expected ':'": ("this line is not `key: value`", "write `key: value`"),
 }
 
 
 def scalar(text: str) -> bool | int | float | str | None:
-    """What an unquoted scalar stands for.
+    """The value of an unquoted scalar.
 
     Raises:
-        ValueError: A whole number that 64 bits do not hold.
+        ValueError: An integer needs more than 64 bits.
     """
     if text in _WORDS:
         return _WORDS[text]
@@ -57,10 +57,10 @@ def scalar(text: str) -> bool | int | float | str | None:
 
 
 def _whole(text: str, base: int) -> int:
-    # What is longer needs more bits however it begins, and Python refuses to read thousands of digits.
+    # A longer number has more than 64 bits anyway, and Python refuses to parse thousands of digits.
     number = int(text, base) if len(text) < 100 else 2**63
     if not -(2**63) <= number < 2**63:
-        raise ValueError("a whole number of more than 64 bits")
+        raise ValueError("an integer of more than 64 bits")
     return number
 
 
@@ -81,11 +81,11 @@ def read_yaml(source: Source, problems: list[Problem], start: int = 0) -> Node |
 
     Args:
         source: The text.
-        problems: Gets what is wrong with it.
+        problems: Receives the mistakes found.
         start: Characters of the first line to skip (an override's ``path=``).
 
     Returns:
-        The document, without what is wrong in it, or None where there is none to read.
+        The document without its unreadable values, or None if nothing can be read.
     """
     reading = _Reading(source, problems, start)
     composer: _Composer | None = None
@@ -103,7 +103,7 @@ def read_yaml(source: Source, problems: list[Problem], start: int = 0) -> Node |
         before = LINE_BREAK.split(source.text[: start + error.position])
         place = Place(source, len(before), len(before[-1]) + 1)
         problems.append(Problem(place, f"a character that YAML does not allow: U+{error.character:04X}", hides=True))
-    except (ValueError, OverflowError):  # PyYAML does not look at how large a number is before it makes a character or a version of it
+    except (ValueError, OverflowError):  # PyYAML does not check the size of numbers in escapes and directives
         place = reading.place(composer.get_mark()) if composer else Place(source)
         problems.append(Problem(place, "not YAML: an escape or a directive with a number out of range", hides=True))
     except RecursionError:
@@ -132,13 +132,13 @@ class _Reading:
         place = self.place(node.start_mark)
         self.values += 1
         if node in within:
-            raise _TooMuch("an alias that stands for what it stands in", place)
+            raise _TooMuch("an alias that contains itself", place)
         if self.values > MAX_VALUES:
             raise _TooMuch(f"more than {MAX_VALUES:_} values, with every alias written out", place)
         if len(within) > MAX_DEPTH:
             raise _TooMuch(f"values nested more than {MAX_DEPTH} deep", place)
         if node.tag not in (_PLAIN, *_USUAL_TAGS):
-            self.problems.append(Problem(place, f"the tag `{shown(node.tag)}`", "a recipe's values carry no tags: write the value alone"))
+            self.problems.append(Problem(place, f"the tag `{shown(node.tag)}`", "write the value without a tag"))
         within = (*within, node)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, place, within)
@@ -152,9 +152,9 @@ class _Reading:
             node.value.encode()
             return scalar(node.value) if node.tag == _PLAIN else node.value
         except UnicodeEncodeError:
-            self.problems.append(Problem(place, "half a character: an escape such as `\\ud800` that stands alone", hides=True))
+            self.problems.append(Problem(place, "half a character: a lone escape such as `\\ud800`", hides=True))
         except ValueError as error:
-            self.problems.append(Problem(place, str(error), "where a fraction may stand, 1e20 may, too", hides=True))
+            self.problems.append(Problem(place, str(error), "write it as a float, such as 1e20, if the field allows one", hides=True))
         return _UNREADABLE
 
     def mapping(self, node: yaml.MappingNode, place: Place, within: tuple[yaml.Node, ...]) -> Node:
@@ -165,7 +165,7 @@ class _Reading:
             key = self.scalar(key_node, key_place) if isinstance(key_node, yaml.ScalarNode) else None
             value = self.value(value_node, within)
             if not isinstance(key, str):
-                self.problems.append(Problem(key_place, "a key that is no string", "put it in quotes if it is meant as a name"))
+                self.problems.append(Problem(key_place, "this key is not a string", "put it in quotes if it is a name"))
             elif key == "<<" and key_node.tag == _PLAIN:
                 self.problems.append(Problem(key_place, "a merge key: YAML 1.2 has none", "use `extends:`"))
             elif key in data:

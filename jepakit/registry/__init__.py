@@ -1,4 +1,4 @@
-"""The one table of components, and how a class becomes one."""
+"""The table of all components, and how a class is registered in it."""
 
 from jepakit.registry.slots import CONTEXT, SLOTS, EncoderFields, Slot, TermFields
 from jepakit.registry.table import Component, build, component, components, forget, load_builtins, register

@@ -1,4 +1,4 @@
-"""What a component's docstring tells: its summary, its fields' meanings, where it comes from."""
+"""Reads a component's docstring: summary, description, the meaning of its fields, source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ARGUMENT = re.compile(r"^(\w+)(?: *\([^)]*\))?: *(.*)$")
 
 @dataclass(frozen=True)
 class Docstring:
-    """A Google-style docstring, taken apart."""
+    """The parts of a Google-style docstring."""
 
     summary: str = ""  #: the first line, as `jepakit list` shows it
     description: str = ""  #: the paragraphs between the summary and the sections
@@ -21,7 +21,7 @@ class Docstring:
 
 
 def read_docstring(text: str | None) -> Docstring:
-    """Take a Google-style docstring apart; what it does not have stays empty."""
+    """Split a Google-style docstring into its parts. Missing parts are empty."""
     sections: dict[str, list[str]] = {"": []}
     current = sections[""]
     for line in inspect.cleandoc(text or "").splitlines():
@@ -29,7 +29,7 @@ def read_docstring(text: str | None) -> Docstring:
             current = sections.setdefault(heading[1], [])
             current.append(heading[2])
         elif current is sections.get("Source") and not line:
-            current = sections[""]  # a source is one paragraph; the description may go on after it
+            current = sections[""]  # a source is one paragraph; the description may continue after it
         else:
             current.append(line)
     summary, _, description = "\n".join(sections[""]).strip().partition("\n")
@@ -38,7 +38,7 @@ def read_docstring(text: str | None) -> Docstring:
 
 
 def _arguments(lines: list[str]) -> dict[str, str]:
-    """``name: text`` or ``name (type): text``; deeper lines carry a text on."""
+    """Read ``name: text`` or ``name (type): text``; deeper lines continue a text."""
     texts: dict[str, list[str]] = {}
     body = inspect.cleandoc("\n".join(lines)).splitlines()
     current: list[str] = []

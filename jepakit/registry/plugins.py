@@ -1,4 +1,4 @@
-"""Components from outside: a recipe's files and modules, and installed packages' entry points."""
+"""Plug-ins: components from a recipe's files and modules, and from installed packages' entry points."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _OWN_FOLDER = str(Path(registry.__file__).parents[1])
 
 
 class PluginWarning(UserWarning):
-    """A plug-in could not be imported; only a recipe that uses it is harmed."""
+    """A plug-in could not be imported. Only recipes that use it are affected."""
 
 
 class NoSuchPlugin(UserError):
-    """There is no file or module of that name."""
+    """No file or module has this name."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """Code from outside that may register components."""
+    """Code from outside jepakit that may register components."""
 
-    name: str  #: as a recipe or a package names it
-    file: Path | None = None  #: the file, where it is one: what a run copies into its folder
-    digest: str | None = None  #: SHA-256 of its source; None where it was not looked for
-    content: bytes = field(default=b"", repr=False)  #: of the file, as it was imported
-    failure: str = ""  #: its traceback's last line, if it could not be imported
+    name: str  #: its name in the recipe or package
+    file: Path | None = None  #: the file, which a run copies into its folder; None for a module
+    digest: str | None = None  #: SHA-256 of its source; None if it was not computed
+    content: bytes = field(default=b"", repr=False)  #: the file's content when it was imported
+    failure: str = ""  #: the last line of the traceback, if the import failed
 
 
 def is_file(entry: str) -> bool:
@@ -52,16 +52,16 @@ def is_file(entry: str) -> bool:
 
 
 def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPlugin | NameTaken]:
-    """Import a recipe's plug-ins; what other recipes' files have registered before does not count any more.
+    """Import a recipe's plug-ins. Components from the plug-in files of earlier recipes are unregistered.
 
     Args:
         entries: Paths of files, or names of modules.
-        run: Whether to import them, or only to look at files.
+        run: Whether to import them; otherwise files are only read.
 
     Returns:
-        For each entry the plug-in, or why it cannot stand in a recipe. One that fails to import is returned, and warned of.
+        For each entry the plug-in, or the error that rules it out. A plug-in whose import fails is returned with a warning.
     """
-    registry.load_builtins()  # first, so that of two that clash it is the plug-in that is at fault
+    registry.load_builtins()  # first, so that a name clash is reported at the plug-in
     registry.forget(lambda module: str(module).startswith(_FILE_MODULE))
     found: list[Plugin | NoSuchPlugin | NameTaken] = []
     for entry in entries:
@@ -73,7 +73,7 @@ def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPl
 
 
 def installed_names() -> list[str]:
-    """The names under which installed packages offer components. Nothing is imported."""
+    """The entry-point names of installed packages that offer components. Nothing is imported."""
     return sorted(point.name for point in metadata.entry_points(group=GROUP))
 
 
@@ -81,7 +81,7 @@ def load_entry_points() -> list[Plugin]:
     """Import what installed packages offer under the entry-point group ``jepakit.components``.
 
     Raises:
-        NameTaken: Two of them, or one of them and jepakit, register different classes under one name.
+        NameTaken: Two packages, or a package and jepakit, register different classes under one name.
     """
     registry.load_builtins()
     found = []
@@ -98,7 +98,7 @@ def _load_file(entry: str, run: bool) -> Plugin:
     except Unreadable as error:
         raise NoSuchPlugin(f"cannot read the plug-in `{shown(entry, 300)}`: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
-    # The content names the module: the same file reached by two paths, or copied into a run's folder, is one plug-in.
+    # The module's name is a hash of its content: a file reached by two paths, or copied into a run's folder, is one plug-in.
     name = f"{_FILE_MODULE}{digest[:12]}"
 
     def execute() -> None:
@@ -129,7 +129,7 @@ def _load_module(entry: str, run: bool) -> Plugin:
 
 
 def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
-    """Import a plug-in; where that fails, take back what it registered, warn, and return the traceback's last line."""
+    """Import a plug-in. If that fails, unregister its components, warn, and return the traceback's last line."""
 
     def within(other: str) -> bool:
         return f"{other}.".startswith(f"{module}.")
@@ -144,7 +144,7 @@ def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
         raise
     except BaseException as error:
         registry.forget(within)
-        warnings.filters[:] = filters  # type: ignore[index]  # it may have made errors of warnings
+        warnings.filters[:] = filters  # type: ignore[index]  # it may have turned warnings into errors
         failure = _failure(error)
         warnings.warn(PluginWarning(f"the plug-in `{shown(name, 300)}` cannot be imported: {failure}"), stacklevel=3)
         return failure
@@ -152,9 +152,9 @@ def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
 
 
 def _failure(error: BaseException) -> str:
-    """What went wrong and where, on one line."""
+    """The error and its place on one line."""
     if isinstance(error, RegistrationError):
-        return shown(str(error), 1_000)  # begins with the place
+        return shown(str(error), 1_000)  # it already begins with the place
     if isinstance(error, SyntaxError) and error.filename:
         return f"{told(error)} ({shown(error.filename, 300)}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
@@ -163,11 +163,11 @@ def _failure(error: BaseException) -> str:
 
 
 def _digest(entry: str) -> str:
-    """What stands in a run's id for a module that was imported: the whole package that it is of."""
+    """The digest of an imported module for a run's id: it covers the module's whole package."""
     try:
         return module_digest(sys.modules[entry.partition(".")[0]])
-    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # one of C, say, or one that took itself away
-        raise NoSuchPlugin(f"the module `{entry}` has no source that can be read, so a run that names it would have no id") from error
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # a C extension, or a module that removed itself
+        raise NoSuchPlugin(f"cannot read the source of the module `{entry}`, so a run that uses it would have no id") from error
 
 
 def module_digest(module: ModuleType) -> str:

@@ -1,4 +1,4 @@
-"""From a constructor's signature to what a recipe may write: context names, and a strict pydantic model of the keyword-only parameters."""
+"""Reads a constructor's signature: names of context, and a strict pydantic model of the keyword-only parameters, the recipe's fields."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from jepakit.errors import UserError, shown
 
 
 class RegistrationError(UserError):
-    """A class that cannot be a component as it stands."""
+    """A class cannot be registered as a component."""
 
 
 class NameTaken(RegistrationError):
-    """Two different classes under one name."""
+    """Two different classes register one name."""
 
 
 class ComponentFields(BaseModel):
-    """What a recipe writes for one component: strict, frozen, nothing unknown, no NaN or infinity."""
+    """A component's fields in a recipe: strict and frozen; unknown fields, NaN and infinity are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -38,24 +38,24 @@ def context_and_fields(
 ) -> tuple[tuple[str, ...], type[ComponentFields]]:
     """Split the signature of ``cls`` at its ``*``.
 
-    A constructor that ends in ``**rest`` also takes what its base's constructor takes, and so on along the bases.
+    A constructor that ends in ``**rest`` also takes the parameters of its base's constructor, and so on along the bases.
 
     Args:
         cls: The component.
         kind: Its name in recipes.
-        base: The model that holds ``kind`` and the fields which the slot adds to all its kinds.
+        base: The model with ``kind`` and the fields that the slot adds to all its kinds.
         context: The context that the slot can supply, by name.
-        meanings: What the docstring says about each parameter.
+        meanings: The docstring's text about each parameter.
 
     Returns:
         The names of the context that the constructor asks for, and the model of the fields.
 
     Raises:
-        RegistrationError: The signature cannot be read that way; the message says what to change.
+        RegistrationError: The signature does not follow these rules; the message says what to change.
     """
     asked: list[str] = []
     fields: dict[str, Any] = {}
-    settled: set[str] = set()  # what a subclass gives its base by itself
+    settled: set[str] = set()  # parameters that a subclass passes to its base itself
     inits = _constructors(cls)
     for number, init in enumerate(inits):
         rest = None
@@ -72,8 +72,8 @@ def context_and_fields(
                     fields[name] = _field(parameter, init, base, meanings.get(name))
                 case _:
                     raise RegistrationError(
-                        f"the constructor's `{parameter}` does not say what a recipe may write: name the context before `*`, and each of "
-                        "the recipe's fields after it; `**rest` stands for the fields of a base whose constructor takes some"
+                        f"the constructor's `{parameter}` names no field: name the context before `*` and each of the recipe's fields "
+                        "after it; `**rest` passes on the parameters of a base class whose constructor takes any"
                     )
         if rest is None:
             break
@@ -82,7 +82,7 @@ def context_and_fields(
 
 
 def _constructors(cls: type) -> list[Callable[..., Any]]:
-    """The constructors that classes of the MRO define, the class's own first; nn.Module's, whose ``**kwargs`` means "none", ends them."""
+    """The constructors along the MRO, the class's own first. They end before nn.Module's, whose ``**kwargs`` takes nothing."""
     found: list[Callable[..., Any]] = []
     for each in cls.__mro__:
         init = each.__dict__.get("__init__")
@@ -94,7 +94,7 @@ def _constructors(cls: type) -> list[Callable[..., Any]]:
 
 
 def _given_to_super(init: Callable[..., Any], above: Callable[..., Any]) -> set[str]:
-    """The parameters of ``above`` to which ``init`` itself gives values in ``super().__init__(...)``: a recipe cannot write those."""
+    """The parameters of ``above`` that ``init`` sets in ``super().__init__(...)``: a recipe cannot set them."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):  # no source, as in an interactive session
@@ -110,21 +110,21 @@ def _checked_context(name: str, context: Mapping[str, str]) -> str:
         return name
     known = ", ".join(f"`{known}`" for known in context) or "none"
     raise RegistrationError(
-        f"`{name}` stands before `*` in the constructor, but this slot has no context of that name (it has: {known}); "
-        "a field of the recipe stands after `*`"
+        f"`{name}` stands before `*` in the constructor, but this slot has no such context (it has: {known}); "
+        "write a recipe's field after `*`"
     )
 
 
 def _field(parameter: inspect.Parameter, init: Callable[..., Any], base: type[ComponentFields], meaning: str | None) -> tuple[Any, Any]:
     name, annotation = parameter.name, parameter.annotation
     if name in base.model_fields:
-        raise RegistrationError(f"the field `{name}` is the slot's own; the constructor cannot have one of that name")
+        raise RegistrationError(f"every kind of this slot already has the field `{name}`; choose another name")
     if name.startswith("_") or hasattr(base, name) or name in base.__class_vars__:
-        raise RegistrationError(f"the field name `{name}` is taken by pydantic or private; choose another")
+        raise RegistrationError(f"the field name `{name}` is private or used by pydantic; choose another name")
     if annotation is parameter.empty:
         raise RegistrationError(f"the field `{name}` needs a type annotation: a recipe's values are checked against it")
     if isinstance(annotation, str):
-        # Each annotation alone: those of the context may name what is imported for type checkers only.
+        # Evaluate one annotation at a time: those of the context may need imports made only for type checkers.
         try:
             annotation = eval(annotation, init.__globals__)
         except Exception as error:
@@ -138,13 +138,13 @@ def _model(cls: type, kind: str, base: type[ComponentFields], fields: dict[str, 
     try:
         model = create_model(f"{cls.__name__}Fields", __base__=base, __module__=cls.__module__, kind=kind_field, **fields)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydantic leaves a default that JSON cannot hold out, and warns; it is refused below
+            warnings.simplefilter("ignore")  # pydantic warns and drops a default that JSON cannot hold; it is refused below
             schema = model.model_json_schema()
     except (PydanticUserError, TypeError) as error:
-        raise RegistrationError(f"a field has a type that no recipe can write: {str(error).splitlines()[0]}") from error
+        raise RegistrationError(f"a recipe cannot write the type of a field: {str(error).splitlines()[0]}") from error
     for name, field in model.model_fields.items():
         if not field.is_required() and field.default_factory is None and "default" not in schema["properties"][name]:
-            raise RegistrationError(f"the default of the field `{name}` cannot be written in a recipe: {shown(repr(field.default))}")
+            raise RegistrationError(f"a recipe cannot write the default of the field `{name}`: {shown(repr(field.default))}")
     defaults = {name: field.get_default() for name, field in model.model_fields.items() if not field.is_required()}
     try:
         model.model_validate(defaults)

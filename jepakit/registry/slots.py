@@ -1,4 +1,4 @@
-"""The slots: the places in a recipe that components take, and what the toolkit supplies to the components of each."""
+"""The slots: the places in a recipe for components, and the context that jepakit supplies to each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from jepakit.registry.signature import ComponentFields
 
-#: What a constructor may ask for before its ``*``; the toolkit supplies it by name.
+#: The context that a constructor may ask for before its ``*``; jepakit supplies it by name.
 CONTEXT = {
     "seed": "int: the recipe's seed",
     "frames": "FrameShape (K, C, H, W): the shape of one observation's `pixels`",
@@ -22,7 +22,7 @@ class EncoderFields(ComponentFields):
     """The fields of every encoder."""
 
     simnorm: PositiveInt | None = Field(
-        None, description="Size of groups of s_x that each pass a softmax (SimNorm; Hansen et al. 2024, TD-MPC2: 8); null: none."
+        None, description="Size of the groups of s_x that each pass a softmax (SimNorm; Hansen et al. 2024, TD-MPC2: 8); null: none."
     )
 
 
@@ -34,13 +34,13 @@ class TermFields(ComponentFields):
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a recipe that components of one sort can take."""
+    """A place in a recipe for components of one sort."""
 
     name: str
-    package: str  #: where its built-in components live
+    package: str  #: the package of its built-in components
     description: str
     context: tuple[str, ...] = ()  #: the names of ``CONTEXT`` that its components may ask for
-    fields: type[ComponentFields] = ComponentFields  #: ``kind``, and what the slot adds to all its kinds
+    fields: type[ComponentFields] = ComponentFields  #: ``kind``, and the fields that the slot adds to all its kinds
 
 
 SLOTS = {

@@ -1,4 +1,4 @@
-"""The one table of components: (slot, kind) -> class, place, and the fields that a recipe may write."""
+"""The table of all components: (slot, kind) -> class, place of registration, and the fields that a recipe may write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Component:
-    """A registered class and what is known of it."""
+    """A registered class."""
 
     slot: str
     kind: str
@@ -44,7 +44,7 @@ class Component:
 
     @property
     def source(self) -> str:
-        """Paper and equation."""
+        """The paper and equation that it implements."""
         return self.doc.source
 
     @property
@@ -54,12 +54,12 @@ class Component:
 
     @property
     def missing(self) -> str | None:
-        """The command that installs what the component lacks (its class's ``requires``: module -> command); None: nothing."""
+        """The command that installs a missing module (the class's ``requires``: module -> command); None if all are installed."""
         requires: dict[str, str] = getattr(self.cls, "requires", {})
         return next((command for module, command in requires.items() if importlib.util.find_spec(module) is None), None)
 
     def is_again(self, other: Component) -> bool:
-        """Whether this is ``other``, registered anew: its module was reloaded, its file imported twice, its notebook cell run again."""
+        """Whether this is ``other`` registered again: its module was reloaded, its file imported twice, or its notebook cell rerun."""
         same_home = self.cls.__module__ == other.cls.__module__ or self.file == other.file
         return same_home and self.cls.__qualname__ == other.cls.__qualname__
 
@@ -69,17 +69,17 @@ _loaded: set[str] = set()
 
 
 def register(slot: str, kind: str) -> Callable[[type[T]], type[T]]:
-    """Make a class choosable in recipes as ``{kind: <kind>}`` of a slot.
+    """Register a class, so that recipes can use it as ``{kind: <kind>}`` in a slot.
 
-    The constructor's signature is the single source of truth: what stands before ``*`` is context, supplied by name (see ``CONTEXT``); what
-    stands after ``*`` is what a recipe may write, typed by its annotation and described by the docstring's ``Args:``.
+    The constructor's signature is the single source of truth. Parameters before ``*`` are context, supplied by name (see ``CONTEXT``).
+    Parameters after ``*`` are the recipe's fields, typed by their annotations and described by the docstring's ``Args:``.
 
     Args:
         slot: The slot's name, such as ``"encoder"``.
         kind: The name that recipes use: lower-case letters, digits and underscores.
 
     Raises:
-        RegistrationError: The signature does not fit, or another class has that name already.
+        RegistrationError: The signature breaks these rules, or another class has the name.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -99,11 +99,11 @@ def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
     if slot not in SLOTS:
         raise RegistrationError(f"there is no slot `{slot}`; the slots are {listing(SLOTS)}")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", kind):
-        raise RegistrationError("a kind's name has lower-case letters, digits and underscores only")
+        raise RegistrationError("write a kind in lower-case letters, digits and underscores, a letter first")
     if not inspect.isclass(cls):
-        raise RegistrationError("a component is a class")
+        raise RegistrationError("a component must be a class")
     if not isinstance(getattr(cls, "requires", {}), dict):
-        raise RegistrationError("`requires` says by which command each module that is needed is installed: {module: command}")
+        raise RegistrationError("write `requires` as {module: command}, with the command that installs each module")
     rules = SLOTS[slot]
     doc = read_docstring(cls.__dict__.get("__doc__"))
     meanings: dict[str, str] = {}
@@ -115,15 +115,15 @@ def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
     fields.component = found
     before = _table.get((slot, kind))
     if before and not found.is_again(before):
-        raise NameTaken(f"the name is taken by {before.cls.__qualname__} at {before.place}; one of the two needs another name")
+        raise NameTaken(f"the name is taken by {before.cls.__qualname__} at {before.place}; rename one of the two")
     return found
 
 
 def component(slot: str, kind: str) -> Component:
-    """The component of that name.
+    """The component of this slot and kind.
 
     Raises:
-        UserError: There is none; the message names the nearest.
+        UserError: It does not exist; the message suggests the closest name.
     """
     if (slot, kind) not in _table:
         load_builtins()
@@ -134,10 +134,10 @@ def component(slot: str, kind: str) -> Component:
 
 
 def components(slot: str | None = None) -> list[Component]:
-    """All components that are registered, of one slot or of all, in the order of the slots and then by kind.
+    """All registered components, of one slot or of all, ordered by slot and then by kind.
 
     Raises:
-        UserError: There is no such slot.
+        UserError: The slot does not exist.
     """
     if slot is not None and slot not in SLOTS:
         raise UserError(f"there is no slot `{slot}`; {suggestion(slot, SLOTS, 'the slots are')}")
@@ -148,7 +148,7 @@ def components(slot: str | None = None) -> list[Component]:
 
 
 def build(slot: str, config: ComponentFields, **context: Any) -> Any:
-    """Make a component from its fields and from that part of ``context`` which its constructor asks for.
+    """Build a component from its fields and the part of ``context`` that its constructor asks for.
 
     Raises:
         UserError: The component needs a module that is not installed.
@@ -157,20 +157,20 @@ def build(slot: str, config: ComponentFields, **context: Any) -> Any:
     if found.slot != slot:
         raise TypeError(f"a {found.slot} cannot stand in the slot `{slot}`")
     if found.missing:
-        raise UserError(f"kind `{found.kind}` needs what is not installed: {found.missing}")
+        raise UserError(f"kind `{found.kind}` needs a module that is not installed: {found.missing}")
     fields = {name: getattr(config, name) for name in type(config).model_fields if name not in SLOTS[slot].fields.model_fields}
     return found.cls(**{name: context[name] for name in found.context}, **fields)
 
 
 def forget(is_meant: Callable[[str], bool]) -> None:
-    """Take back what modules registered; ``is_meant`` is asked with each module's name."""
+    """Unregister the components of every module for whose name ``is_meant`` returns True."""
     for name, known in list(_table.items()):
         if is_meant(known.cls.__module__):
             del _table[name]
 
 
 def load_builtins() -> None:
-    """Import every module of every slot's package, so that what is registered never depends on who imported what."""
+    """Import every module of every slot's package, so that the table never depends on earlier imports."""
     for slot in SLOTS.values():
         if slot.package in _loaded or importlib.util.find_spec(slot.package) is None:
             continue

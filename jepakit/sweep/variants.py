@@ -110,7 +110,7 @@ def _with_axis(composer: Composer, tree: Node, source: Source) -> Node:
     """The recipe with one more axis in its sweep's grid."""
     path, equals, values = source.text.partition("=")
     if not equals or not can_be_path(path):
-        composer.problems.append(Problem(Place(source), "this is no axis", "write `path.to.field=value1,value2`"))
+        composer.problems.append(Problem(Place(source), "not an axis: write `path.to.field=value1,value2`"))
         return tree
     source = replace(source, text=f"{path}=[{values}]")
     axis = read_yaml(source, composer.problems, start=len(path) + 1)

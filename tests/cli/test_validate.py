@@ -63,7 +63,7 @@ def test_what_a_plugin_may_bring_is_no_mistake_and_not_called_valid(
     recipe = written(tmp_path, f"{SMALL}encoder: {{kind: theirs, width: 3}}\n{bring}\n")
     code, out, _ = cli("validate", recipe, "--no-plugins")
     assert (code, out.splitlines()[0]) == (0, "no mistake found, but the check is incomplete: nothing was built")
-    assert "r.yaml:2:17: the encoder `theirs` is none of jepakit's own" in out
+    assert "r.yaml:2:17: jepakit has no encoder `theirs` of its own" in out
     code, _, err = cli("validate", recipe, "--no-plugins", "--set", "seed=-1")
     assert code == 2
     assert "--set #1: `seed` cannot be `-1`" in err

@@ -175,9 +175,9 @@ def test_overrides_are_laid_on_one_after_the_other(write: Write) -> None:
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("seed", "--set #2: an override is written"),
-        ("=3", "--set #2: an override is written"),
-        ("a..b=3", "--set #2: an override is written"),
+        ("seed", "--set #2: not an override: write `path.to.field=value`"),
+        ("=3", "--set #2: not an override: write `path.to.field=value`"),
+        ("a..b=3", "--set #2: not an override: write `path.to.field=value`"),
         ("extends=a", "--set #2: `extends` cannot be overridden"),
         ("seed=[1", "--set #2: not YAML"),
         ("seed=-1", "--set #2: `seed` cannot be `-1`"),
@@ -188,7 +188,7 @@ def test_overrides_are_laid_on_one_after_the_other(write: Write) -> None:
         ("regularizers.-1.weight=1", "--set #2: `regularizers` has no entry `-1`"),
         ("regularizers.0.weigth=1", "--set #2: unknown field `weigth` in `regularizers.0`"),
         ("encoder.kind=smal", "--set #2: unknown encoder `smal`"),
-        ("encoder\udcff=smal", "--set #2: an override is written"),
+        ("encoder\udcff=smal", "--set #2: not an override: write `path.to.field=value`"),
         ("a" + ".a" * 5_000 + "=1", "--set #2: a path of 5,001 steps"),
     ],
 )
@@ -258,7 +258,7 @@ def test_an_override_is_a_recipe_laid_on_top(base: dict[str, Any], path: list[st
 
 def test_an_override_that_takes_back_an_earlier_one_is_a_mistake(write: Write) -> None:
     write("r.yaml", ENV + "encoder: {kind: small, dim: 8}\n")
-    with pytest.raises(RecipeError, match=r"--set #2: `encoder.kind` takes back `encoder.dim`, .*\n(.*\n)*.*set `encoder.kind` first"):
+    with pytest.raises(RecipeError, match=r"--set #2: `encoder.kind` discards `encoder.dim`, .*\n(.*\n)*.*set `encoder.kind` first"):
         load_recipe("r.yaml", ["encoder.dim=9", "encoder.kind=big"])
     assert load_recipe("r.yaml", ["encoder.dim=9", "encoder.kind=small"]).encoder.dim == 9
     assert load_recipe("r.yaml", ["jepa.weight=2.0", "jepa=null"]).jepa is None

@@ -32,8 +32,8 @@ seed: 2
     heads = sorted(str(problem).splitlines()[0] for problem in found)
     assert heads == [
         "--set #1: `optimizer.lr` cannot be not a number",
-        "--set #2: an override is written `path.to.field=value`",
-        "--set #3: an override is written `path.to.field=value`",
+        "--set #2: not an override: write `path.to.field=value`",
+        "--set #3: not an override: write `path.to.field=value`",
         "r.yaml:1:7: `seed` cannot be `-1`",
         "r.yaml:2:14: `total_steps` cannot be `100000.0`",
         "r.yaml:3:1: unknown field `regularisers`",
@@ -60,7 +60,7 @@ seed: 2
         ("precision: bf1", "|    expected `auto` or `fp32` or `bf16` (did you mean `bf16`?)"),
         ("encoder: {kind: smal}", "unknown encoder `smal`|    encoder: {kind: smal}|                    ^|    did you mean `small`?"),
         ("encoder: {kind: zzz}", "|    its kinds are: `large`, `small`"),
-        ("encoder: {kind: 3}", "`kind` is a name, got `3`"),
+        ("encoder: {kind: 3}", "`kind` must be a name, got `3`"),
         ("encoder: 3", "`encoder` cannot be `3`|    encoder: 3|             ^|    expected a mapping with a `kind`: `large`, `small`"),
         ("encoder: {kind: small, dim: 513}", "|    expected an integer of at least 1 and at most 512"),
         ("jepa: 3", "`jepa` cannot be `3`|    jepa: 3|          ^|    expected a mapping or `null`"),

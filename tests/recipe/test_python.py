@@ -36,8 +36,8 @@ def test_values_of_numpy_and_tuples_and_paths() -> None:
     [
         ({"encoder.dimm": 32}, r"overrides\['encoder.dimm'\]: unknown field `dimm`(?s:.*)did you mean `dim`"),
         ({"encoder.dim": "big"}, r"overrides\['encoder.dim'\]: "),
-        ({"encoder.dim": object()}, r"overrides\['encoder.dim'\]: a object cannot stand in a recipe"),
-        ({"encoder.dim": {1, 2}}, r"overrides\['encoder.dim'\]: a set cannot stand in a recipe"),
+        ({"encoder.dim": object()}, r"overrides\['encoder.dim'\]: a recipe cannot hold a object"),
+        ({"encoder.dim": {1, 2}}, r"overrides\['encoder.dim'\]: a recipe cannot hold a set"),
         ({"seed": float("nan")}, r"overrides\['seed'\]: "),
     ],
 )

@@ -102,7 +102,7 @@ def test_rest_without_a_base_that_takes_fields_is_an_error() -> None:
         def __init__(self, **rest: Any) -> None:
             super().__init__()
 
-    with pytest.raises(RegistrationError, match=r"`\*\*rest: .*` does not say what a recipe may write"):
+    with pytest.raises(RegistrationError, match=r"`\*\*rest: .*` names no field"):
         register("encoder", "mine")(Loose)
 
 

@@ -151,11 +151,11 @@ BROKEN = [
     ("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})()", "<exception str() failed> ({}:11)"),
     ("import warnings; warnings.simplefilter('error'); warnings.warn('x')", "UserWarning: x ({}:11)"),
     ("raise ValueError('a\\nb\\x1b[31m')", "ValueError: a"),
-    ("register('encoder', 'x')(type('T', (), {'requires': 3}))", "`requires` says by which command"),
+    ("register('encoder', 'x')(type('T', (), {'requires': 3}))", "write `requires` as {module: command}"),
     ("@register('encoder', 'x')\nclass C:\n    def __init__(self, *, component: int = 3): ...", "`component` is taken"),
     (
         "from typing import Any\n@register('encoder', 'x')\nclass C:\n    def __init__(self, *, width: Any = object()): ...",
-        "the default of the field `width` cannot be written in a recipe",
+        "a recipe cannot write the default of the field `width`",
     ),
     ("@register('encoder', 'star')\nclass C:\n    def __init__(self, *args): ...", "cannot register C as encoder `star`: "),
 ]

@@ -192,8 +192,8 @@ def pydantics_own_name() -> type:
         (more_fields, "`\\*\\*fields"),
         (no_type, "`width` needs a type"),
         (unknown_type, "`width`, `Nothing`, cannot be read"),
-        (no_json_type, "no recipe can write"),
-        (slots_own_field, "`weight` is the slot's own"),
+        (no_json_type, "a recipe cannot write the type of a field"),
+        (slots_own_field, "every kind of this slot already has the field `weight`"),
         (bad_default, "default of the field `width`"),
         (pydantics_own_name, "`copy` is taken"),
     ],
@@ -270,6 +270,6 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it() -> N
 
     needy = found("encoder", "needy")
     assert needy.missing == "pip install 'mine[extra]'"
-    with pytest.raises(UserError, match=r"^kind `needy` needs what is not installed: pip install 'mine\[extra\]'$"):
+    with pytest.raises(UserError, match=r"^kind `needy` needs a module that is not installed: pip install 'mine\[extra\]'$"):
         build("encoder", needy.fields(kind="needy"))
     assert found("encoder", "vit").missing is None
