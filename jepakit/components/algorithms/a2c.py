@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 class A2C(nn.Module):
     """A3C's update with all envs in step: short rollouts, n-step advantages, one pass over each batch.
 
-    L_actor = -mean(log π(a | s_x) · A), with A = Σ γ^i r[t+i] + γ^n V(s_x[t+n]) - V(s_x[t]) and n as far as the rollout reaches; L_critic =
-    mean((R - V)²) with the same return R. It bootstraps at truncation and not at termination.
+    L_actor = -mean(log π(a | s_x) · A), with A = Σ γ^i r[t+i] + γ^n V(s_x[t+n]) - V(s_x[t]), where t + n is the end of the rollout;
+    L_critic = mean((R - V)²) with the same return R. The return bootstraps at truncation, not at termination.
 
-    Source: Mnih et al. 2016, Asynchronous Methods for Deep Reinforcement Learning, section 4 and Algorithm S3; its defaults are the paper's
-    but for ``critic_weight`` (JEPA for RL's Eq. 3) and the heads, which are choices. The paper trains by RMSProp, at learning rates from
-    1e-4 to 1e-2.
+    Source: Mnih et al. 2016, Asynchronous Methods for Deep Reinforcement Learning, section 4 and Algorithm S3. The defaults are the
+    paper's, except ``critic_weight`` (JEPA for RL, Eq. 3) and the heads, which are choices. The paper trains with RMSProp, at learning
+    rates from 1e-4 to 1e-2.
 
     Args:
         gradients_to_encoder: The paper's ∇. When false, s_x is detached for the actor *and* the critic.
         rollout_steps: T, env steps of each env in one collected batch; the paper's t_max.
-        minibatch_size: Least number of rows in a minibatch; a batch is cut into as many equal minibatches as fit. The default leaves
-            the 40 rows of 8 envs whole; of several minibatches, all but the first see a policy that has moved on.
+        minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows. The default keeps
+            the 40 rows of 8 envs in one; with several, all but the first update a policy that has already changed.
         gamma: Discount γ of the returns.
-        lmbda: λ of GAE (Schulman et al. 2016, Eq. 16); 1 is the paper's longest n-step return.
-        critic_weight: Weight of L_critic, the mean squared error to the return; Eq. 3 has 1.
+        lmbda: λ of GAE (Schulman et al. 2016, Eq. 16); 1 gives the paper's longest n-step return.
+        critic_weight: Weight of L_critic, the mean squared error to the return; 1 in Eq. 3.
         entropy_weight: Weight of the entropy bonus, the paper's β.
-        reward_scale: Multiplies rewards before all else. Returns near 1 keep L_critic's gradients the size of the others'.
-        hidden: Widths of the hidden layers of actor and critic, which share none.
-        initial_std: Standard deviation of continuous actions at the start, on the scale of [-1, 1] and before tanh squashes them; learned,
-            the same for all s_x. Discrete actions have none.
+        reward_scale: Factor on rewards, applied first. Returns near 1 keep L_critic's gradients as large as the other terms'.
+        hidden: Widths of the hidden layers in the actor and in the critic. They share no layers.
+        initial_std: Initial standard deviation of continuous actions, on the scale [-1, 1] and before tanh. It is learned, and does not
+            depend on s_x. Discrete actions have none.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class A2C(nn.Module):
         super().__init__()
         self.gradients_to_encoder = gradients_to_encoder
         self.rollout_steps = rollout_steps
-        self.epochs = 1  # no ratio corrects for a policy that has moved on
+        self.epochs = 1  # without an importance ratio, a second pass would be off-policy
         self.minibatch_size = minibatch_size
         self.critic_weight = critic_weight
         self.entropy_weight = entropy_weight
@@ -89,7 +89,7 @@ class A2C(nn.Module):
         return add_advantages(rollout, embed, self.critic, self.gae, self.reward_scale)
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
-        """L_actor, L_critic and the entropy bonus of ``minibatch`` [B]; nothing further to log."""
+        """L_actor, L_critic and the entropy bonus of ``minibatch`` [B]; no other metrics."""
         out = self.loss(minibatch)
         terms = {
             "actor": Term(1.0, out["loss_objective"]),
@@ -99,4 +99,4 @@ class A2C(nn.Module):
         return terms, {}
 
     def anneal(self, progress: float) -> None:
-        """It has no schedules."""
+        """Do nothing: there are no schedules."""

@@ -1,4 +1,4 @@
-"""What the on-policy algorithms share: heads on s_x, actors for both sorts of actions, GAE on the values stored when acting."""
+"""Shared by the on-policy algorithms: heads on s_x, actors for discrete and continuous actions, GAE on the values stored at acting."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from torchrl.objectives.value import GAE
 from jepakit.components.algorithms.ranges import Scaling
 from jepakit.protocols import ACTION, PIXELS, S_X, Embed
 
-UNSQUASHED = "unsquashed_action"  #: float [*, A]: u, of which a continuous action is a squashed copy
+UNSQUASHED = "unsquashed_action"  #: float [*, A]: u, from which tanh and scaling make a continuous action
 
 
 class Unsquashed(IndependentNormal):
-    """The Gaussian of u, as actors know it; its entropy is that of tanh(u), since u's own would only ask for saturated actions.
+    """The Gaussian of u. Its ``entropy`` is that of tanh(u): a bonus on the entropy of u itself would push actions to saturate.
 
-    H(tanh(u)) = H(u) + E[Σ log(1 - tanh²(u))], the expectation by one sample that gradients pass through.
+    H(tanh(u)) = H(u) + E[Σ log(1 - tanh²(u))]. One reparameterised sample estimates the expectation, so gradients pass through.
     """
 
     def entropy(self) -> Tensor:
-        """[*]: in units of [-1, 1], whatever the action's bounds."""
+        """[*], of actions scaled to [-1, 1], whatever their bounds."""
         u = self.rsample()
         log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))  # log(1 - tanh²(u)), also where tanh rounds to 1
         return super().entropy() + log_slope.sum(dim=-1)
@@ -42,12 +42,12 @@ class Unsquashed(IndependentNormal):
 def make_actor(width: int, action_spec: TensorSpec, hidden: tuple[int, ...], initial_std: float) -> ProbabilisticTensorDictSequential:
     """The policy π(a | s_x): logits for discrete actions, a Gaussian of u for continuous ones.
 
-    For continuous actions log-probabilities are those of u. Squashing changes them by what depends on u alone, which neither a ratio nor a
-    gradient sees; taken of the action they would need tanh's inverse, which rounding spoils near the bounds. The standard deviation is a
-    parameter for each dimension and does not depend on s_x.
+    For continuous actions, log-probabilities are those of u. Squashing adds a term that depends on u alone, so it cancels in ratios and in
+    gradients. Log-probabilities of the action itself would need the inverse of tanh, which rounding spoils near the bounds. The standard
+    deviation is one parameter per dimension and does not depend on s_x.
 
     Source: Andrychowicz et al. 2021, What Matters in On-Policy Reinforcement Learning?, section 3.2: a last layer 100 times smaller, tanh
-    rather than clipping, a standard deviation that starts at 0.5.
+    instead of clipping, an initial standard deviation of 0.5.
 
     Raises:
         ValueError: The actions are neither discrete nor bounded real numbers.
@@ -69,12 +69,12 @@ def make_critic(width: int, hidden: tuple[int, ...]) -> TensorDictModule:
 
 
 def make_squash(action_spec: TensorSpec) -> nn.Module | None:
-    """What makes actions of an actor's samples u [*, A], within their bounds; None where they are actions already."""
+    """Maps an actor's samples u [*, A] to actions within their bounds; None for discrete actions, which need no mapping."""
     return nn.Sequential(nn.Tanh(), Scaling(action_spec)) if isinstance(action_spec, Bounded) else None
 
 
 def policy_head(actor: ProbabilisticTensorDictSequential, squash: nn.Module | None, critic: TensorDictModule) -> TensorDictSequential:
-    """Reads ``s_x``; writes ``action``, ``sample_log_prob``, ``state_value`` and, of continuous actions, u."""
+    """Reads ``s_x``; writes ``action``, ``sample_log_prob``, ``state_value`` and, for continuous actions, u."""
     if squash is None:
         return TensorDictSequential(actor, critic)
     return TensorDictSequential(actor, TensorDictModule(squash, in_keys=[UNSQUASHED], out_keys=[ACTION]), critic)
@@ -82,15 +82,15 @@ def policy_head(actor: ProbabilisticTensorDictSequential, squash: nn.Module | No
 
 @torch.no_grad()
 def add_advantages(rollout: TensorDictBase, embed: Embed, critic: TensorDictModule, gae: GAE, reward_scale: float) -> TensorDictBase:
-    """Add ``advantage`` and ``value_target`` to ``rollout`` [N, T], by the values stored when acting.
+    """Add ``advantage`` and ``value_target`` to ``rollout`` [N, T], from the values stored at acting.
 
-    Only stacks whose successor is not in the rollout (truncated episodes and its last step) are encoded again.
+    Only a stack whose successor is not in the rollout is encoded again: at truncation, and at the last step.
     """
     value, ended = rollout["state_value"], rollout["next", "done"]
     next_value = torch.cat((value[:, 1:], torch.zeros_like(value[:, :1])), dim=1)
     elsewhere = ended.clone()
     elsewhere[:, -1] = True  # the successor is not the rollout's next row ...
-    elsewhere &= ~rollout["next", "terminated"]  # ... and its value is asked for
+    elsewhere &= ~rollout["next", "terminated"]  # ... and GAE needs its value
     rows = elsewhere.squeeze(-1)
     if rows.any():
         next_value[rows] = critic.module(embed(rollout["next", PIXELS][rows]))
@@ -116,7 +116,7 @@ def _policy(network: nn.Module, parameters: list[str], sample: str, distribution
 
 
 def _head(width: int, hidden: tuple[int, ...], out: int, gain: float) -> MLP:
-    """A tanh MLP, orthogonally initialised (Andrychowicz et al. 2021 found a small last actor layer to matter)."""
+    """A tanh MLP with orthogonal initial weights (Andrychowicz et al. 2021: a small last layer of the actor matters)."""
     mlp = MLP(in_features=width, out_features=out, num_cells=list(hidden), activation_class=nn.Tanh)
     linears = [layer for layer in mlp if isinstance(layer, nn.Linear)]
     for layer in linears:

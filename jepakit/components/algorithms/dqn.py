@@ -25,13 +25,13 @@ from jepakit.registry import register
 class DQN(nn.Module):
     """Q-learning from replay: double, n-step, optionally dueling and distributional; ε-greedy, discrete actions.
 
-    L_critic = mean(Huber(R + γ^m (1 - terminated) Q̄(s', a') - Q(s, a))), with R the m-step return, m at most n, and a' the action that
-    the online head likes best (``double``) or the target's. ``distributional`` (C51) learns the distribution of returns over fixed atoms
-    instead: L_critic = mean(-Σ p log p(s, a)), where p is the target's distribution after the same Bellman step, projected on the atoms.
+    L_critic = mean(Huber(R + γ^m (1 - terminated) Q̄(s', a') - Q(s, a))), with R the m-step return, m at most n, and a' the greedy action
+    of the online head (``double``) or of the target head. ``distributional`` (C51) learns the distribution of returns over fixed atoms
+    instead: L_critic = mean(-Σ p log p(s, a)), where p is the target's distribution after the same Bellman step, projected onto the atoms.
 
-    Q̄ has an encoder of its own, which follows the online one as its head does. s' is embedded by it alone: ``double`` picks a' by the
-    online head on the *target's* embedding, where van Hasselt et al. would embed s' twice. The rewards of an m-step return are those of the
-    policy of its day, without correction, as in Rainbow.
+    Q̄ has its own encoder, which follows the online encoder as the target head follows the online head. Only this encoder embeds s'.
+    ``double`` therefore picks a' with the online head on the *target's* embedding, where van Hasselt et al. would embed s' twice. As in
+    Rainbow, nothing corrects an m-step return for the older policy that collected its rewards.
 
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, Algorithm 1 and Methods (the clipped error: Huber);
     van Hasselt et al. 2016, Eq. 4 (double); Wang et al. 2016, Eq. 9 (dueling); Bellemare et al. 2017, Algorithm 1 (C51); Hessel et al.
@@ -40,23 +40,23 @@ class DQN(nn.Module):
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder.
         rollout_steps: T, env steps of each env between two rounds of updates.
-        minibatch_size: B.
+        minibatch_size: B, rows in a minibatch.
         learning_starts: Env steps before the first update.
         updates_per_step: Optimizer steps per env step.
         gamma: Discount γ.
-        n_step: Rewards in a return, at most; fewer at an episode's end.
-        reward_scale: Multiplies rewards. Values near 1 keep L_critic's gradients the size of the others'.
-        double: Whether the online head picks the next action; otherwise the target's. Distributional values are always double.
-        dueling: Whether Q is V + A - mean(A), each by layers of its own.
+        n_step: Maximum rewards in a return; an episode's end leaves fewer.
+        reward_scale: Factor on rewards. Values near 1 keep L_critic's gradients as large as the other terms'.
+        double: Whether the online head picks the next action; otherwise the target head does. Distributional values are always double.
+        dueling: Whether Q is V + A - mean(A), with separate layers for V and A.
         distributional: Whether Q is a distribution over ``atoms`` from ``v_min`` to ``v_max``.
-        atoms: C51's 51.
-        v_min: The least return that has an atom, in units of scaled rewards; C51 has -10.
-        v_max: The greatest; C51 has 10.
-        target_decay: Share of the target network that is kept when it is updated; 0 copies the online one.
-        target_every: Optimizer steps between two such updates. Mnih et al.: ``target_decay: 0`` with ``target_every: 10000``.
-        epsilon_start: Chance of a random action at first.
-        epsilon_end: The same in the end.
-        epsilon_decay: Share of the run over which it goes there in a line.
+        atoms: Number of atoms; 51 in C51.
+        v_min: Return of the lowest atom, in units of scaled rewards; -10 in C51.
+        v_max: Return of the highest atom; 10 in C51.
+        target_decay: Share of the target network that an update keeps; 0 copies the online network.
+        target_every: Optimizer steps between two updates of the target. Mnih et al.: ``target_decay: 0`` with ``target_every: 10000``.
+        epsilon_start: Initial probability of a random action.
+        epsilon_end: Final probability of a random action.
+        epsilon_decay: Share of the run over which ε falls linearly from one to the other.
         hidden: Widths of the head's hidden layers; ``dueling`` has two such heads.
     """
 
@@ -113,7 +113,7 @@ class DQN(nn.Module):
         if distributional:
             support = torch.linspace(v_min, v_max, atoms)
             values = DistributionalQValueActor(head, support, in_keys=[S_X], action_space="categorical")
-            values.module[-1].support = support.clone()  # of its two names for one memory a checkpoint could hold only one
+            values.module[-1].support = support.clone()  # a checkpoint cannot hold two names for one tensor
             self.loss = C51Loss(values, gamma=gamma)
         else:
             values = QValueActor(head, in_keys=[S_X], action_space="categorical")
@@ -130,24 +130,24 @@ class DQN(nn.Module):
         return self.targets.encoder
 
     def policy_head(self) -> TensorDictModuleBase:
-        """Reads ``s_x``; writes ``action``: the greedy one or, where TorchRL explores, with chance ε any."""
+        """Reads ``s_x``; writes ``action``: greedy or, while TorchRL explores, random with probability ε."""
         return TensorDictSequential(self.loss.value_network, self.explore, selected_out_keys=[ACTION])
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
-        """L_critic of ``minibatch`` [B], weighted by ``priority_weight`` where there is one; leaves ``td_error`` [B] in it.
+        """L_critic of ``minibatch`` [B], weighted by ``priority_weight`` if present; writes ``td_error`` [B] into the minibatch.
 
-        That is |TD error| or, of distributions, the KL divergence between them, as in Rainbow.
+        ``td_error`` is |TD error| or, for distributions, the KL divergence between them, as in Rainbow.
         """
         inputs = loss_inputs(minibatch, self.reward_scale)
         if not self.distributional:
-            inputs[ACTION] = inputs[ACTION][:, None]  # [B] would be ambiguous to TorchRL where B is 1
-        loss = self.loss(inputs)["loss"].mean()  # Schaul et al.: over the rows, not over the sum of their weights
+            inputs[ACTION] = inputs[ACTION][:, None]  # to TorchRL, [B] would be ambiguous for B = 1
+        loss = self.loss(inputs)["loss"].mean()  # Schaul et al.: divide by the number of rows, not by the sum of weights
         error = inputs[TD_ERROR]
         minibatch[TD_ERROR] = error if self.distributional else error.squeeze(-1).sqrt()  # TorchRL squares it
         return {"critic": Term(1.0, loss)}, {"dqn/td_error": minibatch[TD_ERROR].mean(), "dqn/epsilon": self.explore.eps.clone()}
 
     def updated(self, encoder: nn.Module) -> None:
-        """Let the target network follow."""
+        """Update the target network."""
         self.targets.update(encoder)
 
     def anneal(self, progress: float) -> None:
@@ -166,7 +166,7 @@ class Values(nn.Module):
         self.value = make_mlp(width, hidden, (*rows, 1)) if dueling else None
 
     def forward(self, s_x: Tensor) -> Tensor:
-        """Wang et al. 2016, Eq. 9, where dueling."""
+        """Wang et al. 2016, Eq. 9, if dueling."""
         advantage = self.advantage(s_x)
         if self.value is None:
             return advantage

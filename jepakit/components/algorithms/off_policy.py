@@ -1,4 +1,4 @@
-"""What the algorithms that learn from replay share: target networks, heads on s_x, and what their losses read of a minibatch."""
+"""Shared by the algorithms that learn from replay: target networks, heads on s_x, and the inputs of TorchRL's losses."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torchrl.objectives.utils import TargetNetUpdater
 from jepakit.components.shared.following import follow, tensors
 from jepakit.protocols import ACTION, REWARD, S_X
 
-TD_ERROR = "td_error"  #: float [B], written by the losses: what prioritised replay draws by
-PRIORITY_WEIGHT = "priority_weight"  #: float [B], of prioritised replay alone
+TD_ERROR = "td_error"  #: float [B], written by the losses: prioritised replay makes priorities of it
+PRIORITY_WEIGHT = "priority_weight"  #: float [B], from prioritised replay only
 STEPS_TO_NEXT_OBS = "steps_to_next_obs"  #: int64 [B, 1]: bootstrapped values are discounted by γ to this power
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -26,13 +26,13 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class TargetNetworks(nn.Module):
     """θ̄ <- decay · θ̄ + (1 - decay) · θ after every ``every``-th optimizer step, for the encoder and for a critic's heads.
 
-    Buffers that are not floating-point are copied.
+    Integer buffers are copied.
 
     Args:
         encoder: The online encoder; the target starts as an exact copy.
-        loss: TorchRL's loss, which holds the heads and their targets.
-        network: The heads' name in it.
-        decay: Share of θ̄ that is kept; 0 copies θ.
+        loss: TorchRL's loss module, which holds the heads and their targets.
+        network: Name of the heads in ``loss``.
+        decay: Share of θ̄ that an update keeps; 0 copies θ.
         every: Optimizer steps between two updates.
     """
 
@@ -43,13 +43,13 @@ class TargetNetworks(nn.Module):
         self.encoder = copy.deepcopy(encoder).requires_grad_(False)
         self.decay = decay
         self.every = every
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # in the checkpoint: a resumed run goes on in step
-        self._heads = (loss, network)  # a tuple, because a module that is an attribute is registered
-        TargetNetUpdater(loss)  # the loss warns unless it knows of one; TorchRL's own would leave the encoder behind
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # a buffer, so that a resumed run keeps the schedule
+        self._heads = (loss, network)  # in a tuple, so that torch does not register the module here
+        TargetNetUpdater(loss)  # only so that the loss does not warn: TorchRL's updater would not update the encoder
 
     @torch.no_grad()
     def update(self, encoder: nn.Module) -> None:
-        """Follow the online ``encoder`` and the heads; called after the optimizer's step."""
+        """Follow the online ``encoder`` and the heads; call it after each optimizer step."""
         self.updates += 1
         if self.updates % self.every:
             return
@@ -61,12 +61,12 @@ class TargetNetworks(nn.Module):
 
 
 def make_mlp(width: int, hidden: tuple[int, ...], out: int | tuple[int, ...]) -> MLP:
-    """A ReLU MLP on s_x, or on s_x and an action beside it: ``width`` columns in, ``out`` behind the leading dimensions out."""
+    """A ReLU MLP on s_x, or on s_x and an action concatenated: [*, ``width``] -> [*, ``out``]."""
     return MLP(in_features=width, out_features=out, num_cells=list(hidden), activation_class=nn.ReLU)
 
 
 def loss_inputs(minibatch: TensorDictBase, reward_scale: float) -> TensorDictBase:
-    """A shallow copy of what TorchRL's losses read of ``minibatch`` [B], rewards multiplied."""
+    """The entries of ``minibatch`` [B] that TorchRL's losses read, shallow-copied, with rewards times ``reward_scale``."""
     after = [("next", key) for key in (S_X, REWARD, "terminated", "done")]
     inputs = minibatch.select(S_X, ACTION, STEPS_TO_NEXT_OBS, PRIORITY_WEIGHT, *after, strict=False)
     inputs["next", REWARD] = inputs["next", REWARD] * reward_scale

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class PPO(nn.Module):
     """PPO with a clipped ratio and GAE: actor and critic heads on s_x, discrete or bounded continuous actions.
 
-    The values stored at collection serve GAE; only stacks whose successor is not in the rollout (truncated episodes and its last step)
-    are encoded again. GAE bootstraps at truncation and not at termination.
+    GAE uses the values stored at collection. Only a stack whose successor is not in the rollout is encoded again: at truncation, and at
+    the last step. GAE bootstraps at truncation, not at termination.
 
     Source: Schulman et al. 2017, Proximal Policy Optimization Algorithms, Eqs. 7 and 9; Schulman et al. 2016 (GAE), Eq. 16. The paper
     *JEPA for RL* fixes PPO and weight 1 on actor and critic (Eq. 3); every number here is a choice.
@@ -35,18 +35,18 @@ class PPO(nn.Module):
         gradients_to_encoder: The paper's ∇. When false, s_x is detached for the actor *and* the critic.
         rollout_steps: T, env steps of each env in one collected batch.
         epochs: Passes over each collected batch.
-        minibatch_size: Least number of rows in a minibatch; a batch is cut into as many equal minibatches as fit.
+        minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows.
         clip: ε of the clipped ratio.
         clip_schedule: ``constant``, or ``linear`` to 0 over the run.
         gamma: Discount γ of GAE and of the value targets.
         lmbda: λ of GAE.
-        critic_weight: Weight of L_critic, the mean squared error to the value target; Eq. 3 has 1.
+        critic_weight: Weight of L_critic, the mean squared error to the value target; 1 in Eq. 3.
         entropy_weight: Weight of the entropy bonus.
-        reward_scale: Multiplies rewards before GAE. Value targets near 1 keep L_critic's gradients the size of the others'.
+        reward_scale: Factor on rewards, applied before GAE. Value targets near 1 keep L_critic's gradients as large as the other terms'.
         normalize_advantage: Whether advantages are standardised within each minibatch.
-        hidden: Widths of the hidden layers of actor and critic, which share none.
-        initial_std: Standard deviation of continuous actions at the start, on the scale of [-1, 1] and before tanh squashes them; learned,
-            the same for all s_x. Discrete actions have none.
+        hidden: Widths of the hidden layers in the actor and in the critic. They share no layers.
+        initial_std: Initial standard deviation of continuous actions, on the scale [-1, 1] and before tanh. It is learned, and does not
+            depend on s_x. Discrete actions have none.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class PPO(nn.Module):
         return add_advantages(rollout, embed, self.critic, self.gae, self.reward_scale)
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
-        """L_actor, L_critic and the entropy bonus of ``minibatch`` [B]; approximate KL and clip fraction to log."""
+        """L_actor, L_critic and the entropy bonus of ``minibatch`` [B]; logs approximate KL and clip fraction."""
         out = self.loss(minibatch)
         terms = {
             "actor": Term(1.0, out["loss_objective"]),

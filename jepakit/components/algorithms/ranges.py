@@ -1,4 +1,4 @@
-"""Ranges that all algorithms share: of their fields' values, and of continuous actions."""
+"""Ranges shared by all algorithms: of their fields, and of continuous actions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torchrl.data import Bounded
 
 Share = Annotated[float, Field(ge=0, le=1)]  #: a discount, a probability, a mixing weight
-Rows = Annotated[int, Field(ge=2)]  #: of a minibatch: one row has no variance
+Rows = Annotated[int, Field(ge=2)]  #: of a minibatch; a single row has no variance
 
 
 class Scaling(nn.Module):
-    """[-1, 1] to an action's bounds and back: what learns knows no units."""
+    """Maps [-1, 1] to an action's bounds and back, so that the networks are free of units."""
 
     low: Tensor
     high: Tensor
@@ -25,9 +25,9 @@ class Scaling(nn.Module):
         self.register_buffer("high", spec.space.high.clone(), persistent=False)
 
     def forward(self, action: Tensor) -> Tensor:
-        """From [-1, 1] to within the bounds, rounding included."""
+        """[-1, 1] -> the bounds, never outside them by rounding."""
         return torch.lerp(self.low, self.high, (1 + action) / 2)
 
     def inverse(self, action: Tensor) -> Tensor:
-        """From within the bounds to [-1, 1]."""
+        """The bounds -> [-1, 1]."""
         return 2 * (action - self.low) / (self.high - self.low) - 1

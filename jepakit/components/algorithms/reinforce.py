@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 @register("algorithm", "reinforce")
 class Reinforce(nn.Module):
-    """REINFORCE: the log-probability of each action, weighted by the return that followed less a baseline.
+    """REINFORCE: the log-probability of each action, weighted by the return that followed minus a baseline.
 
     L_actor = -mean(log π(a | s_x) · (G - b)), with G = Σ γ^i r[t+i] to the episode's end and b = V(s_x), learned by
-    L_critic = mean((G - V)²). Where a truncation or the rollout's end cuts the episode, γ^n V(s_x[t+n]) stands for the rest; where none
-    does, G is the Monte Carlo return.
+    L_critic = mean((G - V)²). If a truncation or the rollout's end cuts the episode, γ^n V(s_x[t+n]) replaces the missing rewards;
+    otherwise G is the Monte Carlo return.
 
-    Source: Williams 1992, Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning, Eq. 11; returns from
-    the step on rather than the episode's whole return, as Sutton et al. 2000. The discount and every number here are choices.
+    Source: Williams 1992, Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning, Eq. 11. The return
+    counts from the step on (Sutton et al. 2000), not over the whole episode. The discount and every number here are choices.
 
     Args:
         gradients_to_encoder: The paper's ∇. When false, s_x is detached for the actor *and* the critic.
         rollout_steps: T, env steps of each env in one collected batch.
-        minibatch_size: Least number of rows in a minibatch; a batch is cut into as many equal minibatches as fit, and gone through once. Of
-            several, all but the first see a policy that has moved on.
-        baseline: Whether V(s_x) is subtracted from the return. When false, V only stands for the rest of cut episodes.
+        minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows, and each is used once.
+            With several, all but the first update a policy that has already changed.
+        baseline: Whether V(s_x) is subtracted from the return. When false, V only completes the returns of cut episodes.
         gamma: Discount γ of the returns.
-        critic_weight: Weight of L_critic; Eq. 3 has 1.
-        reward_scale: Multiplies rewards before all else. Returns near 1 keep L_critic's gradients the size of the others'.
-        hidden: Widths of the hidden layers of actor and critic, which share none.
-        initial_std: Standard deviation of continuous actions at the start, on the scale of [-1, 1] and before tanh squashes them; learned,
-            the same for all s_x. Discrete actions have none.
+        critic_weight: Weight of L_critic; 1 in Eq. 3.
+        reward_scale: Factor on rewards, applied first. Returns near 1 keep L_critic's gradients as large as the other terms'.
+        hidden: Widths of the hidden layers in the actor and in the critic. They share no layers.
+        initial_std: Initial standard deviation of continuous actions, on the scale [-1, 1] and before tanh. It is learned, and does not
+            depend on s_x. Discrete actions have none.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Reinforce(nn.Module):
         super().__init__()
         self.gradients_to_encoder = gradients_to_encoder
         self.rollout_steps = rollout_steps
-        self.epochs = 1  # no ratio corrects for a policy that has moved on
+        self.epochs = 1  # without an importance ratio, a second pass would be off-policy
         self.minibatch_size = minibatch_size
         self.baseline = baseline
         self.critic_weight = critic_weight
@@ -76,7 +76,7 @@ class Reinforce(nn.Module):
         self.loss = ReinforceLoss(self.actor, self.critic, loss_critic_type="l2")
         (sample,) = self.actor.dist_sample_keys
         self.loss.set_keys(action=sample)
-        self.gae = GAE(gamma=gamma, lmbda=1.0, value_network=None)  # λ = 1: the return less the value
+        self.gae = GAE(gamma=gamma, lmbda=1.0, value_network=None)  # λ = 1: the return minus the value
 
     def policy_head(self) -> TensorDictModuleBase:
         """Reads ``s_x``; writes ``action``, ``sample_log_prob`` and ``state_value``."""
@@ -88,9 +88,9 @@ class Reinforce(nn.Module):
         return rollout if self.baseline else rollout.set("advantage", rollout["value_target"])
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
-        """L_actor and L_critic of ``minibatch`` [B]; nothing further to log."""
+        """L_actor and L_critic of ``minibatch`` [B]; no other metrics."""
         out = self.loss(minibatch)
         return {"actor": Term(1.0, out["loss_actor"]), "critic": Term(self.critic_weight, out["loss_value"])}, {}
 
     def anneal(self, progress: float) -> None:
-        """It has no schedules."""
+        """Do nothing: there are no schedules."""

@@ -27,38 +27,38 @@ from jepakit.components.algorithms.ranges import Rows, Scaling, Share
 from jepakit.protocols import ACTION, S_X, Term
 from jepakit.registry import register
 
-DISCRETE_ENTROPY = 0.3  #: of the greatest, log n
+DISCRETE_ENTROPY = 0.3  #: default target entropy as a share of the maximum, log n
 
 
 @register("algorithm", "sac")
 class SAC(nn.Module):
-    """Maximum entropy from replay: twin critics, a temperature that tunes itself; discrete or bounded continuous actions.
+    """Maximum-entropy RL from replay: twin critics, a self-tuning temperature; discrete or bounded continuous actions.
 
     L_critic = ½ Σᵢ mean((R + γ^m (1 - terminated) V̄(s') - Qᵢ(s, a))²), with V̄(s') = E[min_i Q̄ᵢ(s', a') - α log π(a' | s')] and R the
     m-step return, m at most n; L_actor = mean(E[α log π(a | s) - min_i Qᵢ(s, a)]); L_alpha = -log α · mean(log π + target entropy). The
-    expectations over a and a' are exact for discrete actions, by one sample for continuous ones.
+    expectations over a and a' are exact for discrete actions and use one sample for continuous ones.
 
-    Of the three L_critic alone reaches the encoder: the actor reads s_x detached, and its loss does not move the critics. Q̄ has an
-    encoder of its own, which follows the online one as the critics' targets follow them; s' is embedded by it for the actor, too.
+    Only L_critic reaches the encoder: the actor reads s_x detached, and L_actor does not train the critics. Q̄ has its own encoder, which
+    follows the online encoder as the target critics follow the critics. It embeds s' for the actor, too.
 
-    Source: Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications, Eqs. 5, 9 and 18 (its log α for α is the authors' code's);
+    Source: Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications, Eqs. 5, 9 and 18 (with log α, as in the authors' code);
     Christodoulou 2019, Soft Actor-Critic for Discrete Action Settings, Eqs. 10 to 12; Yarats et al. 2021, Improving Sample Efficiency in
-    Model-Free RL from Images (SAC-AE), for the encoder. The n-step return is not corrected for the policy that has moved on.
+    Model-Free RL from Images (SAC-AE), for the encoder. Nothing corrects an n-step return for the older policy that collected it.
 
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder. L_actor never does.
         rollout_steps: T, env steps of each env between two rounds of updates.
-        minibatch_size: B.
+        minibatch_size: B, rows in a minibatch.
         learning_starts: Env steps before the first update; the first policy is close to uniform.
-        updates_per_step: Optimizer steps per env step; the paper has 1.
+        updates_per_step: Optimizer steps per env step; 1 in the paper.
         gamma: Discount γ.
-        n_step: Rewards in a return, at most; fewer at an episode's end. The paper has 1.
-        reward_scale: Multiplies rewards. Values near 1 keep L_critic's gradients the size of the others'.
-        target_decay: Share of the target networks that is kept at each optimizer step: 1 - τ. The paper's τ is 0.005.
-        target_entropy: In nats, of actions on [-1, 1] where they are continuous. Null: minus their dimensions (the paper's) or, of n
-            discrete actions, 0.3 · log n: two actions at 95 to 5. Christodoulou's 0.98 · log n is all but uniform.
-        initial_alpha: The temperature α at the start; 0.1 is SAC-AE's, the authors of SAC begin with 1.
-        hidden: Widths of the hidden layers of actor and critics, which share none.
+        n_step: Maximum rewards in a return; an episode's end leaves fewer. 1 in the paper.
+        reward_scale: Factor on rewards. Values near 1 keep L_critic's gradients as large as the other terms'.
+        target_decay: Share of the target networks that each optimizer step keeps: 1 - τ. τ is 0.005 in the paper.
+        target_entropy: In nats; for continuous actions, of actions on [-1, 1]. Null: minus the action's dimensions (as in the paper) or,
+            for n discrete actions, 0.3 · log n: two actions at 95% and 5%. Christodoulou's 0.98 · log n is nearly uniform.
+        initial_alpha: Initial temperature α: 0.1 as in SAC-AE; the authors of SAC start at 1.
+        hidden: Widths of the hidden layers in the actor and in each critic. They share no layers.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class SAC(nn.Module):
         return TensorDictSequential(self.loss.actor_network, scale, selected_out_keys=[ACTION])
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
-        """L_actor, L_critic and L_alpha of ``minibatch`` [B], weighted by ``priority_weight`` where there is one.
+        """L_actor, L_critic and L_alpha of ``minibatch`` [B], weighted by ``priority_weight`` if present.
 
-        Leaves ``td_error`` [B] in it: the greater of the two critics' |TD error|.
+        Writes ``td_error`` [B] into the minibatch: the larger |TD error| of the two critics.
         """
         inputs = loss_inputs(minibatch, self.reward_scale)
         if self.scaling is not None:
@@ -131,39 +131,39 @@ class SAC(nn.Module):
         return terms, figures
 
     def updated(self, encoder: nn.Module) -> None:
-        """Let the target networks follow."""
+        """Update the target networks."""
         self.targets.update(encoder)
 
     def anneal(self, progress: float) -> None:
-        """It has no schedules."""
+        """Do nothing: there are no schedules."""
 
 
 class Squashed(TanhNormal):
-    """tanh of a Gaussian, whose greedy action is tanh of the mean, as Haarnoja et al. evaluate; the density has no mode in closed form."""
+    """tanh of a Gaussian. Its greedy action is tanh of the mean, as in Haarnoja et al.: the mode has no closed form."""
 
     @property
     def mode(self) -> Tensor:
-        """The same as TorchRL's deterministic sample."""
+        """TorchRL's deterministic sample."""
         return self.deterministic_sample
 
 
 class ActorReadsDetached:
-    """For a loss of TorchRL's: L_actor reaches the actor alone, though the critics' loss on the same minibatch reaches the encoder."""
+    """Mixin for TorchRL's losses: L_actor trains the actor only, while L_critic on the same minibatch still reaches the encoder."""
 
     def actor_loss(self, tensordict: TensorDictBase) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_actor on s_x detached, which both the actor and the critics that judge it read."""
+        """L_actor, with s_x detached for both the actor and the critics."""
         return super().actor_loss(tensordict.detach())  # type: ignore[misc]
 
 
 class ContinuousLoss(ActorReadsDetached, SACLoss):
-    """Of a Gaussian that is squashed, and of critics that read s_x and the action."""
+    """SAC's loss for a squashed Gaussian and critics that read s_x and the action."""
 
 
 class DiscreteLoss(ActorReadsDetached, DiscreteSACLoss):
-    """Of logits, and of critics that give each action's value."""
+    """SAC's loss for logits and critics that return a value for each action."""
 
 
-#: What either loss is made with: a loss for each row, which `SAC.losses` averages.
+#: Settings of both losses. They return one loss a row; `SAC.losses` averages.
 COMMON = {"num_qvalue_nets": 2, "loss_function": "l2", "reduction": "none", "scalar_output_mode": "non_tensor"}
 
 
@@ -184,7 +184,7 @@ def _continuous(width: int, spec: TensorSpec, hidden: tuple[int, ...], target_en
     critics = [TensorDictModule(head, in_keys=[S_X, ACTION], out_keys=["state_action_value"]) for head in heads]
     entropy = -float(size) if target_entropy is None else target_entropy
     loss = ContinuousLoss(actor, critics, target_entropy=entropy, alpha_init=alpha, **COMMON)
-    _ = loss.target_entropy  # a buffer from now on, so that a state that has it fits
+    _ = loss.target_entropy  # reading it registers its buffer, which a stored state_dict has
     return loss
 
 

@@ -1,4 +1,4 @@
-"""What augmentations of images ask of frames."""
+"""A check shared by augmentations that need images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def refuse_vectors(kind: str, frames: FrameShape) -> None:
-    """Frames of height 1 are state vectors, whose numbers have other meanings than a pixel's place and brightness.
+    """Refuse state vectors (frames of height 1): their numbers are not the brightness of pixels side by side.
 
     Raises:
-        ValueError: ``frames`` are no images.
+        ValueError: ``frames`` are not images.
     """
     if frames.height == 1:
         raise ValueError(f"{kind} needs images; frames of 1 x {frames.width} are state vectors")

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @register("augmentation", "intensity")
 class Intensity(nn.Module):
-    """Multiplies a stack by 1 + scale · clip(z, -2, 2), z ~ N(0, 1); rounded, and cut off at 255.
+    """Multiplies a stack by 1 + scale · clip(z, -2, 2) with z ~ N(0, 1), then rounds and clamps to 255.
 
-    One factor for a stack's K frames, another for each stack. Black stays black, and white becomes no whiter.
+    Each stack draws its own factor; its K frames share it. Black stays black, and white cannot become brighter.
 
     Source: Schwarzer et al. 2021, Data-Efficient Reinforcement Learning with Self-Predictive Representations (SPR), its data augmentation;
     Yarats, Kostrikov and Fergus 2021 (DrQ), its comparison of augmentations.
 
     Args:
-        scale: Standard deviation of the factor before clipping; the papers have 0.05.
+        scale: Standard deviation of the factor before clipping; 0.05 in both papers.
 
     Raises:
         ValueError: The frames are state vectors.

@@ -9,7 +9,7 @@ from jepakit.registry import register
 
 @register("augmentation", "none")
 class NoAugmentation(nn.Module):
-    """Leaves stacks as they are, and draws nothing."""
+    """Returns stacks unchanged and draws no random numbers."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         """``pixels`` [B, K, C, H, W] -> the same."""

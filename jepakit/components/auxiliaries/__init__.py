@@ -1,1 +1,1 @@
-"""Auxiliary terms: further losses on the embeddings, joined to Eq. 3; one kind a file."""
+"""Auxiliary terms: further losses on the embeddings, added to Eq. 3; one kind a file."""

@@ -1,4 +1,4 @@
-"""What auxiliary terms have in common: a small MLP, and actions as numbers."""
+"""Shared by auxiliary terms: a small MLP, and actions as vectors of numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def head(width: int, hidden: int, out: int) -> MLP:
 
 
 class ActionNumbers(nn.Module):
-    """Discrete actions as one-hots, continuous ones scaled to [-1, 1] by their bounds, so that a loss on them has one scale in all envs."""
+    """Discrete actions as one-hots, continuous ones scaled from their bounds to [-1, 1]: a loss on them has the same scale in every env."""
 
     middle: Tensor
     half_range: Tensor

@@ -1,4 +1,4 @@
-"""Inverse dynamics: what was done shows in what changed."""
+"""Inverse dynamics: predict the action from the embeddings before and after it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @register("auxiliary", "inverse_dynamics")
 class InverseDynamics(nn.Module):
-    """L_aux = -log p(a[t] | s_x[t], s_x[t+1]): tells the action from the embeddings before and after it, so that they hold what it moves.
+    """L_aux = -log p(a[t] | s_x[t], s_x[t+1]): predicts the action, so that embeddings hold what actions change.
 
-    Discrete actions: cross-entropy, log n at the start for n actions. Continuous ones, scaled to [-1, 1] by their bounds: mean squared
-    error, the likelihood of a Gaussian of fixed width; a mean over the action's numbers, at most about 1 for a head that says 0. Both are
-    means over the batch; the gradient runs through both embeddings.
+    Discrete actions: cross-entropy, about log n at the start for n actions. Continuous actions, scaled from their bounds to [-1, 1]: mean
+    squared error over the action's numbers (the likelihood of a Gaussian of fixed width), at most about 1 for a head that predicts 0. Both
+    are means over the batch. Gradients flow through both embeddings.
 
     Source: Pathak et al. 2017, Curiosity-driven Exploration by Self-supervised Prediction, Eqs. 2 and 3.
 
     Args:
-        hidden: Width of the head's hidden layer; the paper has 256.
+        hidden: Width of the head's hidden layer; 256 in the paper.
     """
 
     def __init__(self, action_spec: TensorSpec, embedding_width: int, *, hidden: PositiveInt = 256) -> None:

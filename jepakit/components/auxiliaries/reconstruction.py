@@ -1,4 +1,4 @@
-"""The autoencoder: embeddings from which the pixels can be drawn again."""
+"""Reconstruction: decode the pixels from the embedding, as an autoencoder does."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from jepakit.registry import register
 if TYPE_CHECKING:
     from jepakit.protocols import FrameShape
 
-SCALE = 8  #: rows of pixels to one of the decoder's first map
+SCALE = 8  #: pixels per cell of the decoder's first feature map, along each side
 
 
 @register("auxiliary", "reconstruction")
 class Reconstruction(nn.Module):
     """L_aux = mean squared error of the pixels of all K frames, decoded from s_x: the autoencoder that JEPA does without.
 
-    A mean over batch and pixels, which are scaled to [0, 1] (float observations stay as they are): at most 0.25 for a decoder that draws
-    grey, and far less where one background fills the frame; times K · C · H · W it is a sum over pixels. The decoder is a linear layer and
-    two transposed convolutions, to 2 and to 8 times the height and width, cropped to the frame: a choice, and cheaper than the paper's
-    four layers.
+    The error is a mean over batch and pixels, with uint8 pixels scaled to [0, 1] and float observations unscaled. A decoder that draws grey
+    has at most 0.25, and far less if one background fills the frame. Multiply by K · C · H · W for a sum over pixels. The decoder is a
+    linear layer and two transposed convolutions, which enlarge height and width 2 and 4 times; the result is cropped to the frame. It is a
+    choice, and cheaper than the paper's four layers.
 
     Source: Yarats et al. 2021, Improving Sample Efficiency in Model-Free Reinforcement Learning from Images (SAC-AE), the loss of its
-    regularized autoencoder, but for the weight decay on the decoder. Kenneweg et al., JEPA for RL, section 1 has JEPA replace such
+    regularized autoencoder, without the weight decay on the decoder. In Kenneweg et al., JEPA for RL, section 1, JEPA replaces such
     autoencoders.
 
     Args:
-        channels: Channels of the decoder's hidden layers; the paper has 32.
-        penalty: λ_z, the factor of ½ ‖s_x‖² (a mean over the batch) added to the loss; the paper has 1e-6.
+        channels: Channels of the decoder's hidden layers; 32 in the paper.
+        penalty: λ_z, the factor of ½ ‖s_x‖² (a mean over the batch) added to the loss; 1e-6 in the paper.
     """
 
     def __init__(self, frames: FrameShape, embedding_width: int, *, channels: PositiveInt = 32, penalty: NonNegativeFloat = 1e-6) -> None:
@@ -56,6 +56,6 @@ class Reconstruction(nn.Module):
         return F.mse_loss(self.decode(s_x), target) + self.penalty * s_x.square().sum(dim=-1).mean() / 2
 
     def decode(self, s_x: Tensor) -> Tensor:
-        """``s_x`` [B, D] -> the frames drawn from it, [B, K, C, H, W], near [0, 1] (to look at, as well)."""
+        """``s_x`` [B, D] -> reconstructed frames [B, K, C, H, W], roughly in [0, 1]; also of use for looking at them."""
         drawn = self.decoder(s_x)[..., : self.frames.height, : self.frames.width]
         return drawn.reshape(-1, *self.frames)

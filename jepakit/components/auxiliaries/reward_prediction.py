@@ -1,4 +1,4 @@
-"""Reward prediction: embeddings hold what decides the next reward."""
+"""Reward prediction: embeddings hold what determines the next reward."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class RewardPrediction(nn.Module):
     """L_aux = (r̂(s_x[t], a[t]) - r[t])², a mean over the batch: predicts the reward that follows.
 
-    The reward is unscaled, so that the loss has the scale of the env's rewards, squared. Where the reward hardly varies (Cart Pole's is
-    always 1) there is nothing to learn from.
+    The reward is unscaled, so the loss has the scale of the env's rewards, squared. If the reward hardly varies (Cart Pole's is always 1),
+    there is nothing to learn from it.
 
     Source: Gelada et al. 2019, DeepMDP: Learning Continuous Latent Space Models for Representation Learning, the reward loss of section 2,
-    whose absolute difference is squared here; ``hidden`` is a choice.
+    with the difference squared instead of absolute; ``hidden`` is a choice.
 
     Args:
         hidden: Width of the head's hidden layer.

@@ -1,4 +1,4 @@
-"""What the encoders of plain convolutions share."""
+"""Shared by the encoders made of plain convolutions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def flat_width(net: nn.Sequential, frames: FrameShape) -> int:
-    """How many numbers the unpadded convolutions of ``net`` make of one stack.
+    """Size of the flattened output of ``net``'s unpadded convolutions for one stack.
 
     Raises:
-        ValueError: The frames are too small for them.
+        ValueError: The frames are too small for the convolutions.
     """
     convolutions = [layer for layer in net if isinstance(layer, nn.Conv2d)]
     height, width, least = frames.height, frames.width, 1

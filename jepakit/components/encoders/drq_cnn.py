@@ -1,4 +1,4 @@
-"""DrQ-v2's convolutional network with its trunk."""
+"""DrQ-v2's convolutional network and its trunk."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ CHANNELS = 32
 class DrQCNN(nn.Module):
     """DrQ-v2's four convolutions, then its trunk: linear, LayerNorm, tanh; the K frames enter as channels.
 
-    32 filters of 3x3 each, the first with stride 2, a ReLU after each. In DrQ-v2 actor and critic have a trunk each; here it is the
-    encoder's, shared, so that s_x is small enough to predict.
+    Each convolution has 32 filters of 3x3 and a ReLU; the first has stride 2. In DrQ-v2 the actor and the critic each have a trunk. Here
+    they share one, which belongs to the encoder, so that s_x is small enough to predict.
 
     Source: Yarats et al. 2021, Mastering Visual Continuous Control: Improved Data-Augmented Reinforcement Learning, section 3.1 (Image
     Encoder) and the hyper-parameters; orthogonal initial weights (gain √2 before a ReLU, else 1; zero biases) and x/255 - 0.5 as in the
     authors' code.
 
     Args:
-        dim: Width D of s_x; the paper has 50.
+        dim: Width D of s_x; 50 in the paper.
         tanh: Whether s_x is squashed into [-1, 1], as in the paper.
         scaling: How uint8 pixels x become floats. ``centered``: x/255 - 0.5, as in the authors' code; ``unit``: x/255; ``inverted``:
             1 - x/255, so that a white background is zero; ``normalized``: each pixel standardised by its mean and variance over all frames

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @register("encoder", "impala")
 class Impala(nn.Module):
-    """IMPALA's large network: three sections of one convolution, a max-pooling and two residual blocks; the K frames enter as channels.
+    """IMPALA's large network: three sections of a convolution, max-pooling and two residual blocks; the K frames enter as channels.
 
-    The sections have 16, 32 and 32 channels, each halves the sides (rounding up), then follow a ReLU, ``dim`` units and a ReLU: no
-    embedding is negative. Frames may have any size.
+    The sections have 16, 32 and 32 channels, and each halves height and width (rounding up). Then come a ReLU, a linear layer of ``dim``
+    units and a ReLU, so s_x is never negative. Frames may have any size.
 
     Source: Espeholt et al. 2018, IMPALA: Scalable Distributed Deep-RL with Importance Weighted Actor-Learner Architectures, Figure 3
     (right), without its LSTMs; ``width`` as in Cobbe et al. 2020, Leveraging Procedural Generation to Benchmark Reinforcement Learning.
     Initial weights are PyTorch's own.
 
     Args:
-        dim: Width D of s_x; the paper has 256.
-        width: Multiplies the channels of all three sections; 1 in the paper.
+        dim: Width D of s_x; 256 in the paper.
+        width: Factor on the channels of all three sections; 1 in the paper.
         scaling: How uint8 pixels x become floats. ``unit``: x/255; ``inverted``: 1 - x/255, so that a white background is zero;
             ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far.
     """

@@ -1,4 +1,4 @@
-"""An MLP, for state vectors: what pixels are compared with."""
+"""An MLP for state vectors, the baseline without pixels."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tan
 
 @register("encoder", "mlp")
 class MLPEncoder(nn.Module):
-    """A plain MLP over all K frames' numbers, for state vectors: how much of a result is due to pixels.
+    """A plain MLP over the numbers of all K frames, for state vectors: it shows how much of a result is due to pixels.
 
-    Whatever an observation holds is flattened into K · C · H · W numbers; a vector of S is [K, 1, 1, S]. Floats enter as they are, uint8
-    as x/255. Every default is a choice.
+    The observation is flattened into K · C · H · W numbers; a state vector of S numbers has the shape [K, 1, 1, S]. Floats enter unscaled,
+    uint8 as x/255. Every default is a choice.
 
     Args:
-        hidden: Widths of the hidden layers; none makes it linear.
+        hidden: Widths of the hidden layers; an empty list makes the encoder linear.
         dim: Width D of s_x.
-        activation: What follows each hidden layer.
-        final_norm: Whether a LayerNorm ends the encoder. It fixes the scale of s_x, and with it that of L_JEPA.
+        activation: Activation after each hidden layer.
+        final_norm: Whether the encoder ends in a LayerNorm. It fixes the scale of s_x, and so that of L_JEPA.
     """
 
     def __init__(

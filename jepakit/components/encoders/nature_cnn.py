@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @register("encoder", "nature_cnn")
 class NatureCNN(nn.Module):
-    """DQN's three convolutions and one linear layer, a ReLU after each; the K frames enter as channels.
+    """DQN's three convolutions and one linear layer, each followed by a ReLU; the K frames enter as channels.
 
-    32 filters of 8x8 with stride 4, 64 of 4x4 with stride 2, 64 of 3x3 with stride 1, then ``dim`` units. No embedding is negative.
+    32 filters of 8x8 with stride 4, 64 of 4x4 with stride 2, 64 of 3x3 with stride 1, then ``dim`` units. s_x is never negative.
 
     Source: Mnih et al. 2015, Human-level Control through Deep Reinforcement Learning, Methods (Model architecture). Initial weights are
     PyTorch's own.
 
     Args:
-        dim: Width D of s_x; the paper has 512.
+        dim: Width D of s_x; 512 in the paper.
         scaling: How uint8 pixels x become floats. ``unit``: x/255; ``inverted``: 1 - x/255, so that a white background is zero;
             ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far.
 

@@ -1,4 +1,4 @@
-"""What encoders share about their input: pixels as floats, stacks as images, leading dimensions."""
+"""Shared by encoders: pixels to floats, stacks to images, leading dimensions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class PixelScaling(nn.Module):
 
 def scale(pixels: Tensor, scaling: Scaling) -> Tensor:
     """uint8 pixels -> floats, by a ``scaling`` that needs no statistics."""
-    unit = pixels.to(torch.float32, copy=True).div_(255)  # in place from here: these are the largest tensors of a forward pass
+    unit = pixels.to(torch.float32, copy=True).div_(255)  # in place from here on: these are a forward pass's largest tensors
     match scaling:
         case "inverted":
             return unit.neg_().add_(1)
@@ -82,7 +82,7 @@ def scale(pixels: Tensor, scaling: Scaling) -> Tensor:
 
 
 def as_images(pixels: Tensor) -> Tensor:
-    """``pixels`` [*, K, C, H, W] -> [B, K·C, H, W]: the K frames side by side as channels, the leading dimensions as one."""
+    """``pixels`` [*, K, C, H, W] -> [B, K·C, H, W]: the K frames become channels, the leading dimensions one dimension."""
     frames, channels, height, width = pixels.shape[-4:]
     return pixels.reshape(-1, frames * channels, height, width)
 

@@ -1,4 +1,4 @@
-"""SimNorm: an embedding made of simplices."""
+"""SimNorm: an embedding made of points on simplices."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from torch import Tensor, nn
 
 
 class SimNorm(nn.Module):
-    """Cuts an embedding into groups and turns each into a point of a simplex, by a softmax of its own.
+    """Splits an embedding into groups and applies a softmax to each, which makes it a point on a simplex.
 
-    Bounds s_x without a LayerNorm: entries lie in [0, 1] and each group sums to 1.
+    This bounds s_x without a LayerNorm: entries lie in [0, 1], and each group sums to 1.
 
     Source: Hansen et al. 2024, TD-MPC2, section 3.1 (SimNorm, after Lavoie et al. 2023), groups of 8.
 
     Args:
         width: D.
-        group: Entries of a group.
+        group: Entries in a group.
 
     Raises:
         ValueError: ``group`` does not divide ``width``.

@@ -1,4 +1,4 @@
-"""Any backbone of the timm library, which is an optional extra: nothing here imports it before a backbone is built."""
+"""Any backbone of the timm library. timm is an optional extra, imported only when a backbone is built."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 @register("encoder", "timm")
 class TimmBackbone(nn.Module):
-    """Any backbone of the timm library by its name there, frozen or not; the K frames enter as channels, and nothing is downloaded.
+    """Any backbone of the timm library, by its timm name, frozen or trained; the K frames enter as channels. Nothing is downloaded.
 
-    s_x is what the backbone hands to its classifier. Dropout and stochastic depth are switched off: acting and learning must see the same
-    function. Batch normalisation breaks that, too: take a backbone without (``convnext_*``, ``vit_*``), or freeze it, which holds its
-    statistics. timm needs the build of torchvision that belongs to the torch at hand.
+    s_x is the input of the backbone's classifier. Dropout and stochastic depth are switched off, because acting and learning must see the
+    same function. Batch normalisation breaks that too: choose a backbone without it (``convnext_*``, ``vit_*``), or freeze the backbone,
+    which fixes its statistics. timm needs the torchvision build that matches the installed torch.
 
     Source: Wightman 2019, PyTorch Image Models; the default is a small ConvNeXt, Liu et al. 2022, A ConvNet for the 2020s.
 
     Args:
-        backbone: Its name in timm, such as ``convnext_atto`` or ``vit_tiny_patch16_224``. One that is made for images of one size is made
-            for that of the frames.
-        weights: A local file of its weights as timm saves them (``.safetensors``), relative to the recipe that names it. A first layer for
-            three colours is adapted to K · C channels as timm does it, a classifier is left out. Null: random weights.
-        frozen: Whether it is never trained; it then always runs in eval mode.
-        scaling: How uint8 pixels x become floats. ``backbone``: x/255, standardised by each colour's mean and deviation in timm's
-            configuration, or by their averages over the colours where C is not 3; ``unit``: x/255; ``inverted``: 1 - x/255, so that a
-            white background is zero; ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all
-            frames so far.
+        backbone: Its name in timm, such as ``convnext_atto`` or ``vit_tiny_patch16_224``. A backbone with a fixed input size is built for
+            the size of the frames.
+        weights: A local file of its weights in timm's format (``.safetensors``), relative to the recipe that names it. timm adapts a first
+            layer for three colours to K · C channels; a classifier is dropped. Null: random weights.
+        frozen: Whether the backbone is never trained. It then always runs in eval mode.
+        scaling: How uint8 pixels x become floats. ``backbone``: x/255, standardised with the mean and standard deviation of each colour
+            in timm's configuration, or with their averages over the colours if C is not 3; ``unit``: x/255; ``inverted``: 1 - x/255, so
+            that a white background is zero; ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance
+            over all frames so far.
 
     Raises:
-        ValueError: timm has no such ``backbone``, it can't take frames of this size, or ``weights`` are no file of its weights.
+        ValueError: timm has no such ``backbone``, the backbone can't take frames of this size, or ``weights`` is not a file of its weights.
     """
 
     requires: ClassVar[dict[str, str]] = {"timm": "pip install 'jepakit[timm]'"}
@@ -76,7 +76,7 @@ class TimmBackbone(nn.Module):
         return with_leading(self.backbone(images), pixels)
 
     def train(self, mode: bool = True) -> Self:
-        """As ever, but a frozen backbone stays in eval mode."""
+        """Set the mode; a frozen backbone stays in eval mode."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
@@ -84,21 +84,21 @@ class TimmBackbone(nn.Module):
 
 
 def _make(name: str, frames: FrameShape, weights: str | None) -> nn.Module:
-    """The backbone, for K · C channels and the frames' size, without classifier and without randomness.
+    """Build the backbone for K · C channels and the frames' size, without classifier, dropout or stochastic depth.
 
     Raises:
         ValueError: See `TimmBackbone`.
     """
     import timm
 
-    if not timm.is_model(name):  # asked first, as timm would go and download the likes of hf-hub:...
+    if not timm.is_model(name):  # checked first, because timm would download names such as hf-hub:...
         near = nearest(name, timm.list_models())
-        raise ValueError(f"backbone {name} is none of timm's" + (f"; did you mean `{near}`?" if near else ""))
+        raise ValueError(f"backbone {name} is not in timm" + (f"; did you mean `{near}`?" if near else ""))
     channels, height, width = frames.frames * frames.channels, frames.height, frames.width
     options: dict[str, Any] = {}
     if weights:
         if not (weights.endswith(".safetensors") and Path(weights).is_file()):
-            raise ValueError(f"weights {weights} is no .safetensors file")
+            raise ValueError(f"weights {weights} is not a .safetensors file")
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": weights, "custom_load": False}}
     try:
         if timm.get_pretrained_cfg(name).fixed_input_size:
@@ -108,13 +108,13 @@ def _make(name: str, frames: FrameShape, weights: str | None) -> nn.Module:
             backbone.eval()(torch.zeros(1, channels, height, width))
     except (AssertionError, RuntimeError) as error:
         what = f"frames of {height}x{width} with K · C = {channels}" + (f" and the weights of {weights}" if weights else "")
-        raise ValueError(f"backbone {name} cannot do with {what}: {error}") from error
+        raise ValueError(f"backbone {name} cannot take {what}: {error}") from error
     if weights:
         _check_covers(weights, backbone)
     for module in backbone.modules():
         if isinstance(module, timm.layers.PatchEmbed) and (height % module.patch_size[0] or width % module.patch_size[1]):
             sides = "x".join(map(str, module.patch_size))
-            raise ValueError(f"backbone {name} would leave out pixels: its patches of {sides} do not divide {height}x{width}")
+            raise ValueError(f"backbone {name} would drop pixels: its patches of {sides} do not divide {height}x{width}")
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         elif isinstance(module, timm.layers.DropPath):
@@ -123,8 +123,8 @@ def _make(name: str, frames: FrameShape, weights: str | None) -> nn.Module:
 
 
 def _check_covers(weights: str, backbone: nn.Module) -> None:
-    """Raise ValueError where the file lacks some of the backbone's tensors: timm would leave those random, and say nothing."""
+    """Raise ValueError if the file lacks some of the backbone's tensors: timm would silently leave them random."""
     with safe_open(weights, framework="pt") as file:
         lacking = sorted(backbone.state_dict().keys() - set(file.keys()))
     if lacking:
-        raise ValueError(f"weights {weights} lack {len(lacking)} of the backbone's tensors, such as {lacking[0]}")
+        raise ValueError(f"weights {weights} lacks {len(lacking)} of the backbone's tensors, such as {lacking[0]}")

@@ -1,4 +1,4 @@
-"""The transformer block that encoders are made of, which computes only the rows asked for."""
+"""The transformer block of the encoders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block that computes only the rows asked for."""
+    """A pre-norm transformer block that computes only the requested rows of its output."""
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -33,6 +33,6 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(q kᵀ / √d) v over [B, heads, rows, d]."""
     if query.is_cuda:
         return F.scaled_dot_product_attention(query, key, value)
-    # On a CPU the fused kernel's backward in bf16 is many times slower than these steps at some 70 tokens, and softmax is slower in bf16.
+    # On a CPU, with some 70 tokens, the fused kernel's bf16 backward is many times slower than these steps, and softmax is slower in bf16.
     weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     return weights.float().softmax(dim=-1).to(value.dtype) @ value

@@ -1,4 +1,4 @@
-"""The paper's encoder: one vision transformer over the patches of all K frames, read out at a class token or at the patches."""
+"""The paper's encoder: one vision transformer over the patches of all K frames, read at a class token or at the patches."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class ViT(nn.Module):
     """Vision transformer over all K frames at once; the last layer's class token, or its patch tokens, are s_x.
 
-    Every frame is cut into ``patch`` x ``patch`` squares. All K frames' patches enter one pre-norm transformer, each with a
-    position t + i + j (t relative: 0 is the oldest frame), behind a class token, whose own position is part of it. The last block
-    computes only the rows that are read, for the class token one query and one MLP row: the same numbers in less time.
+    Each frame is cut into ``patch`` x ``patch`` squares. The patches of all K frames enter one pre-norm transformer after a class token.
+    Each patch has a position t + i + j (t is relative: 0 is the oldest frame); the class token's position is part of the token. The last
+    block computes only the rows that are read, such as one query and one MLP row for the class token: the same numbers in less time.
 
     Source: Kenneweg et al., JEPA for RL, section 2 (Input and Encoder, Learning Objective); Dosovitskiy et al. 2021, An Image is Worth
     16x16 Words. The paper fixes K = 3, the class token and dim = 64, and names the patch tokens as the alternative; patch, depth, heads,
@@ -33,24 +33,24 @@ class ViT(nn.Module):
         depth: Number of transformer blocks.
         heads: Attention heads; must divide ``dim``.
         patch: Side of a square patch in pixels; must divide the frame's height and width.
-        tubelet: Frames that one patch spans (Arnab et al. 2021, ViViT); must divide K. 1 as in the paper; K makes motion a linear feature
-            of one token, and K times fewer tokens.
+        tubelet: Frames that one patch spans (Arnab et al. 2021, ViViT); must divide K. 1 is the paper's. K makes motion a linear feature
+            of one token, and leaves K times fewer tokens.
         positions: ``learned``; or ``sincos``, fixed sines and cosines of t, i and j, a third of the dimensions each (Vaswani et al. 2017,
-            section 3.5; He et al. 2022, MAE, in two dimensions). Then ``dim`` must be 6 or more.
-        registers: Learned tokens that take part and are read by nobody (Darcet et al. 2024, Vision Transformers Need Registers, have 4).
+            section 3.5; He et al. 2022, MAE, in two dimensions), which needs a ``dim`` of 6 or more.
+        registers: Extra learned tokens that no readout reads (Darcet et al. 2024, Vision Transformers Need Registers; 4 in the paper).
         mlp_ratio: Hidden width of a block's MLP, as a multiple of ``dim``.
         scaling: How uint8 pixels x become floats. ``inverted``: 1 - x/255, so that a white background is zero; ``unit``: x/255;
-            ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far. With a
-            constant non-zero background the embedding can be dead from the start; ``normalized`` makes any constant background zero.
-        init: Initial weights of the linear layers: ``uniform``, PyTorch's own ±1/√fan_in; ``trunc_normal``, the vision transformers'
-            usual standard deviation of 0.02 with biases of zero.
-        readout: What s_x is: the ``class_token`` (D = ``dim``), all ``patches`` one after the other
-            (D = ``dim`` · K / ``tubelet`` · rows · columns), or their ``mean`` (D = ``dim``).
-        final_norm: Whether a LayerNorm ends the encoder. It fixes the scale of s_x, and with it that of L_JEPA.
+            ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far. On a
+            constant non-zero background the embedding can be collapsed from the start; ``normalized`` makes any constant background zero.
+        init: Initial weights of the linear layers: ``uniform``, PyTorch's own ±1/√fan_in; ``trunc_normal``, the usual one of vision
+            transformers, with standard deviation 0.02 and zero biases.
+        readout: What s_x is made of: the ``class_token`` (D = ``dim``), all ``patches`` concatenated
+            (D = ``dim`` · K / ``tubelet`` · rows · columns), or the patches' ``mean`` (D = ``dim``).
+        final_norm: Whether the encoder ends in a LayerNorm. It fixes the scale of s_x, and so that of L_JEPA.
 
     Raises:
-        ValueError: ``patch`` does not divide the frame, ``tubelet`` the number of frames, or ``heads`` ``dim``; ``dim`` is too small for
-            ``sincos``.
+        ValueError: ``patch`` does not divide the frame, ``tubelet`` does not divide K, ``heads`` does not divide ``dim``, or ``dim`` is
+            too small for ``sincos``.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ViT(nn.Module):
         self.read = slice(0, 1) if readout == "class_token" else slice(1, 1 + times * rows * columns)
         if init == "trunc_normal":
             self.apply(_init_trunc_normal)
-        self.registers = _learned(registers, dim) if registers else None  # drawn last: they leave the other initial weights alone
+        self.registers = _learned(registers, dim) if registers else None  # drawn last, so that other initial weights stay the same
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> s_x [*, D]."""
@@ -109,7 +109,7 @@ class ViT(nn.Module):
         return with_leading(rows.mean(dim=1) if self.readout == "mean" else rows.flatten(1), pixels)
 
     def tokens(self, pixels: Tensor) -> Tensor:
-        """Class token, embedded patches with their positions, registers: uint8 [B, K, C, H, W] -> [B, L, D]."""
+        """uint8 [B, K, C, H, W] -> [B, L, D]: the class token, embedded patches with positions, and registers."""
         p = self.patch
         tubelets = self.scale(pixels).unflatten(1, (-1, self.tubelet)).flatten(2, 3)  # [B, K/tubelet, tubelet·C, H, W]
         patches = tubelets.unfold(-2, p, p).unfold(-2, p, p)  # [B, K/tubelet, tubelet·C, rows, columns, p, p]
@@ -126,13 +126,13 @@ def _learned(*shape: int) -> nn.Parameter:
 
 
 def _position(kind: str, axis: int, shape: tuple[int, int, int, int]) -> nn.Parameter | nn.Buffer:
-    """The part of the position that t, i or j (``axis`` 0, 1 or 2) decides, of ``shape`` (t, i, j, D)."""
+    """The part of the position that depends on t, i or j (``axis`` 0, 1 or 2), of ``shape`` (t, i, j, D)."""
     if kind == "learned":
         return _learned(*shape)
     size, dim = shape[axis], shape[-1]
     waves = dim // 6
     angles = torch.arange(size)[:, None] * 10_000.0 ** (-torch.arange(waves) / waves)
-    # Each axis has dimensions of its own: in common ones, the sum could not tell row 1, column 2 from row 2, column 1.
+    # Each axis has its own dimensions: in shared ones, the sum could not tell row 1, column 2 from row 2, column 1.
     encoded = torch.zeros(size, dim)
     encoded[:, 2 * waves * axis : 2 * waves * (axis + 1)] = torch.cat((angles.sin(), angles.cos()), dim=1)
     return nn.Buffer(encoded.reshape(shape))

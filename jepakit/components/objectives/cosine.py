@@ -1,4 +1,4 @@
-"""The angle between prediction and target, whatever their lengths."""
+"""The angle between prediction and target, independent of their lengths."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from jepakit.registry import register
 
 @register("objective", "cosine")
 class Cosine(nn.Module):
-    """L_JEPA = 2 - 2 cos(ŝ_y, s_y): the squared distance of the two, each divided by its length.
+    """L_JEPA = 2 - 2 cos(ŝ_y, s_y): the squared distance between the two, each normalised to length 1.
 
-    Scale: from 0 (the same direction) to 4, whatever D and the embeddings' scale; 2 at right angles. SPR has -cos, half of it.
+    Scale: from 0 (same direction) to 4 (opposite), whatever D and the embeddings' scale; 2 at right angles. SPR uses -cos, which has half
+    the gradient.
 
     Source: Grill et al. 2020, Bootstrap Your Own Latent, Eq. 2; Schwarzer et al. 2021, Data-Efficient RL with Self-Predictive
     Representations, section 2 (the prediction loss).
 
     Args:
-        eps: Least length that is divided by. An embedding shorter than that has a loss near 2 and a gradient of up to 2 / ``eps``.
+        eps: Smallest length to divide by. A shorter embedding has a loss near 2 and a gradient of up to 2 / ``eps``.
     """
 
     def __init__(self, *, eps: PositiveFloat = 1e-8) -> None:

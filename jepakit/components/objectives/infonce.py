@@ -1,4 +1,4 @@
-"""Tell a prediction's own target from those of the other rows."""
+"""InfoNCE: pick a prediction's own target out of all rows' targets."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from jepakit.registry import register
 class InfoNCE(nn.Module):
     """L_JEPA = -log(exp(q_m · k_m / τ) / Σ_n exp(q_m · k_n / τ)) over the minibatch's M rows: q = ŝ_y and k = W s_y, W trained.
 
-    Every other row is a negative, also one of the same episode, or of the very same stack (which two rows can share when the horizon is
-    longer than 1). Of N tokens, each has the other rows' tokens at its own place as negatives.
+    Every other row is a negative, even one of the same episode or of the same stack (two rows can share a stack if the horizon is longer
+    than 1). For embeddings of N tokens, a token's negatives are the other rows' tokens at the same position.
 
-    Scale: ln M for predictions that tell nothing, 0 at best: it grows with the minibatch. With ``similarity: cosine`` a perfect
-    prediction still costs ln(1 + (M - 1) · exp(-1/τ)) beside targets at right angles: choose τ well below 1 (SimCLR has 0.1).
+    Scale: ln M for uninformative predictions, so it grows with the minibatch; 0 at best. With ``similarity: cosine`` a perfect prediction
+    still costs ln(1 + (M - 1) · exp(-1/τ)) if all targets are orthogonal: choose τ well below 1 (0.1 in SimCLR).
 
     Source: Laskin et al. 2020, CURL (bilinear, no temperature); van den Oord et al. 2018, Contrastive Predictive Coding, Eqs. 3 and 4;
-    Chen et al. 2020, SimCLR, Eq. 1 (cosine). CURL subtracts each row's largest logit, as the softmax here does of itself. W starts as a
-    linear layer's ±1/√D; CURL's code draws from [0, 1), which for D = 64 makes logits of tens before anything is learnt.
+    Chen et al. 2020, SimCLR, Eq. 1 (cosine). CURL subtracts each row's largest logit; log-softmax does so internally. W starts like a
+    linear layer's, within ±1/√D. CURL's code draws from [0, 1), which for D = 64 makes initial logits of tens.
 
     Args:
-        similarity: ``bilinear``, q · W k with a trained W [D, D] as in CURL, or ``cosine`` of the two, without parameters.
-        temperature: τ, what similarities are divided by.
+        similarity: ``bilinear``: q · W k with a trained W [D, D], as in CURL; ``cosine``: of q and k, without parameters.
+        temperature: τ, the divisor of the similarities.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from jepakit.registry import register
 class L2(nn.Module):
     """L_JEPA = ‖ŝ_y - s_y‖²: a sum over the embedding's dimensions (d_emb times ``mse_loss``).
 
-    Scale: that of the embeddings' squares, times D. Two independent embeddings of unit variance are 2 D apart.
+    Scale: D times the squared scale of the embeddings. For two independent embeddings of unit variance it is 2 D.
 
     Source: Kenneweg et al., JEPA for RL, Eq. 1.
     """

@@ -1,4 +1,4 @@
-"""Squared near zero, absolute beyond: one far-off dimension does not rule the gradient."""
+"""Squared near zero, absolute beyond: no single dimension dominates the gradient."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jepakit.registry import register
 class SmoothL1(nn.Module):
     """L_JEPA = Σ_d e² / 2β where |e| < β, else |e| - β/2, with e = ŝ_y - s_y: a sum over dimensions, as in Eq. 1.
 
-    Scale: near zero 1/2β times that of ``l2``; beyond β that of the embeddings, times D, with a gradient of ±1 in each dimension.
+    Scale: near zero, 1/2β times that of ``l2``; beyond β, D times the scale of the embeddings, with a gradient of ±1 in each dimension.
 
-    Source: Girshick 2015, Fast R-CNN, Eq. 3 (β = 1), which I-JEPA's code averages over dimensions; V-JEPA (Bardes et al. 2024) has L1,
+    Source: Girshick 2015, Fast R-CNN, Eq. 3 (β = 1), which I-JEPA's code averages over dimensions; V-JEPA (Bardes et al. 2024) uses L1,
     which is β = 0.
 
     Args:
-        beta: |e| at which the square goes over into the line; 0 for L1.
+        beta: |e| at which the loss changes from quadratic to linear; 0 for L1.
     """
 
     def __init__(self, *, beta: NonNegativeFloat = 1.0) -> None:

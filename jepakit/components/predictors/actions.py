@@ -1,4 +1,4 @@
-"""How an env's actions enter a predictor."""
+"""Actions as inputs of a predictor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Actions:
-    """Discrete actions as one-hot vectors, continuous ones as they are."""
+    """Discrete actions as one-hot vectors, continuous ones unchanged."""
 
     def __init__(self, action_spec: TensorSpec) -> None:
         self.number: int | None = getattr(action_spec.space, "n", None)  #: None: continuous

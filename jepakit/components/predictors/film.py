@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class FiLMPredictor(nn.Module):
     """h <- relu(γ(a) ⊙ (W h + b) + β(a)) for each hidden layer, and ŝ_y = W h + b: the action scales and shifts every hidden unit.
 
-    An action can switch units off and turn their sign, where the paper's ``mlp`` moves their thresholds. γ and β are linear in the
+    An action can switch units off or flip their sign; in the paper's ``mlp`` it only shifts their thresholds. γ and β are linear in the
     action, with γ = 1 + Δγ, so that no unit starts at zero.
 
-    Source: Perez et al. 2018, FiLM: Visual Reasoning with a General Conditioning Layer, Eqs. 1 to 3. The layers are an MLP's, without
-    the normalisation that the paper's own have before γ and β: it finds no close tie between the two (section 4.3).
+    Source: Perez et al. 2018, FiLM: Visual Reasoning with a General Conditioning Layer, Eqs. 1 to 3. These layers form an MLP, without
+    the normalisation that FiLM's own have before γ and β: the paper finds that FiLM does not depend on it (section 4.3).
 
     Args:
         hidden: Width of the hidden layers.
-        depth: Number of hidden layers; with 1 the predictor has the two layers of ``mlp``.
+        depth: Number of hidden layers; with 1 the predictor has two layers, as ``mlp`` does.
     """
 
     def __init__(self, embedding_width: int, action_spec: TensorSpec, *, hidden: PositiveInt = 256, depth: PositiveInt = 1) -> None:

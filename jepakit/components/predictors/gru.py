@@ -1,4 +1,4 @@
-"""A recurrent predictor: many steps ahead without an embedding in between."""
+"""A recurrent predictor: many steps ahead without passing through an embedding."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 class GRUPredictor(nn.Module):
     """h₀ = W s_x + b, h_k = GRU(h_{k-1}, a_{k-1}), ŝ_y[k] = W' h_k + b': an open loop over the actions.
 
-    Over a horizon the hidden state goes on, and not the prediction: what is no part of an embedding can still be carried along. One step
-    is an unroll of one.
+    Over a horizon the hidden state is carried on instead of the prediction, so it can hold what an embedding does not. One step is an
+    unroll of length 1.
 
-    Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder, section 2.3, for the unit (PyTorch resets behind
-    the matrix product); Guo et al. 2022, BYOL-Explore, for the open loop of a recurrent cell over actions, and a predictor of each later
-    embedding behind it. Theirs starts from a belief over the history; that ours starts from s_x, which sees K frames, is a choice.
+    Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder, section 2.3, for the unit (PyTorch applies the
+    reset gate after the matrix product); Guo et al. 2022, BYOL-Explore, for a recurrent cell that runs open-loop over actions, with a
+    predictor of each later embedding on top. Theirs starts from a belief over the history; starting from s_x, which sees K frames, is a
+    choice.
 
     Args:
         hidden: Width of the hidden state.

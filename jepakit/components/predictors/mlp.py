@@ -1,4 +1,4 @@
-"""The paper's predictor: a two-layer MLP that is told the action after its first layer."""
+"""The paper's predictor: a two-layer MLP that receives the action after its first layer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class MLPPredictor(nn.Module):
     """ŝ_y = W₂ · relu(W₁ s_x + b₁ + W_a a) + b₂ with a one-hot: the projected action is added after the first layer.
 
-    Continuous actions enter as they are.
+    Continuous actions enter unchanged.
 
-    Source: Kenneweg et al., JEPA for RL, section 2 (Predictor). The paper fixes two layers and the place of the action; ``hidden`` and
-    the ReLU, which follows the sum, are choices.
+    Source: Kenneweg et al., JEPA for RL, section 2 (Predictor). The paper fixes two layers and where the action enters; ``hidden`` and
+    the ReLU after the sum are choices.
 
     Args:
         hidden: Width of the hidden layer. The paper keeps the predictor small, so that the encoder does the work.

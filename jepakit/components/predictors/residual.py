@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 class ResidualPredictor(nn.Module):
     """ŝ_y = s_x + Δ(s_x, a), by pre-norm blocks s <- s + W₂ · relu(W₁ · LayerNorm(s) + b₁ + W_a a) + b₂ that start from s_x.
 
-    Two stacks one step apart share most of their frames, and their embeddings most of what they say: the blocks have to learn the
-    difference alone. Nothing normalises the sum, so that ŝ_y has the scale of s_x.
+    Two stacks one step apart share most of their frames, so their embeddings are alike and the blocks learn only the difference. Nothing
+    normalises the sum, so ŝ_y keeps the scale of s_x.
 
     Source: Nagabandi et al. 2018, Neural Network Dynamics for Model-Based Deep RL with Model-Free Fine-Tuning, section IV-A (predict the
-    change); Lee et al. 2025, SimBa, section 4 (the pre-norm residual block, a hidden layer four times as wide). That every block is told
-    the action where the paper's ``mlp`` is told it is a choice.
+    change); Lee et al. 2025, SimBa, section 4 (the pre-norm residual block, with a hidden layer four times as wide). Every block receives
+    the action after its first layer, as the paper's ``mlp`` does: a choice.
 
     Args:
         hidden: Width of each block's hidden layer.
@@ -46,7 +46,7 @@ class ResidualPredictor(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm residual MLP that is told the action after its first layer."""
+    """A pre-norm residual MLP that receives the action after its first layer."""
 
     def __init__(self, width: int, action_width: int, hidden: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A causal transformer as predictor: all steps of the horizon in one pass."""
+"""A causal transformer predictor: all steps of the horizon in one pass."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class TransformerPredictor(nn.Module):
     """Causal transformer over the tokens (s_x, a₀, …, a_{H-1}); ŝ_y[k] is read at a_{k-1}, which sees s_x and the actions up to it.
 
-    No prediction is fed back in: a horizon costs one pass. Positions are sines and cosines, so that no horizon is too long. One step is
-    an unroll of one.
+    No prediction is fed back in, so a whole horizon costs one pass. Positions are sines and cosines, so the horizon has no maximum. One
+    step is an unroll of length 1.
 
     Source: Vaswani et al. 2017, Attention Is All You Need, sections 3.2.3 (causal mask) and 3.5 (positions); Xiong et al. 2020, On Layer
-    Normalization in the Transformer Architecture (pre-norm). The row of tokens is a choice.
+    Normalization in the Transformer Architecture (pre-norm). The token sequence is a choice.
 
     Args:
         dim: Width of the tokens; even.
@@ -45,13 +45,13 @@ class TransformerPredictor(nn.Module):
     ) -> None:
         super().__init__()
         if dim % 2:
-            raise ValueError(f"dim {dim} is odd: a position has as many sines as cosines")
+            raise ValueError(f"dim {dim} is odd: a position needs as many sines as cosines")
         if dim % heads:
             raise ValueError(f"heads {heads} does not divide dim {dim}")
         self.actions = Actions(action_spec)
         self.embed_s_x = nn.Linear(embedding_width, dim)
         self.embed_action = nn.Linear(self.actions.width, dim)
-        # not nn.TransformerEncoder, which starts every layer from the same weights
+        # nn.TransformerEncoder would start every layer from the same weights
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(dim, heads, 4 * dim, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
             for _ in range(depth)
@@ -75,6 +75,6 @@ class TransformerPredictor(nn.Module):
 
 
 def positions(length: int, dim: int) -> Tensor:
-    """sin(p / 10000^(2i/dim)) and cos of the same, one after the other: [length, dim]."""
+    """sin(p / 10000^(2i/dim)) and the cosine of the same, interleaved: [length, dim]."""
     angles = torch.arange(length)[:, None] / 10_000 ** (torch.arange(0, dim, 2) / dim)
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)

@@ -10,10 +10,10 @@ from jepakit.registry import register
 
 @register("projector", "linear")
 class LinearProjector(nn.Module):
-    """z = W s + b: the objective sees ``dim`` directions of the embedding, and leaves the others free.
+    """z = W s + b: the objective constrains ``dim`` directions of the embedding and leaves the others free.
 
-    Source: Chen et al. 2020, A Simple Framework for Contrastive Learning (SimCLR), section 4.2, where it is compared with an MLP and with
-    none.
+    Source: Chen et al. 2020, A Simple Framework for Contrastive Learning (SimCLR), section 4.2, which compares it with an MLP and with no
+    projector.
 
     Args:
         dim: Width P of the projection.

@@ -10,14 +10,14 @@ from jepakit.registry import register
 
 @register("projector", "mlp")
 class MLPProjector(nn.Module):
-    """z = W₂ · relu(LayerNorm(W₁ s + b₁)) + b₂: the objective shapes z, and s_x may keep what it has no use for.
+    """z = W₂ · relu(LayerNorm(W₁ s + b₁)) + b₂: the objective shapes z, so s_x may keep information that z drops.
 
-    BYOL and SPR have a further prediction head on the online side alone. Here the predictor, which stands before the projector and is on
-    the online side alone, plays that role.
+    BYOL and SPR also have a prediction head on the online side only. Here the predictor, which comes before the projector, plays that
+    role.
 
-    LayerNorm stands where BYOL has BatchNorm. Batch statistics would make a row's loss depend on which rows it is drawn with (steps of one
-    episode are alike, and ŝ_y and s_y are not the same rows), and hide a contrast between rows that regularizers are compared without;
-    BYOL works without them (Richemond et al. 2020).
+    LayerNorm replaces BYOL's BatchNorm. Batch statistics would make a row's loss depend on the other rows of its minibatch (steps of one
+    episode are alike, and ŝ_y and s_y are not the same rows). They would also add an implicit contrast between rows, which would confound
+    a comparison of regularizers. BYOL works without them (Richemond et al. 2020).
 
     Source: Grill et al. 2020, Bootstrap Your Own Latent, implementation details (4096 to 256, for embeddings of 2048); Schwarzer et al.
     2021, Data-Efficient RL with Self-Predictive Representations, section 2 (projection heads).

@@ -1,4 +1,4 @@
-"""Barlow Twins: predictions and targets agree in every dimension, and no two dimensions say the same."""
+"""Barlow Twins: predictions and targets agree in every dimension, and no two dimensions are redundant."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from jepakit.registry import register
 class BarlowTwins(nn.Module):
     """L_reg = Σ_i (1 - C_ii)² + redundancy · Σ_{i≠j} C_ij², with C the cross-correlation of ŝ_y and s_y over the batch: from 0 to about D.
 
-    Sums over dimensions, as in the paper: D where nothing correlates (at the start, or collapsed), up to 4 D where ŝ_y and s_y are opposed,
-    whatever the embeddings' scale. The diagonal makes it an objective, too: it sees what the objective compares. s_y has a gradient only
-    where the target lets one through.
+    Both sums run over dimensions, as in the paper. The loss is D if nothing correlates (at the start, or after a collapse) and up to 4 D if
+    ŝ_y and s_y are opposed, whatever the embeddings' scale. Its diagonal also acts as an objective: it compares what the objective
+    compares. s_y has a gradient only if the target lets one through.
 
     Source: Zbontar et al. 2021, Barlow Twins: Self-Supervised Learning via Redundancy Reduction, Eqs. 1 and 2.
 
     Args:
-        redundancy: λ, the factor of the off-diagonal terms; the paper has 5e-3.
-        eps: Added to the variances by which ŝ_y and s_y are standardised, as a batch normalisation does; embeddings of less variance
-            count as collapsed.
+        redundancy: λ, the factor of the off-diagonal terms; 5e-3 in the paper.
+        eps: Added to the variances when ŝ_y and s_y are standardised, as in batch normalisation; embeddings with less variance count as
+            collapsed.
     """
 
     def __init__(self, *, redundancy: NonNegativeFloat = 5e-3, eps: PositiveFloat = 1e-5) -> None:

@@ -1,4 +1,4 @@
-"""LeJEPA's regularizer: embeddings in random directions, tested for being standard normal."""
+"""LeJEPA's regularizer: tests whether embeddings are standard normal along random directions."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from jepakit.registry import register
 
 @register("regularizer", "sigreg")
 class SIGReg(nn.Module):
-    """L_reg = mean over random directions a of B ∫ |φ_a(t) - exp(-t²/2)|² exp(-t²/2) dt: s_x is to be N(0, I). At least 0.
+    """L_reg = mean over random directions a of B ∫ |φ_a(t) - exp(-t²/2)|² exp(-t²/2) dt: it pulls s_x towards N(0, I). Never negative.
 
-    φ_a(t) = 1/B Σ_b exp(i t a·s_x[b]) is the characteristic function of the embeddings along a, exp(-t²/2) that of N(0, 1): the
-    Epps-Pulley statistic. For embeddings that are N(0, I) its expectation is √(2π) · (1 - 1/√3) = 1.06, whatever B and D; for collapsed
-    ones it is 0.41 · B or more, so that its weight means more in larger minibatches. LeJEPA's λ lies between 0.01 and 0.1, beside 1 - λ
-    for the prediction. Unlike a variance term it fixes the mean, too.
+    φ_a(t) = 1/B Σ_b exp(i t a·s_x[b]) is the characteristic function of the embeddings along a, and exp(-t²/2) is that of N(0, 1): the
+    integral is the Epps-Pulley statistic. For embeddings from N(0, I) its expectation is √(2π) · (1 - 1/√3) = 1.06, whatever B and D. For
+    collapsed embeddings it is 0.41 · B or more, so the same weight counts for more in larger minibatches. LeJEPA's λ lies between 0.01
+    and 0.1, with 1 - λ on the prediction. Unlike a variance term, it also fixes the mean.
 
-    The directions are drawn anew at each update (in training mode), from a generator seeded by the number of updates so far: they are the
-    same on every device, on every rank and after a resume. Computed in fp32, also under autocast.
+    Each update in training mode draws new directions from a generator seeded with the number of updates so far. They are therefore the
+    same on every device, on every rank and after a resume. The loss is computed in fp32, even under autocast.
 
     Source: Balestriero and LeCun 2025, LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics, section 4 and its
-    algorithm for SIGReg, which has the weight exp(-t²/2) and does not standardise s_x first.
+    algorithm for SIGReg, which uses the weight exp(-t²/2) and does not standardise s_x first.
 
     Args:
-        directions: Random unit directions at each update; the paper has 256.
-        knots: Points of the trapezoid rule over [-t_max, t_max]; the paper has 17. The integrand is even: half suffice.
-        t_max: Where the integral is cut off; the paper has 5.
+        directions: Random unit directions for each update; 256 in the paper.
+        knots: Points of the trapezoid rule over [-t_max, t_max]; 17 in the paper. The integrand is even, so half of them are computed.
+        t_max: Limit of the integral; 5 in the paper.
     """
 
     updates: Tensor

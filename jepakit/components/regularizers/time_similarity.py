@@ -1,4 +1,4 @@
-"""PLDM's temporal smoothness: what lies one step apart is embedded close together."""
+"""PLDM's temporal smoothness: stacks one step apart have embeddings close together."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jepakit.registry import register
 class TimeSimilarity(nn.Module):
     """L_reg = ‖s_x[t] - s_x[t+1]‖², a mean over the batch: embeddings move slowly in time. It does not prevent collapse by itself.
 
-    A sum over dimensions, the scale of L_JEPA in Eq. 1 (D times ``mse_loss``). The gradient runs through both embeddings, and a constant
-    embedding is its minimum, 0: put a regularizer beside it that spreads embeddings, as PLDM does with VICReg's two terms.
+    It sums over dimensions, so it has the scale of L_JEPA in Eq. 1 (D times ``mse_loss``). Gradients flow through both embeddings, and a
+    constant embedding reaches the minimum, 0: add a regularizer that spreads embeddings, as PLDM does with VICReg's two terms.
 
     Source: Sobal et al. 2025, Learning from Reward-Free Offline Data: A Case for Planning with Latent Dynamics Models (L_time-sim).
     """

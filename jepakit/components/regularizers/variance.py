@@ -1,4 +1,4 @@
-"""The paper's regularizer: reward batch-wise variance up to 1."""
+"""The paper's regularizer: reward variance over the batch, up to 1."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jepakit.registry import register
 class Variance(nn.Module):
     """L_reg = -min(1, mean over dimensions of the batch variance of s_x): in [-1, 0]; no gradient once the mean passes 1.
 
-    The clamp is on the mean, so that some dimensions may stay flat. The variance is the unbiased one over the minibatch.
+    The clamp is on the mean, so some dimensions may stay flat. The variance is the unbiased one over the minibatch.
 
     Source: Kenneweg et al., JEPA for RL, Eq. 2.
     """

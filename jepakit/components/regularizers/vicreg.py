@@ -11,20 +11,20 @@ from jepakit.registry import register
 
 @register("regularizer", "vicreg")
 class VICReg(nn.Module):
-    """L_reg = variance · v + covariance · c: every dimension spread out, no two saying the same. At least 0.
+    """L_reg = variance · v + covariance · c: every dimension varies, and no two are redundant. Never negative.
 
-    v = 1/D Σ_j relu(gamma - √(Var_j + eps)) lies in [0, gamma], and is nearly gamma for a collapsed encoder; c = 1/D Σ_{i≠j} Cov_ij² grows
-    with D and with the fourth power of the embeddings' scale. Variances and covariances are the unbiased ones over the batch of s_x.
-    VICReg's invariance term, whose weight there is 25, is the objective's job. There both views are regularized and their terms added; here
-    s_x alone, since s_y mostly has no gradient.
+    v = 1/D Σ_j relu(gamma - √(Var_j + eps)) lies in [0, gamma] and is nearly gamma for a collapsed encoder. c = 1/D Σ_{i≠j} Cov_ij² grows
+    with D and with the fourth power of the embeddings' scale. Both use unbiased estimates over the batch of s_x. The objective takes the
+    place of VICReg's invariance term (weight 25 in the paper). The paper regularizes both views and adds their terms; this regularizes
+    only s_x, because s_y usually has no gradient.
 
     Source: Bardes, Ponce and LeCun 2022, VICReg: Variance-Invariance-Covariance Regularization, Eqs. 1-4 and 6.
 
     Args:
-        variance: Factor of the variance term; the paper has 25.
-        covariance: Factor of the covariance term; the paper has 1.
-        gamma: The standard deviation beyond which a dimension is left alone; the paper has 1.
-        eps: Keeps the root's gradient finite where a dimension is flat; the paper has 1e-4.
+        variance: Factor of the variance term; 25 in the paper.
+        covariance: Factor of the covariance term; 1 in the paper.
+        gamma: Standard deviation above which a dimension costs nothing; 1 in the paper.
+        eps: Keeps the root's gradient finite if a dimension is flat; 1e-4 in the paper.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""What components of several slots have in common."""
+"""Code shared by components of several slots."""

@@ -1,1 +1,1 @@
-"""Target encoders V(θ̄, y): what the predictor has to hit; one kind a file."""
+"""Target encoders V(θ̄, y), whose embeddings the predictor predicts; one kind a file."""

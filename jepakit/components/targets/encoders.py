@@ -1,4 +1,4 @@
-"""The two ways in which a target has an encoder: a copy of the online one, or the online one itself."""
+"""The two kinds of target encoder: a copy of the online encoder, or the online encoder itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class CopiedEncoder(nn.Module):
-    """Starts as an exact copy of the online encoder, with weights of its own that no gradient reaches."""
+    """Starts as an exact copy of the online encoder; its weights are its own, and no gradient reaches them."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -22,16 +22,16 @@ class CopiedEncoder(nn.Module):
 
 
 class OnlineEncoder(nn.Module):
-    """The online encoder, of which this module has no parameters: they are trained and saved once, where they belong."""
+    """Uses the online encoder without registering it, so its parameters are trained and saved only once."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self._online = (encoder,)  # a tuple, because a module that is an attribute is registered
+        self._online = (encoder,)  # in a tuple, so that torch does not register the module here
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> s_y [*, D]."""
         return self._online[0](pixels)
 
     def update(self, encoder: nn.Module) -> None:
-        """Hold ``encoder``: the same as ever, unless this module was copied without it."""
+        """Hold ``encoder``. It is a different one only if this module was copied without it."""
         self._online = (encoder,)

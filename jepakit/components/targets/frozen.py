@@ -17,19 +17,20 @@ from jepakit.registry import register
 
 @register("target", "frozen")
 class Frozen(CopiedEncoder):
-    """θ̄ stays what it is at the start: the online encoder's random weights, or those of a checkpoint; no gradient.
+    """θ̄ never changes: it keeps the online encoder's initial weights, or those of a checkpoint; no gradient.
 
-    Its embeddings cannot collapse, and know no more of the task than what they started with.
+    Its embeddings cannot collapse, and never learn anything about the task.
 
     Source: Burda et al. 2019, Exploration by Random Network Distillation, section 2.2 (a fixed, randomly initialised target network);
-    Grill et al. 2020, Bootstrap Your Own Latent, Method and Table 5a (predicting a fixed random target beats its own features).
+    Grill et al. 2020, Bootstrap Your Own Latent, Method and Table 5a (a network that predicts a fixed random target has better features
+    than the target).
 
     Args:
-        checkpoint: A checkpoint of a run whose encoder has the same fields: its folder, or the ``weights.safetensors`` in it; relative to
+        checkpoint: A checkpoint of a run whose encoder has the same fields: its folder, or the ``weights.safetensors`` in it, relative to
             the recipe that names it. Null: the online encoder's initial weights.
 
     Raises:
-        ValueError: ``checkpoint`` is not there, cannot be read, or holds another encoder.
+        ValueError: ``checkpoint`` does not exist, cannot be read, or holds a different encoder.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("checkpoint",)
@@ -40,7 +41,7 @@ class Frozen(CopiedEncoder):
             _load(self.encoder, Path(checkpoint))
 
     def update(self, encoder: nn.Module) -> None:
-        """Nothing to follow."""
+        """Do nothing: the weights are fixed."""
 
 
 @torch.no_grad()
@@ -56,13 +57,13 @@ def _load(encoder: nn.Module, path: Path) -> None:
     theirs = {name: tensor for name, tensor in stored.items() if name.startswith("encoder.") or name in own}
     odd = sorted(_shapes(own) ^ _shapes(theirs))
     if odd:
-        raise ValueError(f"checkpoint {file} holds another encoder; the first tensor that differs: {odd[0][0]}")
+        raise ValueError(f"checkpoint {file} holds a different encoder; first tensor that differs: {odd[0][0]}")
     for name, tensor in own.items():
         tensor.copy_(theirs[name])
 
 
 def _by_name_in_a_checkpoint(encoder: nn.Module, names: Set[str]) -> dict[str, Tensor]:
-    """Its parameters and buffers as a checkpoint calls them: an encoder's ``encoder.<name>``; encoder and projector have their names."""
+    """Parameters and buffers by their names in a checkpoint: ``encoder.<name>``, or unchanged for an encoder with a projector."""
     own = dict(encoder.named_parameters()) | dict(encoder.named_buffers())
     return own if own.keys() <= names else {f"encoder.{name}": tensor for name, tensor in own.items()}
 

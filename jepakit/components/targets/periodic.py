@@ -1,4 +1,4 @@
-"""A target that stands still and then jumps, as DQN's does."""
+"""A target that copies the online encoder every so many updates, as in DQN."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jepakit.registry import register
 
 @register("target", "periodic")
 class Periodic(CopiedEncoder):
-    """θ̄ <- θ after every ``every``-th optimizer step, and no change in between; starts as an exact copy; no gradient.
+    """θ̄ <- θ after every ``every``-th optimizer step, unchanged in between; starts as an exact copy; no gradient.
 
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, Methods (Algorithm 1: every C steps reset Q̂ = Q).
 
     Args:
-        every: Updates between two copies. DQN's 10,000 are for runs of millions of updates; PPO on 100k env steps takes some thousands.
-            At 200 the copy is as old on average as that of ``ema`` with decay 0.99: 99 updates.
+        every: Updates between two copies. DQN's 10,000 suits runs of millions of updates; PPO on 100k env steps makes some thousands. At
+            200 the copy is on average as old as that of ``ema`` with decay 0.99: 99 updates.
     """
 
     updates: Tensor
@@ -27,11 +27,11 @@ class Periodic(CopiedEncoder):
     def __init__(self, encoder: nn.Module, *, every: PositiveInt = 200) -> None:
         super().__init__(encoder)
         self.every = every
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # in the checkpoint: a resumed run copies when it would have
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # a buffer, so that a resumed run keeps the schedule
 
     @torch.no_grad()
     def update(self, encoder: nn.Module) -> None:
-        """Copy θ if it is time; called after the optimizer's step."""
+        """Copy θ if it is due; call it after each optimizer step."""
         self.updates += 1
         if self.updates % self.every == 0:
             for copied, online in zip(tensors(self.encoder), tensors(encoder), strict=True):

@@ -1,4 +1,4 @@
-"""No second encoder: the online one, through which the target sends no gradient."""
+"""No second encoder: the target is the online encoder without gradient."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jepakit.registry import register
 class StopGradient(OnlineEncoder):
     """θ̄ = θ, without gradient: s_y = stopgrad(V(θ, y)).
 
-    What ``ema`` is at decay 0, without the copy. The gradient reaches the encoder through x alone; what keeps the embeddings from
-    collapsing is then, in SimSiam, the predictor.
+    It equals ``ema`` at decay 0, without the copy. Gradients reach the encoder through x only. In SimSiam the predictor then prevents a
+    collapse.
 
     Source: Chen and He 2021, Exploring Simple Siamese Representation Learning, Eq. 3.
     """

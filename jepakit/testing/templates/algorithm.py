@@ -89,4 +89,4 @@ class MyComponent(nn.Module):
         return terms, {"my_component/entropy": policy.entropy().mean()}
 
     def anneal(self, progress: float) -> None:
-        """It has no schedules."""
+        """Do nothing: there are no schedules."""

@@ -35,6 +35,6 @@ class MyComponent(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [B, K, C, H, W] -> uint8, the same shape."""
-        # Drawn on the CPU wherever the pixels are, so that one generator decides.
+        # Always drawn on the CPU, so that one generator decides on every device.
         shift = torch.randint(-self.amount, self.amount + 1, (len(pixels), 1, 1, 1, 1), device="cpu").to(pixels.device)
         return (pixels.short() + shift).clamp_(0, 255).to(torch.uint8)

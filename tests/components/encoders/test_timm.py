@@ -143,31 +143,31 @@ def test_weights_may_have_the_frames_own_channels(timm: Any, tmp_path: Path) -> 
 
 
 def test_weights_that_do_not_fit(timm: Any, tmp_path: Path, weights: str) -> None:
-    with pytest.raises(ValueError, match=r"^weights nowhere.safetensors is no .safetensors file$"):
+    with pytest.raises(ValueError, match=r"^weights nowhere.safetensors is not a .safetensors file$"):
         make(weights="nowhere.safetensors")
     (tmp_path / "weights.bin").touch()
-    with pytest.raises(ValueError, match=r"^weights .*weights.bin is no .safetensors file$"):
+    with pytest.raises(ValueError, match=r"^weights .*weights.bin is not a .safetensors file$"):
         make(weights=str(tmp_path / "weights.bin"))
-    with pytest.raises(ValueError, match=r"^weights .* lack \d+ of the backbone's tensors, such as "):
+    with pytest.raises(ValueError, match=r"^weights .* lacks \d+ of the backbone's tensors, such as "):
         make(backbone="test_resnet", weights=weights)
     stored = load_file(weights)
     name = sorted(stored)[-1]
     del stored[name]
     save_file(stored, weights)
-    with pytest.raises(ValueError, match=rf"^weights .* lack 1 of the backbone's tensors, such as {name}$"):
+    with pytest.raises(ValueError, match=rf"^weights .* lacks 1 of the backbone's tensors, such as {name}$"):
         make(weights=weights)
 
 
 @pytest.mark.parametrize(
     ("fields", "size", "message"),
     [
-        ({"backbone": "convnext_ato"}, (40, 60), "backbone convnext_ato is none of timm's; did you mean `convnext_atto`?"),
-        ({"backbone": "hf-hub:timm/test_convnext"}, (40, 60), "backbone hf-hub:timm/test_convnext is none of timm's"),
-        ({"backbone": "test_convnext.nonsense"}, (40, 60), "backbone test_convnext.nonsense cannot do with frames of 40x60"),
-        ({"backbone": "test_convnext"}, (8, 12), "backbone test_convnext cannot do with frames of 8x12"),
-        ({"backbone": "test_vit"}, (40, 64), "backbone test_vit cannot do with frames of 40x64"),
-        ({"backbone": "vit_tiny_patch16_224"}, (40, 64), "would leave out pixels: its patches of 16x16 do not divide 40x64"),
-        ({"backbone": "vit_tiny_patch16_224"}, (64, 40), "would leave out pixels: its patches of 16x16 do not divide 64x40"),
+        ({"backbone": "convnext_ato"}, (40, 60), "backbone convnext_ato is not in timm; did you mean `convnext_atto`?"),
+        ({"backbone": "hf-hub:timm/test_convnext"}, (40, 60), "backbone hf-hub:timm/test_convnext is not in timm"),
+        ({"backbone": "test_convnext.nonsense"}, (40, 60), "backbone test_convnext.nonsense cannot take frames of 40x60"),
+        ({"backbone": "test_convnext"}, (8, 12), "backbone test_convnext cannot take frames of 8x12"),
+        ({"backbone": "test_vit"}, (40, 64), "backbone test_vit cannot take frames of 40x64"),
+        ({"backbone": "vit_tiny_patch16_224"}, (40, 64), "would drop pixels: its patches of 16x16 do not divide 40x64"),
+        ({"backbone": "vit_tiny_patch16_224"}, (64, 40), "would drop pixels: its patches of 16x16 do not divide 64x40"),
     ],
 )
 def test_what_a_backbone_cannot_do(timm: Any, fields: dict[str, Any], size: tuple[int, int], message: str) -> None:

@@ -77,7 +77,7 @@ def test_refuses_another_encoder(stored: nn.Module | None, odd: str, tmp_path: P
         stored = type(encoder)()
         stored.linear = nn.Linear(7, 4)
     save(tmp_path, encoder=stored)
-    with pytest.raises(ValueError, match=rf"^checkpoint .* holds another encoder; the first tensor that differs: {odd}$"):
+    with pytest.raises(ValueError, match=rf"^checkpoint .* holds a different encoder; first tensor that differs: {odd}$"):
         Frozen(encoder, checkpoint=str(tmp_path))
 
 
