@@ -1,4 +1,4 @@
-"""What to try when the embedding has collapsed, in this recipe and on these frames."""
+"""Advice for a collapsed embedding, given the recipe and its frames."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from jepakit.components.encoders.pixels import Scaling, scale
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
 
-NEAR_ZERO = 0.1  #: a background that the encoder sees as less than this is as good as zero
+NEAR_ZERO = 0.1  #: a scaled background below this counts as zero
 
 
 def advice(recipe: Recipe, pixels: Tensor) -> str:
-    """One thing to try, with the line to write.
+    """One remedy to try, with the line to write.
 
-    A background that is far from zero is the commonest cause (docs/results/collapse.md). After that, a regularizer is what helps.
+    A background far from zero is the most common cause (docs/results/collapse.md). The next remedy is a regularizer.
 
     Args:
-        recipe: The recipe of the run.
-        pixels: uint8 or float [*, K, C, H, W], of the batch at hand.
+        recipe: The run's recipe.
+        pixels: uint8 or float [*, K, C, H, W], from the current batch.
     """
     if background := background_advice(recipe, pixels):
         return background
@@ -32,7 +32,7 @@ def advice(recipe: Recipe, pixels: Tensor) -> str:
 
 
 def background_advice(recipe: Recipe, pixels: Tensor) -> str:
-    """What to write where the commonest pixel is far from zero to the encoder; empty where it is near, or the encoder has no `scaling`."""
+    """A better `scaling` if the most common pixel is far from zero after scaling; empty if it is near zero or there is no `scaling`."""
     scaling = getattr(recipe.encoder, "scaling", None)
     if pixels.dtype != torch.uint8 or scaling not in get_args(Scaling) or scaling == "normalized":
         return ""

@@ -1,4 +1,4 @@
-"""From an exception inside a component to a mistake at that component's place in the recipe."""
+"""Turns an exception inside a component into an error at that component's place in the recipe."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ LIBRARIES = (str(Path(torch.__file__).parents[1]), str(Path(contextlib.__file__)
 
 
 class Blame:
-    """Knows where in a recipe each component stands, and turns what a component raises into an error there.
+    """Maps each component to its place in the recipe, and a component's exceptions to errors at that place.
 
     Args:
-        recipe: Knows where each of its values is written.
+        recipe: The recipe; it knows the file and line of each value.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.places: dict[int, str] = {}  #: path of the recipe, by ``id`` of the component
+        self.places: dict[int, str] = {}  #: recipe path by ``id`` of the component
 
     def knows(self, component: object, path: str) -> None:
-        """Remember that ``component``, with all its submodules, stands at the recipe's ``path``."""
+        """Record that ``component`` and all its submodules belong to ``path`` in the recipe."""
         parts = component.modules() if isinstance(component, nn.Module) else (component,)
         for part in parts:
-            self.places.setdefault(id(part), path)  # a target that holds the online encoder does not take it over
+            self.places.setdefault(id(part), path)  # a target that holds the online encoder does not claim it
 
     @contextmanager
     def at(self, path: str) -> Iterator[None]:
-        """Turn whatever is raised inside into a `RecipeError`.
+        """Turn any exception raised inside into a `RecipeError`.
 
         Args:
-            path: The place in the recipe, unless a component that stands elsewhere has raised it.
+            path: The error's place in the recipe, unless the exception comes from a component with another place.
         """
         try:
             yield
         except (RecipeError, KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as error:  # a component that leaves by sys.exit, too
+        except BaseException as error:  # even SystemExit from a component
             frames = list(traceback.walk_tb(error.__traceback__))[::-1]
             foreseen = isinstance(error, UserError) or (isinstance(error, ValueError) and not _is_library(frames[0][0]))
             message = str(error) if foreseen else f"{type(error).__name__}: {error}"
@@ -62,7 +62,7 @@ class Blame:
             if theirs and (self.places or not foreseen):
                 message += f" ({Path(theirs[0][0].f_code.co_filename).name}, line {theirs[0][1]})"
             elif not foreseen:  # inside a library
-                message += f" (in {raised_in(error)}; `jepakit --traceback …` shows the way there)"
+                message += f" (in {raised_in(error)}; `jepakit --traceback …` shows the traceback)"
             field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
             raise self.recipe.error(field if self.recipe.origin(field) else path, message) from error
 
@@ -72,5 +72,5 @@ def _is_own(frame: FrameType) -> bool:
 
 
 def _is_library(frame: FrameType) -> bool:
-    """Whether neither a user nor jepakit has written its code."""
+    """Whether the frame's code belongs to a library, not to the user or to jepakit."""
     return frame.f_code.co_filename.startswith(LIBRARIES) and not _is_own(frame)

@@ -1,4 +1,4 @@
-"""From a recipe to its parts: every component built in order, each by name of what it asks for."""
+"""Builds a recipe's components in order; each constructor gets the context that its parameters name."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from jepakit.recipe.schema import Jepa
     from jepakit.registry import TermFields
 
-PREDICTED = ("s_y_hat", "s_y")  #: the inputs of terms that a recipe without JEPA does not have
+PREDICTED = ("s_y_hat", "s_y")  #: term inputs that exist only with JEPA
 
 
 def build_env(recipe: Recipe) -> EnvBase:
-    """The recipe's environment, proven to yield pixels.
+    """Build the recipe's environment and check that it yields pixels.
 
     Raises:
-        RecipeError: It can't be made as the recipe says.
+        RecipeError: The env can't be built as the recipe says.
     """
     with Blame(recipe).at("env"):
         env = registry.build("env", recipe.env, seed=recipe.seed)
@@ -45,20 +45,20 @@ def build_env(recipe: Recipe) -> EnvBase:
 def build_learner(
     recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folder: Path | None = None, blame: Blame | None = None
 ) -> Learner:
-    """Every trained part, initialised from the recipe's seed.
+    """Build every trained part, initialised from the recipe's seed.
 
-    Each part draws its initial weights from a seed of its own, made of the recipe's seed and the part's name, so that taking one part
-    out of a recipe leaves the others' initial weights as they were.
+    Each part draws its initial weights from its own seed, derived from the recipe's seed and the part's name. Removing one part from a
+    recipe therefore leaves the initial weights of the others unchanged.
 
     Args:
-        recipe: What to build.
-        env: The recipe's env: its frames and actions.
-        hardware: Where to.
-        replay_folder: Where a memory-mapped replay puts its files.
-        blame: Is told of every component and its place in the recipe.
+        recipe: The recipe to build.
+        env: The recipe's env, for its frames and actions.
+        hardware: Device and precision.
+        replay_folder: Folder for the files of a memory-mapped replay.
+        blame: Records each component's place in the recipe.
 
     Raises:
-        RecipeError: A component can't be built as the recipe says; placed at that component.
+        RecipeError: A component can't be built as the recipe says; the error points at that component.
     """
     blame = blame or Blame(recipe)
     context: dict[str, Any] = {"frames": env.frame_shape, "action_spec": env.single_action_spec}
@@ -68,7 +68,7 @@ def build_learner(
             seed_everything(zlib.crc32(f"{recipe.seed} {name or path}".encode()))
             component = registry.build(slot, config, **context | other)
             if hidden := hidden_weights(component, other.values()):
-                raise ValueError(f"it holds weights (`{hidden}`) and is no torch.nn.Module: they would be neither trained nor saved")
+                raise ValueError(f"it holds weights (`{hidden}`) but is not a torch.nn.Module: they would be neither trained nor saved")
             blame.knows(component, path)
             return component.to(hardware.device) if isinstance(component, nn.Module) else component
 
@@ -80,7 +80,7 @@ def build_learner(
                 term = made[f"{slot}/{config.kind}"] = WeightedTerm(loss, config.weight)
                 lacking = [] if jepa else [name for name in term.inputs if name in PREDICTED]
                 if lacking:
-                    raise ValueError(f"kind needs `{lacking[0]}`, a part of L_JEPA, and this recipe has `jepa: null`")
+                    raise ValueError(f"kind needs `{lacking[0]}`, a part of L_JEPA, but this recipe has `jepa: null`")
         return made
 
     encoder = part("encoder", "encoder", recipe.encoder)
@@ -126,10 +126,10 @@ def _build_jepa(config: Jepa, part: Callable[..., Any], encoder: nn.Module, widt
 
 
 def build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, hardware: Hardware, folder: Path | None = None) -> Replay:
-    """The recipe's replay, which takes its memory as it fills.
+    """Build the recipe's replay, which allocates memory as it fills.
 
     Raises:
-        RecipeError: It cannot be made as the recipe says.
+        RecipeError: The replay can't be built as the recipe says.
     """
     with Blame(recipe).at("replay"):
         return Replay(
@@ -147,7 +147,7 @@ def build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, ha
 def _check_env(env: Any) -> None:
     fits = isinstance(env, EnvBase) and isinstance(env, Env)
     if not fits:
-        raise ValueError(f"{type(env).__name__} is no TorchRL EnvBase with frame_shape, single_action_spec and seconds")
+        raise ValueError(f"{type(env).__name__} is not a TorchRL EnvBase with frame_shape, single_action_spec and seconds")
     pixels, expected = env.observation_spec[PIXELS], (*env.batch_size, *env.frame_shape)
     if pixels.dtype not in (torch.uint8, torch.float32) or pixels.shape != expected:
         raise ValueError(
@@ -160,7 +160,7 @@ def _check_env(env: Any) -> None:
 
 
 def hidden_weights(component: object, given: Iterable[object] = ()) -> str | None:
-    """The attribute of a plain class that holds weights of its own (not ``given`` ones); None for modules, which have them registered."""
+    """The attribute in which a plain class holds weights of its own (not ``given`` ones); None for modules, which register theirs."""
     if isinstance(component, nn.Module):
         return None
     known = {id(each) for each in given}
@@ -174,13 +174,13 @@ def hidden_weights(component: object, given: Iterable[object] = ()) -> str | Non
 
 
 def measure_width(encoder: nn.Module, frames: FrameShape, device: str, dtype: torch.dtype = torch.uint8) -> int:
-    """D, by one fake forward (which also gives lazy modules their shapes).
+    """Measure D with one forward pass on random pixels, which also initialises lazy modules.
 
     Raises:
         ValueError: The encoder's output is not float [*, D].
     """
     if not isinstance(encoder, nn.Module):
-        raise ValueError(f"an encoder is a torch.nn.Module with forward(pixels); {type(encoder).__name__} is none")
+        raise ValueError(f"an encoder must be a torch.nn.Module with forward(pixels); {type(encoder).__name__} is not")
     noise = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (2, 1, *frames), generator=noise, device="cpu").to(device, dtype)
     with only_looking(encoder):
@@ -192,5 +192,5 @@ def measure_width(encoder: nn.Module, frames: FrameShape, device: str, dtype: to
             f"the encoder must return float [2, 1, D]; it returned {found}"
         )
     if not s_x.isfinite().all():
-        raise ValueError("for random pixels the encoder returned numbers that are not finite")
+        raise ValueError("for random pixels the encoder returned values that are not finite")
     return s_x.shape[-1]

@@ -1,4 +1,4 @@
-"""A finished run, extended: a new run that begins where the other's newest checkpoint ends."""
+"""Extends a finished run: a new run that starts from the other's newest checkpoint."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from jepakit.storage.stored import stored_recipe
 
 
 def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], object]) -> Path:
-    """Make the folder of a run that goes on with ``run`` to ``total_steps`` env steps; ``run`` itself stays as it is.
+    """Create the folder of a new run that continues ``run`` up to ``total_steps`` env steps; ``run`` itself is not changed.
 
-    The new run has an id of its own, which remembers its parent, and lies beside it. It holds a copy of the newest checkpoint, of the
-    replay's frames and of the metrics up to there. Schedules follow the new total: the learning rate is not what it would have been in a
-    run of that length from the start.
+    The new run has its own id, records its parent, and lies beside it. Its folder holds copies of the newest checkpoint, of the replay's
+    frames and of the metrics so far. Schedules follow the new total, so the past learning rates differ from those of a run that had this
+    length from the start.
 
     Args:
         run: A run's folder.
-        total_steps: Env steps in all, those of ``run`` included.
+        total_steps: Total env steps, including those of ``run``.
         trust: Whether to run the plug-ins that its recipe names.
-        warn: Told of corrupt checkpoints.
+        warn: Called with a message for each corrupt checkpoint.
 
     Returns:
-        The new run's folder, to be resumed; it may have been there before.
+        The new run's folder, to be resumed; it may already exist.
 
     Raises:
-        UserError: ``run`` has no whole checkpoint, is running, or has made as many steps already.
+        UserError: ``run`` has no intact checkpoint, is running, or has already made that many steps.
     """
     recipe, _ = settle(stored_recipe(run, trust))
     if is_locked(run):
-        raise UserError(f"{run} is running: wait for its end, or interrupt it, before it is extended")
+        raise UserError(f"{run} is running: wait for it to end, or interrupt it, before you extend it")
     newest = newest_whole(run / "checkpoints", warn, run / "replay")
     if newest is None:
-        raise UserError(f"{run} has no whole checkpoint to go on from")
+        raise UserError(f"{run} has no intact checkpoint to start from")
     steps = int(newest.name)
     if total_steps <= steps:
-        raise UserError(f"--total-steps {total_steps}: {run} has made {steps:,} env steps already; write more")
+        raise UserError(f"--total-steps {total_steps}: {run} has already made {steps:,} env steps; write a larger number")
     new, _ = settle(load_recipe(recipe, {"total_steps": total_steps, "parent": f"{recipe_id(recipe)}@{steps}"}))
     id = recipe_id(new)
     final = run.absolute().parent / id
     if final.exists():
         return final
     partial = final.with_name(f".{id}.partial")
-    if partial.exists():  # a kill cut the copying short
+    if partial.exists():  # left by a kill during the copying
         shutil.rmtree(partial)
     partial.mkdir()
     folder = RunFolder(partial)

@@ -34,32 +34,32 @@ from jepakit.training.terms import JEPA, WeightedTerm, expect_shape
 
 Metrics = dict[str, float]
 
-BF16_TRUSTED = 1e-3  #: variance / mean square, above which bf16's rounding (some 1e-5) does not matter
+BF16_TRUSTED = 1e-3  #: ratio of variance to mean square above which bf16's rounding error (some 1e-5) is negligible
 
 
 class Learner:
-    """Owns all that is trained, and takes the optimizer's steps on Eq. 3.
+    """Owns all trained parts, and takes the optimizer's steps on Eq. 3.
 
-    L = w_J · L_JEPA + L_RL + Σ w_R · L_reg + Σ w_A · L_aux, where L_RL is the algorithm's: for PPO L_actor + L_critic and an entropy
-    bonus. The online encoder runs once a minibatch for all of them. ∇ off means that the RL terms see s_x detached.
+    L = w_J · L_JEPA + L_RL + Σ w_R · L_reg + Σ w_A · L_aux, where L_RL comes from the algorithm: for PPO L_actor + L_critic and an entropy
+    bonus. The online encoder runs once a minibatch and serves all terms. With ∇ off, the RL terms see s_x detached.
 
     Source: Kenneweg et al., JEPA for RL, Eq. 3 and section 2 (Gradient Propagation).
 
     Args:
         encoder: V(θ, x).
-        embedding_width: D, the width of its s_x.
-        jepa: Target, predictor and objective, or None for no L_JEPA.
-        terms: Regularizers and auxiliary terms, by the name that their metric has.
-        augmentations: What happens to stacks before they are encoded.
-        algorithm: The RL side.
-        replay: Where an off-policy algorithm's minibatches come from; the others' come from the rollout just collected.
-        hardware: Device and precision of the encoders; heads, predictor and losses are in fp32 always.
-        lr: Adam's learning rate at the start.
-        lr_schedule: How it goes on over the run's env steps: to 0 in a line or a half cosine, or not at all.
-        warmup_updates: Optimizer steps over which the learning rate rises to where the schedule has it; 0 for none.
+        embedding_width: D, the width of s_x.
+        jepa: Target, predictor and objective; None for no L_JEPA.
+        terms: Regularizers and auxiliary terms, by the name of their metric.
+        augmentations: Applied in order to stacks before they are encoded.
+        algorithm: The RL algorithm.
+        replay: Source of an off-policy algorithm's minibatches; None for on-policy algorithms, which use the rollout just collected.
+        hardware: Device, and precision of the encoders; heads, predictor and losses always run in fp32.
+        lr: Adam's initial learning rate.
+        lr_schedule: Learning rate over the run's env steps: down to 0 linearly or by a half cosine, or constant.
+        warmup_updates: Optimizer steps over which the learning rate rises linearly to where the schedule has it; 0 for none.
         eps: Adam's ε.
-        max_grad_norm: The norm of all gradients together is clipped to it; None for no clipping.
-        max_bad_updates: Updates in a row whose loss or gradient is not finite, after which the run ends; until then they are skipped.
+        max_grad_norm: Maximum norm of all gradients together; None for no clipping.
+        max_bad_updates: The run ends after this many consecutive updates whose loss or gradient is not finite; until then it skips them.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class Learner:
         self.embedding_width = embedding_width
         self.jepa = jepa
         self.terms = terms
-        self.inputs = {name for term in terms.values() for name in term.inputs}  #: what any of them asks for
+        self.inputs = {name for term in terms.values() for name in term.inputs}  #: all inputs that the terms name
         self.augmentations = augmentations
         self.algorithm = algorithm
-        self.bootstrap_encoder: nn.Module | None = None  #: embeds the stacks that values are bootstrapped from
+        self.bootstrap_encoder: nn.Module | None = None  #: embeds the stacks from which values bootstrap
         self.followers: list[Callable[[], None]] = []  #: called after each optimizer step
         if jepa:
             self.followers.append(lambda: jepa.target.update(jepa.followed))
@@ -102,8 +102,8 @@ class Learner:
         self.max_grad_norm = max_grad_norm or math.inf
         self.max_bad_updates = max_bad_updates
         self.updates = 0  #: optimizer steps taken
-        self.bad_updates = 0  #: in a row, up to now, whose loss or gradient was not finite
-        self.first_bad = ""  #: what was not finite in the first of them
+        self.bad_updates = 0  #: consecutive updates, up to now, whose loss or gradient was not finite
+        self.first_bad = ""  #: what was not finite in the first of those
         horizon = jepa.horizon if jepa else 1
         self.experience: Experience = replay or Rollout(cast(OnPolicyAlgorithm, algorithm), horizon, self.embed, hardware.device)
 
@@ -113,27 +113,27 @@ class Learner:
         trained |= {name.replace("/", "_"): term.loss for name, term in terms.items()}
         trained |= {"algorithm": algorithm}
         self.trained = _modules(trained)
-        self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: all that a checkpoint must hold
+        self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: everything a checkpoint must hold
         self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
         self.parameters = [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr, eps=eps, fused=True)
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
-        """The online encoder as acting uses it: uint8 [*, K, C, H, W] -> s_x [*, D], fp32, no gradient."""
+        """Encode for acting: uint8 [*, K, C, H, W] -> s_x [*, D], fp32, no gradient."""
         return self._encoded(pixels)
 
     def learn(self, batch: TensorDictBase, progress: float) -> Metrics:
-        """One round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.
+        """Run one round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.
 
         Returns:
-            ``updates_skipped`` and, where any was taken, means over the round's updates, by metric name, but for ``embedding/variance``
-            and ``embedding/mean_square`` (at the last update) and ``embedding/variance_min`` (the least of the round).
+            ``updates_skipped`` and, if any update was taken, metrics by name. Each is a mean over the round's updates, except
+            ``embedding/variance`` and ``embedding/mean_square`` (of the last update) and ``embedding/variance_min`` (the round's minimum).
 
         Raises:
-            FloatingPointError: s_x, a term of the loss, or its gradient has not been finite for ``max_bad_updates`` updates in a row, or
-                a step has spoiled a weight.
-            ValueError: A component's output has not the shape that its slot promises.
+            FloatingPointError: s_x, a loss term or its gradient was not finite in ``max_bad_updates`` consecutive updates, or a step made
+                a weight non-finite.
+            ValueError: A component's output does not have the shape that its slot promises.
         """
         self._anneal(progress)
         if progress == 0:
@@ -142,7 +142,7 @@ class Learner:
         tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
         if progress > 0:
             self._observe(batch)
-        expect_finite_weights(self.trained)  # of the last step, which no update comes after
+        expect_finite_weights(self.trained)  # after the last step, which no later update checks
         rows = [row for row in tried if row is not None]
         summary = {"updates_skipped": float(len(tried) - len(rows))}
         if not rows:
@@ -155,14 +155,14 @@ class Learner:
         return summary
 
     def update(self, minibatch: Minibatch) -> dict[str, Tensor] | None:
-        """One optimizer step.
+        """Take one optimizer step.
 
         Returns:
-            Its metrics as scalars still on the device; None where the loss or its gradient was not finite and no step was taken.
+            Metrics as scalars, still on the device; None if the loss or its gradient was not finite, so that no step was taken.
 
         Raises:
-            FloatingPointError: That was so for the ``max_bad_updates``-th time in a row.
-            BadWeights: The step before has spoiled a weight.
+            FloatingPointError: No step was possible for the ``max_bad_updates``-th time in a row.
+            BadWeights: The previous step made a weight non-finite.
         """
         try:
             terms, metrics = self.losses(minibatch)
@@ -170,7 +170,7 @@ class Learner:
             self._count_bad(minibatch, "s_x")
             return None
         except (RuntimeError, ValueError):
-            expect_finite_weights(self.trained)  # a distribution made of them raises something that names nobody
+            expect_finite_weights(self.trained)  # with bad weights, torch's error would not name them
             raise
         self._warm_up()
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
@@ -190,7 +190,7 @@ class Learner:
         return {name: value.detach() for name, value in metrics.items()}
 
     def _count_bad(self, minibatch: Minibatch, what: str = "") -> None:
-        """After a bad step every weight would be bad, and with the next update every term: it is not taken, and looked into."""
+        """Skip the step, since it would spoil every weight, and record what was not finite."""
         expect_finite_weights(self.trained)
         self.bad_updates += 1
         if not self.first_bad:
@@ -200,11 +200,11 @@ class Learner:
             raise FloatingPointError(f"not finite in {self.bad_updates} updates in a row, first {self.first_bad}")
 
     def _bad_terms(self, minibatch: Minibatch) -> str:
-        terms, _ = self.losses(minibatch)  # again: the graph is gone
+        terms, _ = self.losses(minibatch)  # recomputed, because backward freed the graph
         return ", ".join(bad_terms(terms, self.parameters))
 
     def losses(self, minibatch: Minibatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
-        """The terms of Eq. 3 for ``minibatch``, and further figures to log; what the algorithm's losses note stays in its ``steps``.
+        """The terms of Eq. 3 for ``minibatch``, and further metrics. The algorithm's losses may write into ``minibatch.steps``.
 
         Raises:
             BadEmbedding: The encoder's output is not finite.
@@ -228,7 +228,7 @@ class Learner:
                 s_y = self.jepa.target(self.jepa.seen(pixels[:, 1:])).float()  # [B, H, D]
             s_y_hat = self.jepa.predict(s_x, window[ACTION][:, :-1])  # [B, H, D]
             expect_shape("target", s_y, s_y_hat.shape, self.jepa.target)
-            inside = window[MASK][:, 1:]  # [B, H]: M of them lie in the start's own episode
+            inside = window[MASK][:, 1:]  # [B, H]: M of them lie in the window's first episode
             inputs |= {"s_y_hat": s_y_hat[inside], "s_y": s_y[inside]}  # [M, D]
             distances = self.jepa.objective(inputs["s_y_hat"], inputs["s_y"])
             expect_shape("objective", distances, inputs["s_y"].shape[:-1], self.jepa.objective)
@@ -246,7 +246,7 @@ class Learner:
             return self.encoder(pixels).float()
 
     def _augmented(self, pixels: Tensor) -> Tensor:
-        """``pixels`` [*, K, C, H, W] as the updates see them: each stack changed by a draw of its own."""
+        """``pixels`` [*, K, C, H, W] after the augmentations; each stack draws its own."""
         for augmentation in self.augmentations:
             stacks = pixels.flatten(0, -5)
             changed = augmentation(stacks)
@@ -255,7 +255,7 @@ class Learner:
         return pixels
 
     def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:
-        """Variance and mean square of ``s_x`` [B, D]; where bf16's rounding would show, of the same ``pixels`` encoded in fp32."""
+        """Variance and mean square of ``s_x`` [B, D]; if bf16's rounding would show, of the same ``pixels`` encoded in fp32."""
         found = spread(s_x)
         if self.hardware.precision == "bf16" and found.variance < BF16_TRUSTED * found.mean_square:
             with torch.no_grad():
@@ -285,5 +285,5 @@ class Learner:
 
 
 def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:
-    """Those parts that are modules: a component without parameters may be a plain class."""
+    """The parts that are modules; a component without parameters may be a plain class."""
     return nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})

@@ -1,4 +1,4 @@
-"""Acting: pixels to action, in the run's precision."""
+"""The policy: pixels to actions, in the run's precision."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from jepakit.training.learner import Learner
 
 
 class Policy(TensorDictModuleBase):
-    """The learner's encoder and the algorithm's head, as a collector wants them; keeps count of its own time.
+    """The learner's encoder and the algorithm's head, in the form a collector needs; measures its own time.
 
-    The embedding is not stored with the batch: it is out of date after the first update.
+    The embedding is not stored with the batch, because it is stale after the first update.
     """
 
     def __init__(self, learner: Learner) -> None:

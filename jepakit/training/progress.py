@@ -1,4 +1,4 @@
-"""Progress worth watching: a live display in a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress of a run: a live display in a terminal, plain lines elsewhere, only warnings when quiet."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Protocol, Self, TextIO
 
-PLAIN_SECONDS = 10.0  #: between two plain lines
+PLAIN_SECONDS = 10.0  #: least time between two plain lines
 PAIRS = 3  #: figures side by side in the live display
 
 
 class Progress(Protocol):
-    """Is told what happens; all of it goes to stderr, results go to stdout."""
+    """Shows what a run does, on stderr; results go to stdout."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
 
     def batch(self, record: Mapping[str, Any]) -> None:
-        """A batch was learned from; ``record`` is its train record."""
+        """Show a finished batch; ``record`` is its train record."""
         ...
 
     def resume(self, env_steps: int) -> None:
-        """The run goes on from there."""
+        """Show that the run resumes at ``env_steps``."""
         ...
 
     def note(self, text: str) -> None:
-        """Something worth knowing."""
+        """Show something worth knowing."""
         ...
 
     def warn(self, text: str) -> None:
-        """Something that may be wrong."""
+        """Show something that may be wrong."""
         ...
 
 
 def progress_for(title: str, total_steps: int, *, quiet: bool) -> Progress:
-    """The display that suits where stderr goes."""
+    """The display that suits stderr: live in a terminal, plain elsewhere."""
     if quiet:
         return Quiet()
     return Live(title, total_steps) if sys.stderr.isatty() else Plain(title, total_steps)
 
 
 class Silent:
-    """Says nothing but warnings, on stderr: what the displays of a run and of a sweep have in common."""
+    """Prints only warnings, to stderr: the base of the displays of runs and of sweeps."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -55,25 +55,25 @@ class Silent:
         return None
 
     def note(self, text: str) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
     def warn(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         print(f"warning: {text}", file=self.stream, flush=True)
 
 
 class Quiet(Silent):
-    """Warnings alone."""
+    """Prints only warnings."""
 
     def batch(self, record: Mapping[str, Any]) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
     def resume(self, env_steps: int) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
 
 class Plain(Quiet):
-    """A line every few seconds, for logs and pipes."""
+    """Prints a line every few seconds, for logs and pipes."""
 
     def __init__(self, title: str, total_steps: int, stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -82,12 +82,12 @@ class Plain(Quiet):
         self.note(title)
 
     def resume(self, env_steps: int) -> None:
-        """One line."""
+        """Print one line."""
         self.clock.resume(env_steps)
         self.note(f"resuming at {env_steps:,} env steps")
 
     def batch(self, record: Mapping[str, Any]) -> None:
-        """The first batch, the last, and one every ``PLAIN_SECONDS`` between."""
+        """Print a line for the first batch, for the last, and every ``PLAIN_SECONDS`` in between."""
         figures = self.clock.tick(record)
         now = perf_counter()
         if now - self.last >= PLAIN_SECONDS or record["env_steps"] >= self.clock.total_steps:
@@ -95,12 +95,12 @@ class Plain(Quiet):
             self.note("  ".join(f"{name} {value}" for name, value in figures.items()))
 
     def note(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         print(text, file=self.stream, flush=True)
 
 
 class Live(Quiet):
-    """A bar and a table that are redrawn in place."""
+    """Redraws a bar and a table in place."""
 
     def __init__(self, title: str, total_steps: int) -> None:
         from rich.console import Console
@@ -109,7 +109,7 @@ class Live(Quiet):
         super().__init__()
         self.title = title
         self.clock = Clock(total_steps)
-        self.console = Console(stderr=True, markup=False, emoji=False)  # a name may hold `[/…]`
+        self.console = Console(stderr=True, markup=False, emoji=False)  # a name may contain `[/…]`
         self.live = RichLive(console=self.console, auto_refresh=False)
 
     def __enter__(self) -> Self:
@@ -120,7 +120,7 @@ class Live(Quiet):
         self.live.__exit__(None, None, None)
 
     def batch(self, record: Mapping[str, Any]) -> None:
-        """Redraw."""
+        """Redraw the display."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -135,40 +135,40 @@ class Live(Quiet):
         self.live.update(display, refresh=True)
 
     def resume(self, env_steps: int) -> None:
-        """A line above the display."""
+        """Print a line above the display."""
         self.clock.resume(env_steps)
         self.note(f"resuming at {env_steps:,} env steps")
 
     def note(self, text: str) -> None:
-        """A line above the display."""
+        """Print a line above the display."""
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """A line above the display, in colour."""
+        """Print a line above the display, in colour."""
         self.console.print(f"warning: {text}", style="bold yellow", highlight=False, soft_wrap=True)
 
 
 class Clock:
-    """Turns train records into the figures that a display shows."""
+    """Turns train records into the figures on display."""
 
     def __init__(self, total_steps: int) -> None:
         self.total_steps = total_steps
         self.resume(0)
 
     def resume(self, env_steps: int) -> None:
-        """Count from there, and from now."""
+        """Start counting at ``env_steps`` and at the current time."""
         self.begin = self.steps = env_steps
         self.start = perf_counter()
 
     def tick(self, record: Mapping[str, Any]) -> dict[str, str]:
-        """Figures by name, in the order in which they are read."""
+        """The figures by name, in display order."""
         steps = record["env_steps"]
-        fresh, self.steps = steps - self.steps, steps
+        new, self.steps = steps - self.steps, steps
         remaining = (perf_counter() - self.start) / (steps - self.begin) * max(0, self.total_steps - steps)
 
         def rate(part: str) -> str:
             seconds = record[f"time/{part}"]
-            return f"{fresh / seconds:,.0f}" if seconds else "-"
+            return f"{new / seconds:,.0f}" if seconds else "-"
 
         figures = {
             "steps": f"{steps:,}/{self.total_steps:,}",

@@ -1,4 +1,4 @@
-"""A rehearsal: one fake batch through throw-away parts, so that what does not fit is a mistake in the recipe, not a failure at step 1."""
+"""A rehearsal: one fake batch through throw-away parts, so that a misfit is an error in the recipe rather than a failure at step 1."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from jepakit.training.policy import Policy
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
 
-REHEARSED_CAPACITY = 64  #: env steps of each env that a rehearsed replay holds
+REHEARSED_CAPACITY = 64  #: env steps of each env in a rehearsal's replay
 
 
 def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> list[str]:
-    """What is legal, and may not be meant; ``encoder`` is left as it is."""
+    """Settings that are valid but probably unintended. ``encoder`` is not changed."""
     found = []
     if encoder and not _is_one_function(encoder, env.fake_tensordict()[PIXELS]):
         found.append(
-            "the encoder's s_x differs in train() and eval() (batch normalisation, dropout): acting and learning must see the same"
+            "the encoder's s_x differs between train() and eval() (batch normalisation, dropout): acting and learning must see the same"
         )
     jepa = recipe.jepa and recipe.jepa.weight > 0
     held = any(config.weight > 0 for config in recipe.regularizers)
     reached = held or any(config.weight > 0 for config in recipe.auxiliary) or getattr(recipe.algorithm, "gradients_to_encoder", True)
     if not (jepa or reached):
-        found.append("no trained term reaches the encoder: it keeps its random weights")
+        found.append("no loss term reaches the encoder: it keeps its random weights")
     if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and recipe.jepa.objective.kind != "infonce" and not held:
-        found.append("with gradients through both encoders a constant embedding is the least L_JEPA: a regularizer prevents that")
+        found.append("with gradients through both encoders a constant embedding minimises L_JEPA: a regularizer prevents that")
     batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0]
     whole = -(-recipe.total_steps // batch) * batch
     if whole != recipe.total_steps:
@@ -49,7 +49,7 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
 
 @torch.no_grad()
 def _is_one_function(encoder: nn.Module, pixels: Tensor) -> bool:
-    """Whether ``encoder`` makes the same of random ``pixels`` in either mode; no random number is drawn that others would miss."""
+    """Whether ``encoder`` gives the same output in train and eval mode; leaves torch's generator unchanged."""
     tried = copy.deepcopy(encoder)
     parameter = next(iter(tried.parameters()), None)
     with torch.random.fork_rng():
@@ -71,7 +71,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     blame = Blame(recipe)
     learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)
     if learner.algorithm.minibatch_size < 2:
-        raise recipe.error("algorithm", f"its minibatch_size is {learner.algorithm.minibatch_size}; one row has no variance")
+        raise recipe.error("algorithm", f"its minibatch_size is {learner.algorithm.minibatch_size}; a single row has no variance")
     if not isinstance(learner.algorithm, OffPolicyAlgorithm):
         _check_rollout(recipe, env.batch_size[0], learner.algorithm)
     elif not recipe.replay.memory_map:
@@ -84,7 +84,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
             pixels.random_(0, 256)
         try:
             learner.learn(batch, progress=0.0)
-            if not learner.updates:  # replay, before its algorithm would learn
+            if not learner.updates:  # replay: the batch is smaller than learning_starts
                 learner.update(learner.experience.sample())
         except BadWeights as error:
             raise recipe.error("optimizer.lr", str(error)) from error
@@ -101,8 +101,8 @@ def _check_rollout(recipe: Recipe, num_envs: int, algorithm: Algorithm) -> None:
 
 
 def _check_memory(recipe: Recipe, replay: Replay) -> None:
-    """A replay fills over hours: better to learn now than then that it does not fit."""
+    """Check now that the replay fits in memory: it would fill only after hours."""
     needed, free = sum(replay.sizes.values()), free_memory()
     if free is not None and needed > free:
-        wrong = f"replay of {recipe.replay.capacity:,} env steps takes {in_words(needed)}, and {in_words(free)} are free"
-        raise recipe.error("replay.capacity", wrong, "a smaller capacity, or `replay.memory_map: true` for files in its place")
+        wrong = f"replay of {recipe.replay.capacity:,} env steps takes {in_words(needed)}, but {in_words(free)} are free"
+        raise recipe.error("replay.capacity", wrong, "a smaller capacity, or `replay.memory_map: true` to keep frames in a file")

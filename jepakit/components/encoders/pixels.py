@@ -20,9 +20,9 @@ CLIP = 5.0  #: greatest normalised value
 class PixelScaling(nn.Module):
     """Turns uint8 pixels into floats.
 
-    ``normalized`` is (x - mean) / √(variance + ε²), clipped to ±5, with mean and variance of each pixel and channel over all frames that the
-    run has collected so far. What never changes becomes zero, whatever its colour. The statistics are sums of integers, so they are exact,
-    and a target encoder's copy holds the same ones.
+    ``normalized`` is (x - mean) / √(variance + ε²), clipped to ±5. Mean and variance are those of each pixel and channel over all frames
+    that the run has collected so far. A pixel that never changes becomes zero, whatever its colour. The statistics are integer sums: they
+    are exact, and every copy of the encoder holds the same ones.
 
     Source: as observations are normalised in Schulman et al. 2017's own code (running mean and variance, clipped), here for each pixel.
 
