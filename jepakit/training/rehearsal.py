@@ -59,13 +59,13 @@ def _is_one_function(encoder: nn.Module, pixels: Tensor) -> bool:
 
 
 def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
-    """Push one fake batch through parts of its own, policy to optimizer step, so that a run does not fail at step 1.
+    """Push one fake batch through throw-away parts, from policy to optimizer step, so that a run does not fail at step 1.
 
     Returns:
-        Those parts, to be looked at and thrown away.
+        The parts, for inspection.
 
     Raises:
-        RecipeError: Some part does not fit; placed at the component whose code raised, where that can be told.
+        RecipeError: A part does not fit; the error points at the component that raised, if it is known.
     """
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
     blame = Blame(recipe)

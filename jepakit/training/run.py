@@ -1,4 +1,4 @@
-"""One run: where its folder goes, what it leaves there, how it ends."""
+"""One run: choose its folder, train, and record how it ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from jepakit.training.rehearsal import notices, rehearse
 from jepakit.training.state import RunState, put_back
 
 RUNS = Path("runs")
-ENDED_AS_MEANT = ("finished", "stopped")  #: the recipe's own ends: running it again would end there too
+ENDED_AS_MEANT = ("finished", "stopped")  #: ends that the recipe decides; running it again would end the same way
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RunResult:
 
     path: Path
     summary: dict[str, Any]
-    fresh: bool  #: whether this call trained; False: an identical run had finished before, and its result is returned
+    fresh: bool  #: True if this call trained; False if it found a finished identical run and returned its result
 
 
 def run(
@@ -56,18 +56,19 @@ def run(
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> RunResult:
-    """Train what ``recipe`` says.
+    """Train a recipe.
 
     Args:
-        recipe: The path of a recipe, the name of a shipped one, a mapping with what a recipe's file would hold, or a loaded recipe.
-        overrides: Values by path, ``{"encoder.dim": 32}``, or a list of ``path.to.field=value``, as the command line's ``--set``.
-        seed: The recipe's seed.
-        out: The run's folder, exactly; new or empty. Without it, ``runs/<name>/<id>``, where a finished identical run is returned as is.
-        quiet: Show warnings alone.
+        recipe: The path of a recipe, the name of a shipped one, a mapping with the content of a recipe's file, or a loaded recipe.
+        overrides: Values by path, ``{"encoder.dim": 32}``, or a list of ``path.to.field=value``, as in the command line's ``--set``.
+        seed: Replaces the recipe's seed.
+        out: The run's folder, which must be new or empty. Default: ``runs/<name>/<id>``; if an identical run has finished there, its result
+            is returned.
+        quiet: Show only warnings.
 
     Raises:
-        UserError: The recipe, the folder or the hardware asked for can't be used; nothing was trained.
-        Exception: Whatever ended a failed run; its traceback is in the run's folder.
+        UserError: The recipe, the folder or the requested hardware can't be used; nothing was trained.
+        Exception: The run failed; the traceback is in its folder.
     """
     if not isinstance(recipe, Recipe) or overrides or seed is not None:
         recipe = load_recipe(recipe, overrides, seed)
@@ -75,7 +76,7 @@ def run(
         advice = "run them all with `jepakit ablate`, or the recipe as it is with `--set sweep=null`"
         raise recipe.error("sweep", f"this recipe is a sweep of {recipe.sweep.size:,} runs", advice)
     if recipe.parent:
-        raise recipe.error("parent", "this run went on from another's checkpoint: a run from the start has no parent", "leave `parent` out")
+        raise recipe.error("parent", "this run extended another run's checkpoint: a run from the start has no parent", "leave `parent` out")
     recipe, hardware = settle(recipe)
     path = Path(out) if out is not None else RUNS / recipe.name / recipe_id(recipe)
     if out is None and path.exists():
@@ -85,7 +86,7 @@ def run(
         rehearse(recipe, env, hardware)
         env.set_seed(recipe.seed)
         learner = build_learner(recipe, env, hardware, path / "replay")
-        if out is None and path.exists():  # by a process that came at the same time
+        if out is None and path.exists():  # created meanwhile by another process
             return _earlier_run(path)
         with (
             contextlib.closing(RunFolder.create(path)) as folder,
@@ -97,24 +98,24 @@ def run(
 
 
 def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = False, quiet: bool = False) -> RunResult:
-    """Go on with the run in folder ``path`` from its newest whole checkpoint, or from its start where there is none.
+    """Resume the run in folder ``path`` from its newest intact checkpoint, or from the start if there is none.
 
-    On a CPU ``metrics.jsonl`` (times apart) and all weights end up as if the run had never been cut short.
+    On a CPU, ``metrics.jsonl`` (except times) and all weights end up as if the run had never been interrupted.
 
     Args:
         path: A run's folder.
-        total_steps: Extend the run, finished or not, to so many env steps: a new run goes on from its newest checkpoint, beside it.
+        total_steps: Extend the run, finished or not, to this many env steps: a new run beside it starts from its newest checkpoint.
         trust: Whether to run the plug-ins that its recipe names.
-        quiet: Show warnings alone.
+        quiet: Show only warnings.
 
     Raises:
-        UserError: There is nothing to go on with, another process writes it, or its checkpoints are of another jepakit.
-        Exception: Whatever ended a failed run; its traceback is in the run's folder.
+        UserError: There is no run to resume, another process is writing it, or its checkpoints are of another jepakit.
+        Exception: The run failed; the traceback is in its folder.
     """
     path = Path(path)
     if total_steps is not None:
         path = extended(path, total_steps, trust, warnings.warn)
-        trust = True  # the folder is a copy of the one that was asked about
+        trust = True  # a copy of the folder whose plug-ins were checked
     summary = read_summary(path)
     if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)
@@ -135,17 +136,17 @@ def _earlier_run(path: Path) -> RunResult:
     if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)
     if is_locked(path):
-        raise UserError(f"{path}: this very run is running there now")
+        raise UserError(f"{path}: this run is already running there")
     if not (path / "recipe.yaml").exists():
-        raise UserError(f"{path} is where this run would go, and holds no run: remove it, or name another folder with --out DIR")
+        raise UserError(f"{path} is this run's folder, but holds no run: remove it, or name another folder with --out DIR")
     state = summary["status"] if summary else "it was killed"
     raise UserError(
-        f"{path} holds this very run, unfinished ({state}): go on with `{resume_command(path)}`, or name another folder with --out DIR"
+        f"{path} holds this run, unfinished ({state}): resume it with `{resume_command(path)}`, or name another folder with --out DIR"
     )
 
 
 def _begin(loop: Loop) -> None:
-    """What a new run's folder is told."""
+    """Write a new run's recipe, provenance and first events."""
     folder = loop.folder
     folder.write_recipe(loop.recipe)
     code = {"id": loop.id, "sources": source_digests(loop.recipe)}
@@ -157,11 +158,11 @@ def _begin(loop: Loop) -> None:
     for notice in notices(loop.recipe, loop.env, loop.learner.encoder):
         _notice(loop, notice)
     if not loop.state.exact:
-        _notice(loop, "this env's simulators cannot be brought back exactly: a resumed run goes on with new episodes")
+        _notice(loop, "this env's simulators cannot be restored exactly: a resumed run begins new episodes")
 
 
 def _go_on(loop: Loop) -> None:
-    """Bring the loop to the newest whole checkpoint, and the folder with it."""
+    """Restore the loop and its folder to the newest intact checkpoint."""
     folder = loop.folder
 
     def warn(text: str) -> None:
@@ -174,7 +175,7 @@ def _go_on(loop: Loop) -> None:
     else:
         lost = []
         folder.go_on_from(0, 0.0)
-    for later in checkpoints(folder.checkpoints):  # they are damaged, and in the way of those to come
+    for later in checkpoints(folder.checkpoints):  # corrupt, and in the way of new ones
         if newest is None or later > newest:
             shutil.rmtree(later)
     for name in ("summary.json", "traceback.txt"):
@@ -196,11 +197,11 @@ def _compare_with_the_start(loop: Loop, warn: Callable[[str], None]) -> None:
     begun = provenance_then.get("id")
     if begun not in (None, loop.id):
         text = f"recipe.yaml was edited since the run began ({shown(str(begun))} then, {loop.id} now)"
-        warn(f"{text}: what it comes to is the result of neither")
+        warn(f"{text}: the result will belong to neither recipe")
     now = provenance(loop.learner.hardware)["packages"]
     changed = [f"{name} {shown(str(before[name]))} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
     if changed:
-        warn(f"not the packages that the run began with: {', '.join(changed)}")
+        warn(f"packages have changed since the run began: {', '.join(changed)}")
 
 
 def _notice(loop: Loop, text: str) -> None:
@@ -209,7 +210,7 @@ def _notice(loop: Loop, text: str) -> None:
 
 
 def _train(loop: Loop, prepare: Callable[[Loop], None]) -> dict[str, Any]:
-    """Run the loop; however it ends, the folder tells."""
+    """Run the loop and record in the folder how it ends."""
     folder = loop.folder
     try:
         prepare(loop)
@@ -218,12 +219,12 @@ def _train(loop: Loop, prepare: Callable[[Loop], None]) -> dict[str, Any]:
         status = "interrupted"
     except Exception as error:
         if isinstance(error, UserError) and not loop.has_begun:
-            raise  # a resumed run's checkpoints are none of its recipe's: nothing has happened to it
+            raise  # the checkpoints do not fit the recipe: the run itself is unharmed
         if isinstance(error, DiskFull):
-            error.add_note(f"earlier checkpoints are whole; once there is room, go on with: {resume_command(folder.path)}")
+            error.add_note(f"earlier checkpoints are intact; once there is room, resume with: {resume_command(folder.path)}")
         elif saved := checkpoints(folder.checkpoints):
-            error.add_note(f"last checkpoint: {saved[-1]}; once the cause is gone, go on with: {resume_command(folder.path)}")
-        with contextlib.suppress(OSError):  # a full disk may be the very failure
+            error.add_note(f"last checkpoint: {saved[-1]}; once the cause is fixed, resume with: {resume_command(folder.path)}")
+        with contextlib.suppress(OSError):  # the disk may be full
             write_atomically(folder.path / "traceback.txt", traceback.format_exc())
             error.add_note(f"traceback: {folder.path / 'traceback.txt'}")
             folder.event("failed", error=f"{type(error).__name__}: {error}")
@@ -239,8 +240,8 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
     """The content of ``summary.json``.
 
     ``return_auc`` is the area under the curve of ``return_last_100`` against env steps, divided by the steps: the curve's mean.
-    ``collapsed`` is the verdict at the end, ``collapsed_at`` the env steps at which the embedding was first seen collapsed,
-    ``below_paper_variance`` the paper's own measure at the end: a variance below 1e-7.
+    ``collapsed`` is the verdict at the end, and ``collapsed_at`` the env steps at which the embedding was first found collapsed.
+    ``below_paper_variance`` is the paper's own measure at the end: a variance below 1e-7.
     """
     history, latest = loop.history, loop.history.latest
     return {

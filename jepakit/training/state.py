@@ -1,4 +1,4 @@
-"""All that decides how a run goes on: taken between two batches, and put back."""
+"""Everything that determines how a run continues: captured between two batches, and restored."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass
 class History:
-    """What the summary is made of, as it stands so far."""
+    """The figures behind the summary, so far."""
 
     env_steps: int = 0
     episodes: int = 0
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=100))  #: of the last 100 episodes
-    return_curve: list[float] = field(default_factory=list)  #: mean of ``returns`` after each batch, from the first episode's end on
+    return_curve: list[float] = field(default_factory=list)  #: mean of ``returns`` after each batch, from the first finished episode on
     latest: dict[str, Any] = field(default_factory=dict)  #: the last train record
 
     def return_last(self, episodes: int) -> float | None:
-        """Mean return of the last ``episodes`` (at most 100) episodes, or of as many as have ended; None before the first."""
+        """Mean return of the last ``episodes`` (at most 100) episodes, or of all so far if fewer have ended; None if none has."""
         return fmean(list(self.returns)[-episodes:]) if self.returns else None
 
 
 class RunState:
-    """All that decides how a run goes on, as it stands between two batches.
+    """Everything that determines how a run continues, between two batches.
 
     Args:
-        recipe: What the run does, with hardware resolved.
+        recipe: The run's recipe, with hardware resolved.
         env: The recipe's env.
         learner: The recipe's learner.
         folder: Where records and checkpoints go.
@@ -63,12 +63,12 @@ class RunState:
         self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
         replay = learner.experience if isinstance(learner.experience, Replay) else None
         self.frames = FrameLog(folder.replay, replay) if replay else None
-        self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run goes on within its episodes
+        self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run continues its episodes
         self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
 
 
 def capture(run: RunState) -> Checkpoint:
-    """What a checkpoint of the run holds."""
+    """The content of a checkpoint of ``run``."""
     history, learner = run.history, run.learner
     state = {
         "env_steps": history.env_steps,
@@ -96,22 +96,22 @@ def capture(run: RunState) -> Checkpoint:
 
 
 def put_back(run: RunState, path: Path) -> list[str]:
-    """Bring a new run of the same recipe to where the one was that saved the checkpoint ``path``; its metrics are cut back to there.
+    """Restore the checkpoint ``path`` into a new run of the same recipe, and cut its metrics back to that point.
 
-    The generators' states are left in ``run.generators``: they are set last, when the collector is there.
+    The generators' states go to ``run.generators``. They are set last, once the collector exists.
 
     Returns:
-        What could not be brought back.
+        A message for each thing that could not be restored.
 
     Raises:
-        UserError: The checkpoint was written by other components than the recipe's, or holds something else than a run's state.
+        UserError: The checkpoint is corrupt, or does not fit the recipe's components.
     """
     try:
         return _put_back(run, path)
     except Damaged as damage:
         raise UserError(f"{path} is damaged: {damage}") from None
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise UserError(f"{path} is no state of this recipe's run: {type(error).__name__}: {error}") from error
+        raise UserError(f"{path} is not a checkpoint of this recipe: {type(error).__name__}: {error}") from error
 
 
 def _put_back(run: RunState, path: Path) -> list[str]:
@@ -133,18 +133,18 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     if state["env"] is not None and run.exact:
         run.env.restore(state["env"])
     else:
-        lost.append("this env's simulators cannot be brought back exactly: new episodes begin")
-        run.env.set_seed((run.recipe.seed + history.env_steps) % 2**32)  # none that the run has seen
+        lost.append("this env's simulators cannot be restored exactly: new episodes begin")
+        run.env.set_seed((run.recipe.seed + history.env_steps) % 2**32)  # a seed that the run has not used
         if run.frames:
             _break_off(run.frames.replay)
     run.generators = state["generators"]
     if lacking := run.folder.go_on_from(state["metrics_bytes"], state["wall_s"]):
-        lost.append(f"metrics.jsonl lacks {lacking:,} bytes that it had at the checkpoint")
+        lost.append(f"metrics.jsonl is {lacking:,} bytes shorter than at the checkpoint")
     return lost
 
 
 def _break_off(replay: Replay) -> None:
-    """The episodes that were going on end with their last step, truncated: what comes next does not follow on them."""
+    """Truncate running episodes at their last step: the next steps do not continue them."""
     if not replay.steps:
         return
     newest = (replay.steps - 1) % replay.rows * replay.num_envs + torch.arange(replay.num_envs)
@@ -155,16 +155,16 @@ def _break_off(replay: Replay) -> None:
 
 
 def weights(learner: Learner) -> Tensors:
-    """Every parameter and buffer once, by name (TorchRL's loss modules hold theirs a second time)."""
+    """Every parameter and buffer by name, each once (TorchRL's loss modules hold theirs twice)."""
     return dict(learner.parts.named_parameters()) | dict(learner.parts.named_buffers())
 
 
 @torch.no_grad()
 def load_weights(path: Path, learner: Learner) -> None:
-    """Load the weights of the checkpoint ``path`` alone.
+    """Load only the weights of the checkpoint ``path``.
 
     Raises:
-        UserError: They are of other components than the learner's, or no tensors.
+        UserError: The weights are corrupt, or do not fit the learner's components.
     """
     into = weights(learner)
     try:
@@ -184,23 +184,23 @@ def _optimizer(learner: Learner) -> Tensors:
 
 
 def _load_optimizer(path: Path, learner: Learner) -> None:
-    # Adam makes its state at its first step: give it tensors of the right shape to be filled
+    # Adam creates its state at its first step, so a new optimizer has none to load into.
     stored = load_tensors(path, "optimizer")
     for name, parameter in learner.trained.named_parameters():
         state = {key: _beside(parameter, stored[f"{name}.{key}"]) for key in ADAM_STATE if f"{name}.{key}" in stored}
-        if state:  # a parameter that no gradient has reached yet has none
+        if state:  # no state if no gradient has reached the parameter yet
             learner.optimizer.state[parameter] = state
 
 
 def _beside(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """``tensor`` on the parameter's device and, if it is a moment, in the parameter's memory layout: fused Adam takes both for granted."""
+    """``tensor`` on the parameter's device and, if it is a moment, in the parameter's memory layout: fused Adam assumes both."""
     if tensor.shape == parameter.shape:
         return torch.zeros_like(parameter, requires_grad=False).copy_(tensor)
     return tensor.to(parameter.device)
 
 
 def _split(value: Any, path: str, tensors: Tensors) -> Any:
-    """``value`` with each tensor put into ``tensors`` and a reference in its place."""
+    """Move each tensor of ``value`` into ``tensors``, and put a reference in its place."""
     if isinstance(value, Tensor):
         tensors[path] = value.detach()
         return {"$tensor": path}

@@ -1,4 +1,4 @@
-"""What Eq. 3 is made of beside the algorithm's losses: L_JEPA, regularizers and auxiliary terms."""
+"""The terms of Eq. 3 other than the algorithm's losses: L_JEPA, regularizers and auxiliary terms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class JEPA:
     """The parts of L_JEPA."""
 
     target: Target
-    followed: nn.Module  #: what the target follows, and was copied from: the encoder, with the projector behind it where there is one
+    followed: nn.Module  #: the module that the target follows: the encoder, followed by the projector if there is one
     predictor: Predictor
     objective: Objective
     weight: float  #: of L_JEPA in Eq. 3
@@ -26,7 +26,7 @@ class JEPA:
     projector: Projector | None = None  #: between ŝ_y and the objective; the target holds its own
 
     def seen(self, stacks: Tensor) -> Tensor:
-        """What the target encodes of the next ``stacks`` [B, H, K, C, H, W], in the same shape, which is the encoder's own."""
+        """The target's input from the next ``stacks`` [B, H, K, C, H, W], in the same shape."""
         return stacks if self.y == "stack" else stacks[:, :, -1:].expand_as(stacks)
 
     def predict(self, s_x: Tensor, actions: Tensor) -> Tensor:
@@ -36,12 +36,12 @@ class JEPA:
         return self.projected(s_y_hat)
 
     def projected(self, s_y_hat: Tensor) -> Tensor:
-        """[*, D] -> [*, P]; as it is where there is no projector."""
+        """[*, D] -> [*, P]; unchanged without a projector."""
         return self.projector(s_y_hat) if self.projector else s_y_hat
 
 
 class ProjectedEncoder(nn.Module):
-    """An encoder with a projector behind it, which is in fp32 here as it is behind ŝ_y."""
+    """An encoder followed by a projector. The projector runs in fp32, as it does on ŝ_y."""
 
     def __init__(self, encoder: nn.Module, projector: Projector) -> None:
         super().__init__()
@@ -57,10 +57,10 @@ class ProjectedEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class WeightedTerm:
-    """A regularizer or an auxiliary term, its weight in Eq. 3, and the names of `INPUTS` that its ``forward`` asks for.
+    """A regularizer or an auxiliary term, its weight in Eq. 3, and the `INPUTS` that its ``forward`` names.
 
     Raises:
-        ValueError: It asks for something else.
+        ValueError: ``forward`` names something that is not in `INPUTS`.
     """
 
     loss: LossTerm
@@ -90,7 +90,7 @@ def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:
 
 
 class Misshapen(ValueError):
-    """A component returned something of another shape than its slot promises."""
+    """A component's output does not have the shape that its slot promises."""
 
     def __init__(self, message: str, component: object) -> None:
         super().__init__(message)
@@ -98,16 +98,16 @@ class Misshapen(ValueError):
 
 
 def expect_shape(what: str, output: object, shape: tuple[int, ...], component: object) -> None:
-    """Refuse what a component returned unless it is a tensor of ``shape``: broadcasting would train on, silently and wrongly.
+    """Refuse a component's output unless it is a tensor of ``shape``: broadcasting would train on silently and wrongly.
 
     Args:
         what: Names the component in the message.
-        output: What it returned.
+        output: The component's output.
         shape: The shape that its slot promises.
         component: The component itself.
 
     Raises:
-        Misshapen: It is no tensor, or of another shape.
+        Misshapen: ``output`` is not a tensor, or has another shape.
     """
     if not isinstance(output, Tensor):
         raise Misshapen(f"the {what} returned {type(output).__name__} where a tensor {list(shape)} was expected", component)

@@ -43,7 +43,7 @@ def test_a_finished_run_is_extended(tmp_path: Path, recipe: str, overrides: dict
 
 def test_what_cannot_be_extended(tmp_path: Path) -> None:
     parent = run("cartpole_pixels", overrides=SMALL, out=tmp_path / "parent", quiet=True)
-    with pytest.raises(UserError, match="has made 64 env steps already; write more"):
+    with pytest.raises(UserError, match="has already made 64 env steps; write a larger number"):
         resume(parent.path, total_steps=64)
     child = resume(parent.path, total_steps=96, quiet=True)
     with pytest.raises(UserError, match="a run from the start has no parent"):

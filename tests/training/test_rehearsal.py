@@ -10,8 +10,8 @@ from jepakit.recipe import load_recipe
 from jepakit.training.build import build_env
 from jepakit.training.rehearsal import notices
 
-CONSTANT = "with gradients through both encoders a constant embedding is the least L_JEPA: a regularizer prevents that"
-RANDOM = "no trained term reaches the encoder: it keeps its random weights"
+CONSTANT = "with gradients through both encoders a constant embedding minimises L_JEPA: a regularizer prevents that"
+RANDOM = "no loss term reaches the encoder: it keeps its random weights"
 
 
 @pytest.mark.parametrize(

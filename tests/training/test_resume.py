@@ -321,10 +321,10 @@ def test_simulators_that_cannot_be_brought_back_begin_new_episodes(recipe: Path,
     more = (f"plugins=[{tmp_path / 'odd.py'}]", f"env={env}", *(RECIPES["dqn"] if algorithm == "dqn" else ()))
     cut_off(recipe, tmp_path / "run", at=400, overrides=more)
     (notice,) = [event["text"] for event in events(tmp_path / "run", "notice") if "exactly" in event["text"]]
-    assert notice == "this env's simulators cannot be brought back exactly: a resumed run goes on with new episodes"
+    assert notice == "this env's simulators cannot be restored exactly: a resumed run begins new episodes"
     assert resume(tmp_path / "run", trust=True, quiet=True).summary["env_steps"] == 720
     after = [event["text"] for event in events(tmp_path / "run", "notice")]
-    assert after[-1] == "this env's simulators cannot be brought back exactly: new episodes begin"
+    assert after[-1] == "this env's simulators cannot be restored exactly: new episodes begin"
     assert events(tmp_path / "run", "resume")[0]["checkpoint"] == "000000000360"
     steps = [record["env_steps"] for record in records(tmp_path / "run") if record["phase"] == "train"]
     assert steps == list(range(40, 721, 40))
@@ -377,7 +377,7 @@ def test_a_full_disk_loses_nothing_and_says_what_it_needed(recipe: Path, tmp_pat
         assert failed.startswith(f"failed: DiskFull: no room left in {disk / 'run'}")
         assert " needs " in failed
         assert failed.endswith(" are free")
-        assert advice == f"earlier checkpoints are whole; once there is room, go on with: jepakit resume {disk / 'run'}"
+        assert advice == f"earlier checkpoints are intact; once there is room, resume with: jepakit resume {disk / 'run'}"
         assert not [line for line in rest if "traceback:" not in line]
         kept = checkpoints(disk / "run" / "checkpoints")
         assert kept
@@ -418,7 +418,7 @@ def test_a_full_disk_where_none_can_be_mounted(recipe: Path, tmp_path: Path, who
         patch.setattr(checkpoint, "save_file", full)
         with pytest.raises(DiskFull, match=r"the checkpoint of 480 env steps needs [\d.]+ kB") as failed:
             run(recipe, out=tmp_path / "run", quiet=True)
-    assert "go on with: jepakit resume" in failed.value.__notes__[0]
+    assert "resume with: jepakit resume" in failed.value.__notes__[0]
     resume(tmp_path / "run", quiet=True)
     assert differences(whole, tmp_path / "run") == []
 

@@ -182,7 +182,7 @@ def test_a_minibatch_of_one_row_is_refused_of_somebody_elses_algorithm_too(recip
         "    def __init__(self, embedding_width, action_spec):\n        super().__init__(embedding_width, action_spec)\n"
         "        self.minibatch_size = 1\n",
     )
-    with pytest.raises(UserError, match="its minibatch_size is 1; one row has no variance"):
+    with pytest.raises(UserError, match="its minibatch_size is 1; a single row has no variance"):
         run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
 
@@ -241,7 +241,7 @@ def test_a_run_whose_numbers_go_bad_names_the_term_and_its_last_checkpoint(recip
         run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
     last = max((tmp_path / "out" / "checkpoints").iterdir())
     go_on = f"jepakit resume {tmp_path / 'out'} --trust"
-    assert caught.value.__notes__[0] == f"last checkpoint: {last}; once the cause is gone, go on with: {go_on}"
+    assert caught.value.__notes__[0] == f"last checkpoint: {last}; once the cause is fixed, resume with: {go_on}"
     assert any(record.get("updates_skipped") for record in records(tmp_path / "out"))
 
 
@@ -304,7 +304,7 @@ def test_a_collapse_is_reported_and_stops_the_run_if_asked(recipe: Path, tmp_pat
 def test_a_random_encoder_is_legal_with_a_notice(recipe: Path, tmp_path: Path) -> None:
     run(recipe, overrides=["jepa=null", "algorithm.gradients_to_encoder=false"], out=tmp_path / "out", quiet=True)
     notices = [record["text"] for record in records(tmp_path / "out", "events.jsonl") if record["event"] == "notice"]
-    assert notices == ["no trained term reaches the encoder: it keeps its random weights"]
+    assert notices == ["no loss term reaches the encoder: it keeps its random weights"]
 
 
 def test_a_component_that_does_not_fit_is_a_mistake_at_its_place(recipe: Path, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_a_component_that_does_not_fit_is_a_mistake_at_its_place(recipe: Path, t
         ("objective", "def forward(self, a, b): pass", "jepa.objective=", "returned NoneType where a tensor"),
         ("objective", "def forward(self, a): return a", "jepa.objective=", "TypeError: Odd.forward.. takes 2 positional arguments"),
         ("predictor", "def forward(self, s_x, action): return s_x[:, :1]", "jepa.predictor=", r"returned \[4, 1\] where \[4, 8\]"),
-        ("encoder", "def forward(self, x): return x.flatten(-4)[..., :8] / 0", "encoder=", "numbers that are not finite"),
+        ("encoder", "def forward(self, x): return x.flatten(-4)[..., :8] / 0", "encoder=", "values that are not finite"),
     ],
 )
 def test_a_part_that_returns_something_odd_is_the_one_that_is_blamed(

@@ -270,11 +270,11 @@ def test_a_state_of_anything_is_a_mistake(make_loop: MakeLoop, name: str, value:
     path = save(make_loop())
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps(state | {name: value}))
-    with pytest.raises(UserError, match="is no state of this recipe's run"):
+    with pytest.raises(UserError, match="is not a checkpoint of this recipe"):
         put_back(make_loop(), path)
     state.pop(name)
     (path / "state.json").write_text(json.dumps(state))
-    with pytest.raises(UserError, match=f"is no state of this recipe's run: KeyError: '{name}'"):
+    with pytest.raises(UserError, match=f"is not a checkpoint of this recipe: KeyError: '{name}'"):
         put_back(make_loop(), path)
 
 
@@ -296,5 +296,5 @@ def test_metrics_that_somebody_has_cut_are_told_and_not_filled_up(make_loop: Mak
     path = save(loop)
     metrics = loop.folder.path / "metrics.jsonl"
     metrics.write_bytes(metrics.read_bytes()[:-10])
-    assert put_back(make_loop(), path) == ["metrics.jsonl lacks 10 bytes that it had at the checkpoint"]
+    assert put_back(make_loop(), path) == ["metrics.jsonl is 10 bytes shorter than at the checkpoint"]
     assert [json.loads(line)["n"] for line in metrics.read_text().splitlines()] == [0, 1]

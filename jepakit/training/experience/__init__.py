@@ -1,1 +1,1 @@
-"""Where minibatches come from: a rollout, or replay."""
+"""Sources of minibatches: a rollout, or replay."""

@@ -1,4 +1,4 @@
-"""A replay's frames on disk: each is written once, when a checkpoint is made, into files that several checkpoints share."""
+"""A replay's frames on disk. Each checkpoint writes only the new frames, to files that later checkpoints share."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PATTERN = "frames-*.safetensors"
 
 @dataclass(frozen=True)
 class Segment:
-    """One file: the frames that were new at a checkpoint."""
+    """One file of frames: those that were new at a checkpoint."""
 
     name: str
     bytes: int
     sha256: str
-    end: tuple[int, ...]  #: of each env, the position behind its last frame
+    end: tuple[int, ...]  #: for each env, the position after its last frame
 
 
 class FrameLog:
-    """Keeps the frames that the newest checkpoints need, as segments; a checkpoint holds their names alone.
+    """Stores as segments the frames that the newest checkpoints need; a checkpoint holds only the segments' names.
 
     Args:
-        folder: Where they lie.
-        replay: Whose frames.
+        folder: Folder of the segments.
+        replay: The replay whose frames they hold.
     """
 
     def __init__(self, folder: Path, replay: Replay) -> None:
@@ -40,9 +40,9 @@ class FrameLog:
         self.segments: list[Segment] = []
 
     def save(self) -> list[dict[str, Any]]:
-        """Write what is new; the segments that hold all frames of the ring, oldest first, as JSON has them."""
+        """Write the new frames; return, oldest first and ready for JSON, the segments that hold all frames of the ring."""
         replay = self.replay
-        oldest = (replay.end - replay.slots).clamp(min=0)  # what lies before was written over
+        oldest = (replay.end - replay.slots).clamp(min=0)  # older frames are overwritten
         saved = torch.tensor(self.segments[-1].end) if self.segments else torch.zeros_like(replay.end)
         begin = saved.maximum(oldest)
         if (begin < replay.end).any():
@@ -51,7 +51,7 @@ class FrameLog:
         return [asdict(segment) for segment in self.segments]
 
     def load(self, segments: Sequence[dict[str, Any]]) -> None:
-        """Bring the ring back to where it was when `save` returned ``segments``; the replay's own state is there already."""
+        """Restore the ring to its content when `save` returned ``segments``; the replay's own state must be loaded already."""
         replay = self.replay
         self.segments = [Segment(**segment | {"end": tuple(segment["end"])}) for segment in segments]
         for segment in self.segments:
@@ -63,7 +63,7 @@ class FrameLog:
             path.unlink()
 
     def prune(self, needed: Set[str]) -> None:
-        """Remove all files of frames but those of these names."""
+        """Remove all files of frames except the ``needed`` ones."""
         for path in self.folder.glob(PATTERN):
             if path.name not in needed:
                 path.unlink()
@@ -76,7 +76,7 @@ class FrameLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         final = self.folder / f"frames-{replay.steps * replay.num_envs:012d}.safetensors"
         partial = final.with_name(f".{final.name}.partial")
-        with needing(sum(tensor.nbytes for tensor in held.values()), "a file of replay's new frames", self.folder, partial):
+        with needing(sum(tensor.nbytes for tensor in held.values()), "a file of the replay's new frames", self.folder, partial):
             save_file(held, partial)
             to_disk(partial)
             partial.rename(final)

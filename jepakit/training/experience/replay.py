@@ -1,4 +1,4 @@
-"""Replay: the newest env steps, every frame stored once, drawn as minibatches of windows and n-step returns."""
+"""Replay: stores the newest env steps, each frame once, and samples minibatches of windows and n-step returns."""
 
 from __future__ import annotations
 
@@ -18,40 +18,41 @@ from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape, Minibatc
 if TYPE_CHECKING:
     from jepakit.recipe.schema import Replay as Settings
 
-ALLOWANCE = 16  #: a frame for one episode's end in so many steps
-STEP_BYTES = 30  #: of one step besides its frame, with a discrete action
-PRIORITY_EPS = 1e-6  #: added to |TD error|, so that no step is out of reach
+ALLOWANCE = 16  #: the ring of frames has room for one episode end in this many steps
+STEP_BYTES = 30  #: size of one step without its frame, with a discrete action
+PRIORITY_EPS = 1e-6  #: added to |TD error|, so that every step can be sampled
 
-logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces each storage on stdout
+logging.getLogger("torchrl").setLevel(logging.WARNING)  # TorchRL logs each new storage to stdout
 
 
 class Replay:
-    """Off-policy experience: rings of frames and of steps, from which stacks are made anew at sampling.
+    """Off-policy experience: rings of steps and of frames, from which sampling rebuilds the stacks.
 
-    Two rings an env, both written in the order of time. The *ring of steps* has a row for each of the newest ``capacity // N`` env
+    Each env has two rings, both written in order of time. The *ring of steps* has a row for each of the newest ``capacity // N`` env
     steps: action, reward, end of episode, and the position of its observation's frame. The *ring of frames* has a frame for each
-    observation, also for an episode's final one and for the newest, from which no step was taken yet. Positions count the frames that
-    an env ever wrote; the one at position p lies in slot p mod S. Within an episode they follow one another, so the position and the
-    age of a step's observation (frames of its episode stored before it) give its stack and those that follow, repeating the first
-    frame at an episode's start as the env did. An episode that opens with a stack of different frames brings the older ones with it.
+    observation, including an episode's final one and the newest one, from which no step was taken yet. Positions count all frames that an
+    env has written; the frame at position p lies in slot p mod S. Positions are consecutive within an episode. So the position and the age
+    of a step's observation (the number of its episode's frames stored before it) determine its stack and the stacks after it; at an
+    episode's start the first frame is repeated, as in the env. If an episode opens with a stack of different frames, the older ones are
+    stored too.
 
-    The ring of frames allows for an episode's end every 16 steps: 1/16 beyond the capacity. Episodes that are shorter on average leave
-    fewer steps than the capacity; a step is drawn only as long as its whole stack is there.
+    The ring of frames has room for one episode end every 16 steps: 1/16 beyond the capacity. If episodes are shorter on average, it holds
+    fewer steps than the capacity: a step is sampled only while its whole stack is still stored.
 
-    All randomness is torch's global generator's. Rings lie in the host's memory; minibatches go to ``device``.
+    All random numbers come from torch's global generator. Rings lie in host memory; minibatches go to ``device``.
 
     Args:
-        algorithm: Says how many updates of which size, and n and γ of its returns.
+        algorithm: Sets the number and size of updates, and n and γ of the returns.
         horizon: H, steps that a window reaches ahead.
         frames: The shape of one observation's ``pixels``.
         num_envs: N.
-        settings: Capacity, and how steps are drawn.
-        device: Where minibatches are wanted.
-        folder: Where the frames' file lies; None keeps them in memory.
-        dtype: Of the env's ``pixels``.
+        settings: Capacity, and how steps are sampled.
+        device: Device of the minibatches.
+        folder: Folder for the file of frames; None keeps the frames in memory.
+        dtype: The dtype of the env's ``pixels``.
 
     Raises:
-        ValueError: ``capacity`` has no room for one step of each env.
+        ValueError: ``capacity`` is smaller than the number of envs.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class Replay:
         self.folder = folder
         self.dtype = dtype
 
-        self.rows = settings.capacity // num_envs  #: steps an env, at most
-        self.slots = self.rows + -(-self.rows // ALLOWANCE) + frames.frames + 1  #: S, frames an env
+        self.rows = settings.capacity // num_envs  #: maximum steps per env
+        self.slots = self.rows + -(-self.rows // ALLOWANCE) + frames.frames + 1  #: S, maximum frames per env
         self.storage = LazyTensorStorage(self.rows * num_envs)  #: the ring of steps; row (step mod rows) · N + env
         self.sampler: RandomSampler | Prioritized = RandomSampler()
         if settings.sampler == "prioritized":
@@ -87,11 +88,11 @@ class Replay:
         self.updates = 0  #: minibatches handed out so far
         self.end = torch.zeros(num_envs, dtype=torch.int64)  #: frames written so far by each env
         self.first = torch.zeros(num_envs, dtype=torch.int64)  #: position at which its running episode begins
-        self.live = torch.zeros(num_envs, dtype=torch.bool)  #: whether its newest frame belongs to an episode that goes on
+        self.live = torch.zeros(num_envs, dtype=torch.bool)  #: whether its newest frame belongs to a running episode
 
     @cached_property
     def frames(self) -> Tensor:
-        """The ring of frames [S · N, C, H, W], slot (position mod S) · N + env; a file where asked. Takes its memory as it fills."""
+        """The ring of frames [S · N, C, H, W], in memory or in a file; slot (position mod S) · N + env. Memory is allocated as it fills."""
         shape = (self.slots * self.num_envs, *self.frame_shape[1:])
         if self.folder is None:
             return torch.empty(shape, dtype=self.dtype)
@@ -101,7 +102,7 @@ class Replay:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Bytes that the full rings will have, by part (with discrete actions); nothing is allocated to tell."""
+        """Bytes of the full rings, by part (with discrete actions), computed without allocating them."""
         frame = torch.Size(self.frame_shape[1:]).numel() * self.dtype.itemsize
         capacity = self.rows * self.num_envs
         sizes = {"frames": self.slots * self.num_envs * frame, "steps": capacity * STEP_BYTES, "priorities": 0}
@@ -110,13 +111,13 @@ class Replay:
         return sizes
 
     def extend(self, batch: TensorDictBase) -> None:
-        """Append a collected batch [N, T], whose roots follow on what the batch before ended with."""
+        """Append a collected batch [N, T] that continues the previous one."""
         batch = batch.select(PIXELS, ACTION, "next").cpu()
         here, after, done = batch[PIXELS], batch["next", PIXELS], batch["next", "done"].squeeze(-1)
         num_envs, taken = done.shape
 
-        # what each step (n, t) adds: the older frames of a stack that opens an episode, its observation, and the next one unless
-        # that is the next step's. The newest frame of a live env is this batch's first observation: it is written again.
+        # Step (n, t) adds the older frames of a stack that opens an episode, its own observation, and the next observation unless the
+        # next step adds that. The newest frame of a live env is this batch's first observation, so it is written again.
         opens = torch.cat((~self.live[:, None], done[:, :-1]), dim=1)
         older = opens.clone()
         older[opens] = (here[opens] != here[opens][:, -1:]).flatten(1).any(dim=1)
@@ -154,25 +155,25 @@ class Replay:
             self.sampler.update_priority(index, self.sampler.default_priority.expand(index.shape))
 
     def minibatches(self) -> Iterator[Minibatch]:
-        """As many as bring the updates to ``updates_per_step`` for each env step after the first ``learning_starts``."""
+        """Yield minibatches until there are ``updates_per_step`` updates per env step after the first ``learning_starts`` steps."""
         learnt_from = max(0, self.steps * self.num_envs - self.algorithm.learning_starts)
         for _ in range(self.updates, round(self.algorithm.updates_per_step * learnt_from)):
             self.updates += 1
             yield self.sample()
 
     def learned(self, minibatch: Minibatch) -> None:
-        """Take new priorities from ``steps["td_error"]``, [B] or [B, 1], of prioritised replay."""
+        """Prioritised replay: take new priorities from ``steps["td_error"]``, [B] or [B, 1]."""
         if isinstance(self.sampler, Prioritized):
             error = minibatch.steps["td_error"].detach().abs().float()
             self.sampler.update_priority(minibatch.steps["index"].cpu(), error.flatten().cpu())
 
     def anneal(self, progress: float) -> None:
-        """β goes to 1 in a line as ``progress`` does."""
+        """Prioritised replay: move β linearly to 1 with ``progress``."""
         if isinstance(self.sampler, Prioritized):
             self.sampler.beta = self.settings.beta + (1 - self.settings.beta) * progress
 
     def sample(self) -> Minibatch:
-        """Draw steps, with replacement, each the start of a window and of an n-step return."""
+        """Sample steps with replacement; each starts a window and an n-step return."""
         index, weight = self._draw(self.algorithm.minibatch_size)
         minibatch = self.at(index)
         if weight is not None:
@@ -182,8 +183,8 @@ class Replay:
     def at(self, index: Tensor) -> Minibatch:
         """The windows [B, H+1] and n-step returns [B] that begin at the rows ``index`` [B] of the ring of steps.
 
-        What stands where in a window, `rollout.window` says. Neither goes on behind the episode of its start, or behind
-        what is collected: there the last stack is repeated, and the mask is false.
+        `rollout.window` describes the layout of a window. Windows and returns end with the episode of their first step and with the
+        collected steps; beyond that a window repeats the last stack, and its mask is false.
         """
         horizon, n_step = self.horizon, self.algorithm.n_step
         env, step = index % self.num_envs, self._step(index)
@@ -191,8 +192,8 @@ class Replay:
         rows = self.storage.get(self._row(ahead.clamp(max=self.steps - 1), env[:, None]))
 
         goes_on = ~rows["done"].squeeze(-1) & (ahead + 1 < self.steps)
-        taken = torch.cat((torch.ones_like(goes_on[:, :1]), goes_on[:, :-1].cumprod(dim=1).bool()), dim=1)  # in the start's own episode
-        reach = taken.sum(dim=1, keepdim=True)  # [B, 1]: how many steps further there is a stack
+        taken = torch.cat((torch.ones_like(goes_on[:, :1]), goes_on[:, :-1].cumprod(dim=1).bool()), dim=1)  # in the first step's episode
+        reach = taken.sum(dim=1, keepdim=True)  # [B, 1]: number of steps ahead with a stack
         count = taken[:, :n_step].sum(dim=1, keepdim=True)  # [B, 1]: rewards in the return
         position = torch.arange(horizon + 1)
         stacks = self._stacks(env, rows[:, 0], torch.cat((position.minimum(reach), count), dim=1))  # [B, H+2, K, C, H, W]
@@ -209,7 +210,7 @@ class Replay:
         return Minibatch(window, TensorDict(steps, batch_size=index.shape))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that decides what comes next, but for the frames themselves: cursors, the ring of steps and the priorities."""
+        """Everything that determines what comes next, except the frames: cursors, the ring of steps and the priorities."""
         state = {"steps": torch.tensor(self.steps), "updates": torch.tensor(self.updates)}
         state |= {"end": self.end.clone(), "first": self.first.clone(), "live": self.live.clone()}
         held = torch.arange(len(self.storage))
@@ -220,7 +221,7 @@ class Replay:
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on where the replay that gave ``state`` was; this one is new and made alike. Its `frames` have to be brought back besides."""
+        """Restore ``state`` into a new replay with the same arguments. The caller restores `frames` separately."""
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
         self.end, self.first, self.live = (state[name].clone() for name in ("end", "first", "live"))
         rows = {name.removeprefix("rows."): tensor for name, tensor in state.items() if name.startswith("rows.")}
@@ -231,9 +232,9 @@ class Replay:
             self.sampler.powers, self.sampler.default_priority = state["powers"].clone(), state["default_priority"].clone()
 
     def _draw(self, size: int) -> tuple[Tensor, Tensor | None]:
-        """Rows of the ring of steps, and of prioritised replay their weights up to a common factor.
+        """Rows of the ring of steps and, with prioritised replay, their weights up to a common factor.
 
-        What is drawn and has lost frames of its stack is drawn anew, which leaves the others' chances in proportion.
+        A step that has lost frames of its stack is drawn again, which keeps the other steps' probabilities in proportion.
         """
         index, info = self.sampler.sample(self.storage, size)
         weight = info.get("priority_weight")
@@ -244,7 +245,7 @@ class Replay:
         return index, weight
 
     def _lost(self, index: Tensor) -> Tensor:
-        """Whether the oldest frame of the stacks at rows ``index`` [B] was written over."""
+        """Whether the oldest frame of the stacks at rows ``index`` [B] was overwritten."""
         rows = self.storage.get(index)
         oldest = rows["position"] - rows["age"].clamp(max=self.frame_shape.frames - 1)
         return oldest < self.end[index % self.num_envs] - self.slots
@@ -253,7 +254,7 @@ class Replay:
         return step % self.rows * self.num_envs + env
 
     def _step(self, index: Tensor) -> Tensor:
-        """Which step of its env lies in the rows ``index``: the last one that was written there."""
+        """The number, within its env, of the step in each row of ``index``: the last step written there."""
         newest = self.steps - 1
         return newest - (newest - index // self.num_envs) % self.rows
 
@@ -261,16 +262,16 @@ class Replay:
         return position % self.slots * self.num_envs + env
 
     def write_frames(self, env: Tensor, position: Tensor, frames: Tensor) -> None:
-        """Store ``frames`` [*, C, H, W] of ``env`` at ``position`` (both [*]), but for those that this batch itself writes over."""
+        """Store ``frames`` [*, C, H, W] of ``env`` at ``position`` (both [*]), except those that the same batch overwrites."""
         stay = position >= self.end[env] - self.slots
         self.frames.index_copy_(0, self._slot(position[stay], env[stay]), frames[stay])
 
     def read_frames(self, env: Tensor, position: Tensor) -> Tensor:
-        """The frames [*, C, H, W] of ``env`` at ``position`` (both [*]); those of the ring's last S positions are there."""
+        """The frames [*, C, H, W] of ``env`` at ``position`` (both [*]), which must be among the last S positions."""
         return self.frames.index_select(0, self._slot(position, env))
 
     def _stacks(self, env: Tensor, start: TensorDictBase, later: Tensor) -> Tensor:
-        """The stacks [B, M, K, C, H, W] of ``later`` [B, M] steps after the rows ``start`` [B], in the same episodes."""
+        """The stacks [B, M, K, C, H, W] that are ``later`` [B, M] steps after the rows ``start`` [B], in the same episodes."""
         position, age = (start[name][:, None] + later for name in ("position", "age"))
         back = torch.arange(self.frame_shape.frames - 1, -1, -1).minimum(age[..., None])  # an episode's first frame is repeated
         slot = self._slot(position[..., None] - back, env[:, None, None])
@@ -278,20 +279,20 @@ class Replay:
 
 
 class Prioritized:
-    """Draws rows by their TD errors: proportional prioritised replay.
+    """Samples rows in proportion to their TD errors: proportional prioritised replay.
 
-    Row i is drawn with probability P(i) = p_i^α / Σ p^α, where p_i = |TD error| + ε; until it is drawn, the largest error so far stands
-    in. Its weight is (N · P(i))^−β over the largest in the minibatch, which undoes the bias as β goes to 1.
+    Row i is drawn with probability P(i) = p_i^α / Σ p^α, where p_i = |TD error| + ε. Before its first draw, the largest error so far is
+    used. Its weight is (N · P(i))^−β, divided by the largest weight in the minibatch; it corrects the bias fully at β = 1.
 
-    TorchRL's `PrioritizedSampler` does not draw from torch's generator, and needs a compiled extension that does not load beside every
-    torch. A running sum of 100,000 numbers takes a tenth of a millisecond: this needs no tree.
+    TorchRL's `PrioritizedSampler` does not draw from torch's generator, and needs a compiled extension that does not load with every
+    torch. A running sum over 100,000 numbers takes a tenth of a millisecond, so no tree is needed.
 
     Source: Schaul et al. 2016, Prioritized Experience Replay, Eq. 1 and section 3.4 (the weights), algorithm 1 (the first priority).
 
     Args:
-        capacity: Rows, at most.
-        alpha: α.
-        beta: β.
+        capacity: Maximum rows.
+        alpha: α, the exponent of the priorities.
+        beta: β, the exponent of the weights.
     """
 
     def __init__(self, capacity: int, alpha: float, beta: float) -> None:
@@ -301,14 +302,14 @@ class Prioritized:
         self.default_priority = torch.tensor(1.0)  #: the largest |TD error| so far, at least 1
 
     def update_priority(self, index: Tensor, error: Tensor) -> None:
-        """|TD error| of the rows ``index``, both [M]."""
+        """Set the priorities of the rows ``index`` from their |TD error|, both [M]."""
         self.default_priority = torch.maximum(self.default_priority, error.max())
         self.powers[index] = (error + PRIORITY_EPS) ** self.alpha
 
     def sample(self, storage: Storage, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rows [size], and their weights before they are divided by the largest."""
+        """Sample rows [size], and their weights before division by the largest."""
         powers = self.powers[: len(storage)]
         sums = powers.cumsum(dim=0, dtype=torch.float64)
         aim = torch.rand(size, dtype=torch.float64) * sums[-1]
-        index = torch.searchsorted(sums, aim, right=True).clamp(max=len(storage) - 1)  # where rounding takes it to the very end
+        index = torch.searchsorted(sums, aim, right=True).clamp(max=len(storage) - 1)  # rounding may reach the end
         return index, {"priority_weight": (len(storage) * powers[index] / sums[-1]).float() ** -self.beta}

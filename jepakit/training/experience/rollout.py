@@ -1,4 +1,4 @@
-"""Where minibatches come from: windows [B, H+1] over a rollout, with a mask."""
+"""On-policy minibatches: windows [B, H+1] over a rollout, with a mask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, Embed, Minibatch, On
 
 
 class Rollout:
-    """On-policy experience: each collected batch is prepared once and gone through for several epochs, shuffled anew each time."""
+    """On-policy experience: each collected batch is prepared once and used for several epochs, reshuffled for each."""
 
     def __init__(self, algorithm: OnPolicyAlgorithm, horizon: int, embed: Embed, device: str = "cpu") -> None:
         self.algorithm = algorithm
@@ -21,18 +21,18 @@ class Rollout:
         self.device = device
 
     def extend(self, batch: TensorDictBase) -> None:
-        """Take a collected batch [N, T] in place of the one before."""
+        """Replace the rollout with a collected batch [N, T]."""
         self.rollout = self.algorithm.prepare(batch.to(self.device), self.embed)
 
     def minibatches(self) -> Iterator[Minibatch]:
-        """Every step of the rollout starts one window an epoch."""
+        """Yield minibatches; in each epoch every step of the rollout starts one window."""
         steps = self.rollout.numel()
         for _ in range(self.algorithm.epochs):
             for starts in torch.randperm(steps).tensor_split(max(1, steps // self.algorithm.minibatch_size)):
                 yield self._at(starts)
 
     def sample(self) -> Minibatch:
-        """Some steps of the rollout."""
+        """A random minibatch of the rollout."""
         return self._at(torch.randperm(self.rollout.numel())[: self.algorithm.minibatch_size])
 
     def _at(self, starts: Tensor) -> Minibatch:
@@ -40,23 +40,23 @@ class Rollout:
         return Minibatch(window(self.rollout, starts, self.horizon), steps)
 
     def learned(self, minibatch: Minibatch) -> None:
-        """Nothing: all steps of a rollout count the same."""
+        """Do nothing: all steps of a rollout have the same weight."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: each round has a rollout of its own."""
+        """Empty: each round has its own rollout."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Nothing to load."""
+        """Do nothing: there is no state."""
 
 
 def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictBase:
     """The windows [B, H+1] of ``rollout`` [N, T] that begin at the flat positions ``starts`` [B].
 
-    Position h holds the stack that followed h steps after the start. It is the *true* next stack, also at an episode's end, so
-    ``pixels`` from position 1 on come from ``("next", "pixels")``; ``action`` and ``reward`` are those of the step that leaves the
-    position. ``mask`` tells the positions that the start's own episode and this rollout reach; what stands at the others is arbitrary.
-    Position 0 and, at horizon 1, position 1 are always reached.
+    Position h holds the stack h steps after the start. It is the *true* next stack, even at an episode's end, so ``pixels`` from position
+    1 on come from ``("next", "pixels")``; ``action`` and ``reward`` belong to the step that leaves the position. ``mask`` is true where
+    the position is in the first step's episode and in this rollout; elsewhere the content is arbitrary. Position 0 and, at horizon 1,
+    position 1 are always inside.
     """
     starts = starts.to(rollout[PIXELS].device)
     env, start = starts // rollout.shape[1], starts % rollout.shape[1]
@@ -68,10 +68,10 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
     here = rollout[PIXELS][env[:, :1], step[:, :1]]
     after = rollout["next", PIXELS][env[:, :-1], step[:, :-1]]
 
-    # position h is reached when each of the h steps before it is in the rollout and only the last of them may end the episode
+    # Position h is inside if the h steps before it are all in the rollout, and none but the last of them ends the episode.
     going_on = ~rollout["next", "done"].squeeze(-1)[env, step] & inside
     first = torch.ones_like(inside[:, :1])
-    unbroken = torch.cat((first, going_on[:, :-1].cumprod(dim=1).bool()), dim=1)  # steps 0..h-1 all went on
+    unbroken = torch.cat((first, going_on[:, :-1].cumprod(dim=1).bool()), dim=1)  # none of steps 0..h-1 ends the episode
     return TensorDict(
         {
             PIXELS: torch.cat((here, after), dim=1),  # [B, H+1, K, C, H, W]

@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     replay.extend(world.collect(2))
     with monkeypatch.context() as patch:
         patch.setattr(frame_log, "save_file", full)
-        with pytest.raises(DiskFull, match=r"a file of replay's new frames needs 40 bytes"):  # 2 x 2 of 6 bytes, and where they begin
+        with pytest.raises(DiskFull, match=r"a file of the replay's new frames needs 40 bytes"):  # 2 x 2 of 6 bytes, and where they begin
             log.save()
     assert files(tmp_path) == list(names(before))
     assert not list(tmp_path.glob(f".{PATTERN}*"))
