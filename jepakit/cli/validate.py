@@ -65,8 +65,7 @@ def _patience(name: str, rehearsals: int = 1) -> Iterator[None]:
 def _rehearsed(recipe: Recipe) -> Iterator[str]:
     """Rehearse one run and report its shapes, hardware and notices."""
     from jepakit.machine.hardware import settle
-    from jepakit.protocols import PIXELS
-    from jepakit.training.advice import background_advice
+    from jepakit.training.advice import frame_notices
     from jepakit.training.build import build_env
     from jepakit.training.rehearsal import notices, rehearse
 
@@ -76,8 +75,8 @@ def _rehearsed(recipe: Recipe) -> Iterator[str]:
         parameters = sum(parameter.numel() for parameter in learner.trained.parameters() if parameter.requires_grad)
         yield f"pixels [K, C, H, W] = {list(env.frame_shape)}, s_x [D] = [{learner.embedding_width}], {parameters:,} trained parameters"
         yield f"device {hardware.device}, precision {hardware.precision}, threads {hardware.threads}"
-        found = [*notices(recipe, env, learner.encoder), background_advice(recipe, env.reset()[PIXELS])]
-        yield from (f"notice: {notice}" for notice in found if notice)
+        yield from (f"notice: {notice}" for notice in notices(recipe, env, learner.encoder))
+        yield from frame_notices(recipe, env)
 
 
 def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Iterator[str]:

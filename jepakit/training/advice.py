@@ -1,47 +1,81 @@
-"""Advice for a collapsed embedding, given the recipe and its frames."""
+"""Advice on an embedding that has collapsed or is about to, given the recipe and its frames."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import torch
+from tensordict import TensorDictBase
 from torch import Tensor
+from torchrl.envs import EnvBase
 
-from jepakit.components.encoders.pixels import Scaling, scale
+from jepakit.components.encoders.pixels import FIXED_SCALINGS, scale
+from jepakit.diagnostics.frames import changing_share, frame_figures
+from jepakit.protocols import PIXELS
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
 
-NEAR_ZERO = 0.1  #: a scaled background below this counts as zero
+LEAST_CHANGING = 0.05  #: of an encoder's input, measured on eight tasks (docs/results/alive.md): with less the embedding collapsed
+LOOKED_AT = 256  #: frames
 
 
 def advice(recipe: Recipe, pixels: Tensor) -> str:
     """One remedy to try, with the line to write.
 
-    A background far from zero is the most common cause (docs/results/collapse.md). The next remedy is a regularizer.
+    An input that hardly changes is the most common cause (docs/results/alive.md). The next remedy is a regularizer.
 
     Args:
         recipe: The run's recipe.
         pixels: uint8 or float [*, K, C, H, W], from the current batch.
     """
-    if background := background_advice(recipe, pixels):
-        return background
+    if scaling := scaling_advice(recipe, newest_frames(pixels)):
+        return scaling
     if not any(config.weight > 0 for config in recipe.regularizers):
         return "no regularizer keeps it apart: try `regularizers=[{kind: vicreg, weight: 0.1}]`"
     return "try a lower `optimizer.lr`, or another regularizer (`jepakit list regularizer`)"
 
 
-def background_advice(recipe: Recipe, pixels: Tensor) -> str:
-    """A better `scaling` if the most common pixel is far from zero after scaling; empty if it is near zero or there is no `scaling`."""
+def scaling_advice(recipe: Recipe, frames: Tensor) -> str:
+    """A better `scaling` if hardly anything that the encoder sees of ``frames`` [M, C, H, W] changes; empty if enough does."""
     scaling = getattr(recipe.encoder, "scaling", None)
-    if pixels.dtype != torch.uint8 or scaling not in get_args(Scaling) or scaling == "normalized":
+    if frames.dtype != torch.uint8 or scaling not in FIXED_SCALINGS:
         return ""
-    background = pixels.flatten().mode().values
-    seen = {name: float(scale(background, name)) for name in get_args(Scaling) if name != "normalized"}
-    best = min(seen, key=lambda name: abs(seen[name]))
-    if abs(seen[scaling]) <= NEAR_ZERO or best == scaling:
+    shares = {name: changing_share(scale(frames, name)) for name in FIXED_SCALINGS}
+    if shares[scaling] >= LEAST_CHANGING or not frame_figures(frames).changing:
         return ""
+    best = max(shares, key=lambda name: shares[name])
+    better = f"{best}`, which makes that {shares[best]:.0%}" if shares[best] >= LEAST_CHANGING else "normalized`"
     return (
-        f"most pixels are {int(background)} of 255, and the encoder sees {seen[scaling]:.2f} there with `scaling: {scaling}`: "
-        f"try `encoder.scaling={best}`, which makes that {seen[best]:.2f}"
+        f"only {shares[scaling]:.1%} of what the encoder sees changes with `scaling: {scaling}` on a background of "
+        f"{frame_figures(frames).background} of 255: try `encoder.scaling={better}"
     )
+
+
+def frame_notices(recipe: Recipe, env: EnvBase) -> list[str]:
+    """What a few hundred frames of random play show, and what in the recipe does not fit them; plays on in ``env``."""
+    frames = random_frames(env)
+    if frames.dtype != torch.uint8:
+        return []
+    background, changing, variance = frame_figures(frames)
+    shown = (
+        f"{len(frames)} frames of random play: background {background} of 255, {changing:.1%} of the pixels change, variance {variance:.1e}"
+    )
+    if not changing:
+        return [shown, "notice: no pixel ever changes: the agent cannot see what its actions do"]
+    found = scaling_advice(recipe, frames)
+    return [shown, *([f"notice: {found}"] if found else [])]
+
+
+def random_frames(env: EnvBase) -> Tensor:
+    """Frames [M, C, H, W] of random actions in ``env``, which is left in the middle of its episodes; the same each time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        played: TensorDictBase = env.rollout(max(2, LOOKED_AT // env.batch_size[0]), break_when_any_done=False)
+    return newest_frames(played[PIXELS])
+
+
+def newest_frames(pixels: Tensor) -> Tensor:
+    """At most some hundred of the newest frames of ``pixels`` [*, K, C, H, W], evenly spaced: [M, C, H, W]."""
+    frames = pixels[..., -1, :, :, :].flatten(0, -4)
+    return frames[torch.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).long()]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 #: How uint8 pixels x become floats: 1 - x/255, x/255, x/255 - 0.5, or standardised by what the run has seen (`PixelScaling`).
 Scaling = Literal["inverted", "unit", "centered", "normalized"]
 
+#: Those that need no statistics.
+FIXED_SCALINGS: tuple[Scaling, ...] = ("inverted", "unit", "centered")
+
 EPSILON = 8.0  #: of 255: least standard deviation that a pixel is divided by, so that faint noise stays faint
 CLIP = 5.0  #: greatest normalised value
 
