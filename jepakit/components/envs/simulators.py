@@ -40,6 +40,8 @@ def make_simulator(
     try:
         # The checker wraps every call to look at the first one only; `prove_pixels` checks what matters here.
         simulator = gymnasium.make(id, max_episode_steps=max_episode_steps, disable_env_checker=True, **render_mode, **make_kwargs)
+        if drawing and hasattr(simulator.unwrapped, "mujoco_renderer"):
+            simulator = InOwnContext(simulator)
         simulator.reset(seed=0)
         image = draw(simulator) if drawing else None
     except gymnasium.error.UnregisteredEnv as error:
@@ -58,6 +60,20 @@ def make_simulator(
     if image is not None:
         _pack_canvas(simulator, image)
     return simulator
+
+
+class InOwnContext(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Draws a MuJoCo simulator in its own OpenGL context.
+
+    Gymnasium draws in the current context, which is that of the simulator made last. Once that one is closed, all others draw black.
+    """
+
+    def render(self) -> Any:
+        """What the simulator draws, after its context is made current."""
+        viewer = self.unwrapped.mujoco_renderer.viewer  # type: ignore[attr-defined]
+        if viewer is not None:
+            viewer.make_context_current()
+        return super().render()
 
 
 def draw(simulator: gymnasium.Env[Any, Any]) -> NDArray[np.uint8]:

@@ -1,9 +1,12 @@
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pygame
 import pytest
+from numpy.typing import NDArray
 
 from jepakit.components.envs.gym import GymEnv
 from jepakit.components.envs.simulators import draw, make_simulator
@@ -71,3 +74,21 @@ def test_an_env_whose_image_depends_on_its_canvas_keeps_it(monkeypatch: pytest.M
     simulator = make_simulator("CartPole-v1", None, {})
     assert isinstance(simulator.unwrapped.screen, pygame.Surface)
     assert np.array_equal(draw(simulator)[0, 0], [32, 32, 32])
+
+
+@pytest.mark.skipif(find_spec("mujoco") is None, reason="mujoco is not installed: pip install 'jepakit[dmc]'")
+def test_mujoco_simulators_draw_their_own_state_after_another_was_closed() -> None:
+    def images(simulator: gymnasium.Env[Any, Any]) -> list[NDArray[np.uint8]]:
+        simulator.reset(seed=3)
+        return [(simulator.step(np.ones(1)), draw(simulator))[1] for _ in range(4)]
+
+    try:
+        first, second = (make_simulator("InvertedPendulum-v5", None, {}) for _ in range(2))
+    except UserError as error:
+        pytest.skip(str(error))
+    expected = images(second)
+    assert not np.array_equal(expected[0], expected[-1])
+    second.close()
+    for drawn, image in zip(images(first), expected, strict=True):
+        assert np.array_equal(drawn, image)
+    first.close()
