@@ -67,7 +67,7 @@ seed: 2
         ("regularizers: [{threshold: 1}]", "`regularizers.0` cannot be a mapping"),
         ("regularizers: {kind: spread}", "|    expected a list, each a mapping with a `kind`: `spread`, `spread2`"),
         ("regularizers: [{kind: spread, weight: -1}]", "|    expected a number of at least 0"),
-        ("regularizers: [{kind: spread}, {kind: spread2}, {kind: spread}]", "`regularizers.2.kind`: one of this kind"),
+        ("regularizers: [{kind: spread}, {kind: spread2}, {kind: spread}]", "`regularizers.2.kind`: the list already has one of this kind"),
         ("threads: 0", "|    expected an integer of at least 1 and at most 1024 or `auto`"),
         ("threads: aut", "(did you mean `auto`?)"),
         ("device: cuda:x", "(did you mean `cuda`?)"),

@@ -151,8 +151,8 @@ BROKEN = [
     ("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})()", "<exception str() failed> ({}:11)"),
     ("import warnings; warnings.simplefilter('error'); warnings.warn('x')", "UserWarning: x ({}:11)"),
     ("raise ValueError('a\\nb\\x1b[31m')", "ValueError: a"),
-    ("register('encoder', 'x')(type('T', (), {'requires': 3}))", "write `requires` as {module: command}"),
-    ("@register('encoder', 'x')\nclass C:\n    def __init__(self, *, component: int = 3): ...", "`component` is taken"),
+    ("register('encoder', 'x')(type('T', (), {'requires': 3}))", "write `requires` as {{module: command}}"),
+    ("@register('encoder', 'x')\nclass C:\n    def __init__(self, *, component: int = 3): ...", "the field name `component` is private or used by pydantic"),
     (
         "from typing import Any\n@register('encoder', 'x')\nclass C:\n    def __init__(self, *, width: Any = object()): ...",
         "a recipe cannot write the default of the field `width`",
@@ -188,8 +188,8 @@ def test_a_broken_plugin_warns_and_harms_only_the_recipe_that_needs_it(write: Wr
         ("~nobody_of_that_name/a.py", "No such file"),
         ("pipe.py", "a device or a pipe"),
         ("/dev/zero", "a device or a pipe"),
-        ("sys", "no source"),
-        ("a_folder", "no source"),
+        ("sys", "cannot read the source of the module `sys`"),
+        ("a_folder", "cannot read the source of the module `a_folder`"),
     ],
 )
 def test_a_plugin_that_is_not_there_is_a_mistake_at_its_place(write: Write, monkeypatch: pytest.MonkeyPatch, entry: str, says: str) -> None:

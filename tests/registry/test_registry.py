@@ -195,7 +195,7 @@ def pydantics_own_name() -> type:
         (no_json_type, "a recipe cannot write the type of a field"),
         (slots_own_field, "every kind of this slot already has the field `weight`"),
         (bad_default, "default of the field `width`"),
-        (pydantics_own_name, "`copy` is taken"),
+        (pydantics_own_name, "the field name `copy` is private or used by pydantic"),
     ],
 )
 def test_a_signature_that_does_not_fit_is_refused_with_its_place(make: Callable[[], type], says: str) -> None:
