@@ -33,8 +33,8 @@ class ViT(nn.Module):
         depth: Number of transformer blocks.
         heads: Attention heads; must divide ``dim``.
         patch: Side of a square patch in pixels; must divide the frame's height and width.
-        tubelet: Frames that one patch spans (Arnab et al. 2021, ViViT); must divide K. 1 is the paper's. K makes motion a linear feature
-            of one token, and leaves K times fewer tokens.
+        tubelet: Frames that one patch spans (Arnab et al. 2021, ViViT); must divide K. 1 is the paper's. ``all``, that is K, makes
+            motion a linear feature of one token, and leaves K times fewer tokens.
         positions: ``learned``; or ``sincos``, fixed sines and cosines of t, i and j, a third of the dimensions each (Vaswani et al. 2017,
             section 3.5; He et al. 2022, MAE, in two dimensions), which needs a ``dim`` of 6 or more.
         registers: Extra learned tokens that no readout reads (Darcet et al. 2024, Vision Transformers Need Registers; 4 in the paper).
@@ -61,7 +61,7 @@ class ViT(nn.Module):
         depth: PositiveInt = 2,
         heads: PositiveInt = 4,
         patch: PositiveInt = 20,
-        tubelet: PositiveInt = 1,
+        tubelet: PositiveInt | Literal["all"] = 1,
         positions: Literal["learned", "sincos"] = "learned",
         registers: NonNegativeInt = 0,
         mlp_ratio: PositiveFloat = 4.0,
@@ -77,6 +77,7 @@ class ViT(nn.Module):
                     f"patch {patch} does not divide the frame's {side} of {pixels} pixels; "
                     f"the nearest that divides {frames.height}x{frames.width} is {_nearest_patch(frames, patch)}"
                 )
+        tubelet = frames.frames if tubelet == "all" else tubelet
         if frames.frames % tubelet:
             raise ValueError(f"tubelet {tubelet} does not divide the {frames.frames} frames")
         if dim % heads:

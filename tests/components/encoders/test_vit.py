@@ -212,6 +212,16 @@ def test_the_defaults_draw_what_recorded_runs_drew() -> None:
     assert not dict(vit.named_buffers())
 
 
+@pytest.mark.parametrize("frames", [1, 3, 4])
+def test_a_tubelet_of_all_is_one_of_k(frames: int) -> None:
+    torch.manual_seed(0)
+    every = make(FRAMES._replace(frames=frames), tubelet="all")
+    torch.manual_seed(0)
+    k = make(FRAMES._replace(frames=frames), tubelet=frames)
+    pixels = random_pixels(2, frames=FRAMES._replace(frames=frames))
+    assert torch.equal(every(pixels), k(pixels))
+
+
 def test_a_tubelet_must_divide_the_frames() -> None:
     with pytest.raises(ValueError, match="tubelet 2 does not divide the 3 frames"):
         make(tubelet=2)
