@@ -152,7 +152,10 @@ BROKEN = [
     ("import warnings; warnings.simplefilter('error'); warnings.warn('x')", "UserWarning: x ({}:11)"),
     ("raise ValueError('a\\nb\\x1b[31m')", "ValueError: a"),
     ("register('encoder', 'x')(type('T', (), {'requires': 3}))", "write `requires` as {{module: command}}"),
-    ("@register('encoder', 'x')\nclass C:\n    def __init__(self, *, component: int = 3): ...", "the field name `component` is private or used by pydantic"),
+    (
+        "@register('encoder', 'x')\nclass C:\n    def __init__(self, *, component: int = 3): ...",
+        "the field name `component` is private or used by pydantic",
+    ),
     (
         "from typing import Any\n@register('encoder', 'x')\nclass C:\n    def __init__(self, *, width: Any = object()): ...",
         "a recipe cannot write the default of the field `width`",

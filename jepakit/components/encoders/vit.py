@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -32,7 +33,8 @@ class ViT(nn.Module):
         dim: Width D of the tokens and so of s_x.
         depth: Number of transformer blocks.
         heads: Attention heads; must divide ``dim``.
-        patch: Side of a square patch in pixels; must divide the frame's height and width.
+        patch: Side of a square patch in pixels; must divide the frame's height and width. ``quarter``: a quarter of the height by a
+            quarter of the width, so 4×4 patches at any frame size.
         tubelet: Frames that one patch spans (Arnab et al. 2021, ViViT); must divide K. 1 is the paper's. ``all``, that is K, makes
             motion a linear feature of one token, and leaves K times fewer tokens.
         positions: ``learned``; or ``sincos``, fixed sines and cosines of t, i and j, a third of the dimensions each (Vaswani et al. 2017,
@@ -60,7 +62,7 @@ class ViT(nn.Module):
         dim: PositiveInt = 64,
         depth: PositiveInt = 2,
         heads: PositiveInt = 4,
-        patch: PositiveInt = 20,
+        patch: PositiveInt | Literal["quarter"] = 20,
         tubelet: PositiveInt | Literal["all"] = 1,
         positions: Literal["learned", "sincos"] = "learned",
         registers: NonNegativeInt = 0,
@@ -72,7 +74,11 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         for side, pixels in (("height", frames.height), ("width", frames.width)):
-            if pixels % patch:
+            if patch == "quarter" and pixels % 4:
+                raise ValueError(
+                    f"patch quarter needs a frame whose height and width are multiples of 4, and its {side} is {pixels} pixels"
+                )
+            if patch != "quarter" and pixels % patch:
                 raise ValueError(
                     f"patch {patch} does not divide the frame's {side} of {pixels} pixels; "
                     f"the nearest that divides {frames.height}x{frames.width} is {_nearest_patch(frames, patch)}"
@@ -84,12 +90,12 @@ class ViT(nn.Module):
             raise ValueError(f"heads {heads} does not divide dim {dim}")
         if positions == "sincos" and dim < 6:
             raise ValueError(f"dim {dim} is too small for sincos positions: a sine and a cosine each of t, i and j take 6")
-        self.patch = patch
+        self.patch = (frames.height // 4, frames.width // 4) if patch == "quarter" else (patch, patch)  #: height, width
         self.tubelet = tubelet
         self.scale = PixelScaling(frames, scaling)
         self.readout = readout
-        times, rows, columns = frames.frames // tubelet, frames.height // patch, frames.width // patch
-        self.embed = nn.Linear(tubelet * frames.channels * patch * patch, dim)
+        times, rows, columns = frames.frames // tubelet, frames.height // self.patch[0], frames.width // self.patch[1]
+        self.embed = nn.Linear(tubelet * frames.channels * math.prod(self.patch), dim)
         self.class_token = _learned(dim)
         self.position_t = _position(positions, 0, (times, 1, 1, dim))
         self.position_i = _position(positions, 1, (1, rows, 1, dim))
@@ -111,10 +117,10 @@ class ViT(nn.Module):
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """uint8 [B, K, C, H, W] -> [B, L, D]: the class token, embedded patches with positions, and registers."""
-        p = self.patch
+        height, width = self.patch
         tubelets = self.scale(pixels).unflatten(1, (-1, self.tubelet)).flatten(2, 3)  # [B, K/tubelet, tubelet·C, H, W]
-        patches = tubelets.unfold(-2, p, p).unfold(-2, p, p)  # [B, K/tubelet, tubelet·C, rows, columns, p, p]
-        flat = patches.movedim(2, 4).flatten(4)  # [B, K/tubelet, rows, columns, tubelet·C·p·p]
+        patches = tubelets.unfold(-2, height, height).unfold(-2, width, width)  # [B, K/tubelet, tubelet·C, rows, columns, height, width]
+        flat = patches.movedim(2, 4).flatten(4)  # [B, K/tubelet, rows, columns, tubelet·C·height·width]
         embedded = self.embed(flat) + (self.position_t + self.position_i + self.position_j)
         tokens = [self.class_token.expand(len(pixels), 1, -1), embedded.flatten(1, 3)]
         if self.registers is not None:

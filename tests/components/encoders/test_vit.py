@@ -29,13 +29,13 @@ def random_pixels(*leading: int, frames: FrameShape = FRAMES) -> Tensor:
 
 def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: str) -> Tensor:
     """The textbook transformer on one stack [K, C, H, W]: patch by patch, every row of every block, then the first row or the others."""
-    p, tokens = vit.patch, [vit.class_token]
+    (p, q), tokens = vit.patch, [vit.class_token]
     number = {"inverted": lambda x: 1 - x / 255, "unit": lambda x: x / 255, "centered": lambda x: x / 255 - 0.5}[scaling]
     for t in range(stack.shape[0] // vit.tubelet):
         for i in range(stack.shape[2] // p):
-            for j in range(stack.shape[3] // p):
+            for j in range(stack.shape[3] // q):
                 frames = stack[t * vit.tubelet : (t + 1) * vit.tubelet]
-                square = number(frames[:, :, i * p : (i + 1) * p, j * p : (j + 1) * p].float())
+                square = number(frames[:, :, i * p : (i + 1) * p, j * q : (j + 1) * q].float())
                 position = vit.position_t[t, 0, 0] + vit.position_i[0, i, 0] + vit.position_j[0, 0, j]
                 tokens.append(vit.embed(square.reshape(-1)) + position)
     patches = len(tokens) - 1
@@ -56,7 +56,7 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: 
     frames=st.builds(FrameShape, st.integers(1, 4), st.sampled_from([1, 3]), st.sampled_from([4, 8]), st.sampled_from([4, 12])),
     fields=st.fixed_dictionaries(
         {
-            "patch": st.sampled_from([2, 4]),
+            "patch": st.sampled_from([2, 4, "quarter"]),
             "depth": st.integers(1, 3),
             "heads": st.sampled_from([1, 2, 4]),
             "mlp_ratio": st.sampled_from([1.0, 2.5]),
@@ -138,6 +138,17 @@ def test_the_last_block_computes_the_class_token_alone() -> None:
     vit(random_pixels(2))
 
     assert rows == [19, 19, 1]  # 3 frames x 2 x 3 patches, and the class token
+
+
+@pytest.mark.parametrize("size", [(40, 60), (84, 84), (48, 48), (4, 8)])
+def test_a_quarter_makes_sixteen_patches_of_any_frame(size: tuple[int, int]) -> None:
+    vit = ViT(FrameShape(3, 1, *size), dim=8, heads=2, patch="quarter", tubelet="all")
+    assert vit.tokens(torch.zeros(2, 3, 1, *size, dtype=torch.uint8)).shape == (2, 1 + 16, 8)
+
+
+def test_what_has_no_quarter() -> None:
+    with pytest.raises(ValueError, match=r"patch quarter needs .* multiples of 4, and its width is 66 pixels"):
+        ViT(FrameShape(3, 1, 64, 66), patch="quarter")
 
 
 @pytest.mark.parametrize(
