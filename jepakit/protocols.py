@@ -188,7 +188,11 @@ class Algorithm(Annealed, Protocol):
 
     gradients_to_encoder: bool  #: the paper's ∇: whether the RL losses reach the encoder
     rollout_steps: int  #: T, env steps of each env in one collected batch
-    minibatch_size: int  #: B
+
+    @property
+    def minibatch_size(self) -> int | None:
+        """B; None, on-policy, is the whole of each collected batch."""
+        ...
 
     def policy_head(self) -> TensorDictModuleBase:
         """Reads ``s_x``; writes ``action`` and everything else about acting that the losses need, such as log-probabilities."""
@@ -221,6 +225,7 @@ class OffPolicyAlgorithm(Algorithm, Protocol):
     ``exploration_type()`` is ``MODE`` or ``DETERMINISTIC``, and explores when it is ``RANDOM``.
     """
 
+    minibatch_size: int  #: B
     gamma: float  #: discount γ
     n_step: int  #: the most rewards that an n-step return adds up
     learning_starts: int  #: env steps before the first update

@@ -70,8 +70,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
     blame = Blame(recipe)
     learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)
-    if learner.algorithm.minibatch_size < 2:
-        raise recipe.error("algorithm", f"its minibatch_size is {learner.algorithm.minibatch_size}; a single row has no variance")
+    _check_rows(recipe, env.batch_size[0], learner.algorithm)
     if not isinstance(learner.algorithm, OffPolicyAlgorithm):
         _check_rollout(recipe, env.batch_size[0], learner.algorithm)
     elif not recipe.replay.memory_map:
@@ -91,11 +90,19 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     return learner
 
 
+def _check_rows(recipe: Recipe, num_envs: int, algorithm: Algorithm) -> None:
+    size = algorithm.minibatch_size
+    if size is None and num_envs * algorithm.rollout_steps < 2:
+        raise recipe.error("algorithm.rollout_steps", "the minibatch is the whole collected batch, a single row, and that has no variance")
+    if size is not None and size < 2:
+        raise recipe.error("algorithm", f"its minibatch_size is {size}; a single row has no variance")
+
+
 def _check_rollout(recipe: Recipe, num_envs: int, algorithm: Algorithm) -> None:
     steps, wanted = algorithm.rollout_steps, algorithm.minibatch_size
     if recipe.jepa and recipe.jepa.horizon > steps:
         raise recipe.error("jepa.horizon", f"a horizon of {recipe.jepa.horizon} reaches beyond the {steps} steps of a rollout")
-    if num_envs * steps < wanted:
+    if wanted is not None and num_envs * steps < wanted:
         text = f"minibatch_size {wanted} is more than a collected batch holds: {num_envs * steps} env steps"
         raise recipe.error("algorithm.minibatch_size", text)
 

@@ -270,6 +270,17 @@ def test_a_batch_smaller_than_a_minibatch_is_refused(recipe: Path, tmp_path: Pat
         run(recipe, overrides=["algorithm.minibatch_size=64"], out=tmp_path / "out", quiet=True)
 
 
+@pytest.mark.parametrize(("algorithm", "updates"), [({"minibatch_size": None}, 3 * 2), ({"kind": "a2c"}, 10)])
+def test_a_minibatch_may_be_the_whole_batch(recipe: Path, tmp_path: Path, algorithm: dict[str, Any], updates: int) -> None:
+    result = run(recipe, overrides={"algorithm": algorithm}, out=tmp_path / "out", quiet=True)
+    assert result.summary["updates"] == updates
+
+
+def test_a_whole_batch_of_one_row_is_refused(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the minibatch is the whole collected batch, a single row"):
+        run(recipe, overrides=["env.num_envs=1", "algorithm={kind: a2c, rollout_steps: 1}"], out=tmp_path / "out", quiet=True)
+
+
 def test_a_horizon_beyond_the_rollout_is_refused(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^--set #1: a horizon of 17 reaches beyond the 16 steps of a rollout"):
         run(recipe, overrides=["jepa.horizon=17"], out=tmp_path / "out", quiet=True)

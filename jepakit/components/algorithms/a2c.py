@@ -29,14 +29,15 @@ class A2C(nn.Module):
     L_critic = mean((R - V)²) with the same return R. The return bootstraps at truncation, not at termination.
 
     Source: Mnih et al. 2016, Asynchronous Methods for Deep Reinforcement Learning, section 4 and Algorithm S3. The defaults are the
-    paper's, except ``critic_weight`` (JEPA for RL, Eq. 3) and the heads, which are choices. The paper trains with RMSProp, at learning
-    rates from 1e-4 to 1e-2.
+    paper's, except ``critic_weight`` (JEPA for RL, Eq. 3) and the heads, which are choices. The paper sums the gradients of its steps,
+    which are averaged here, and trains with RMSProp, at learning rates from 1e-4 to 1e-2. For continuous actions the paper has β = 1e-4,
+    and its network outputs the variance.
 
     Args:
         gradients_to_encoder: The paper's ∇. When false, s_x is detached for the actor *and* the critic.
         rollout_steps: T, env steps of each env in one collected batch; the paper's t_max.
-        minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows. The default keeps
-            the 40 rows of 8 envs in one; with several, all but the first update a policy that has already changed.
+        minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows. Null: the whole
+            batch, the paper's single update; with several minibatches, all but the first update a policy that has already changed.
         gamma: Discount γ of the returns.
         lmbda: λ of GAE (Schulman et al. 2016, Eq. 16); 1 gives the paper's longest n-step return.
         critic_weight: Weight of L_critic, the mean squared error to the return; 1 in Eq. 3.
@@ -54,7 +55,7 @@ class A2C(nn.Module):
         *,
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 5,
-        minibatch_size: Rows = 32,
+        minibatch_size: Rows | None = None,
         gamma: Share = 0.99,
         lmbda: Share = 1.0,
         critic_weight: NonNegativeFloat = 1.0,

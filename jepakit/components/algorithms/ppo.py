@@ -35,7 +35,7 @@ class PPO(nn.Module):
         gradients_to_encoder: The paper's ∇. When false, s_x is detached for the actor *and* the critic.
         rollout_steps: T, env steps of each env in one collected batch.
         epochs: Passes over each collected batch.
-        minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows.
+        minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows. Null: the whole batch.
         clip: ε of the clipped ratio.
         clip_schedule: ``constant``, or ``linear`` to 0 over the run.
         gamma: Discount γ of GAE and of the value targets.
@@ -57,7 +57,7 @@ class PPO(nn.Module):
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 125,
         epochs: PositiveInt = 4,
-        minibatch_size: Rows = 64,
+        minibatch_size: Rows | None = 64,
         clip: Annotated[float, Field(gt=0, lt=1)] = 0.2,
         clip_schedule: Literal["constant", "linear"] = "constant",
         gamma: Share = 0.99,

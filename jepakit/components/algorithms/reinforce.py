@@ -36,7 +36,7 @@ class Reinforce(nn.Module):
         gradients_to_encoder: The paper's ∇. When false, s_x is detached for the actor *and* the critic.
         rollout_steps: T, env steps of each env in one collected batch.
         minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows, and each is used once.
-            With several, all but the first update a policy that has already changed.
+            Null: the whole batch. With several minibatches, all but the first update a policy that has already changed.
         baseline: Whether V(s_x) is subtracted from the return. When false, V only completes the returns of cut episodes.
         gamma: Discount γ of the returns.
         critic_weight: Weight of L_critic; 1 in Eq. 3.
@@ -53,7 +53,7 @@ class Reinforce(nn.Module):
         *,
         gradients_to_encoder: bool = True,
         rollout_steps: PositiveInt = 125,
-        minibatch_size: Rows = 250,
+        minibatch_size: Rows | None = 250,
         baseline: bool = True,
         gamma: Share = 0.99,
         critic_weight: NonNegativeFloat = 1.0,

@@ -27,8 +27,9 @@ class Rollout:
     def minibatches(self) -> Iterator[Minibatch]:
         """Yield minibatches; in each epoch every step of the rollout starts one window."""
         steps = self.rollout.numel()
+        minibatches = max(1, steps // (self.algorithm.minibatch_size or steps))
         for _ in range(self.algorithm.epochs):
-            for starts in torch.randperm(steps).tensor_split(max(1, steps // self.algorithm.minibatch_size)):
+            for starts in torch.randperm(steps).tensor_split(minibatches):
                 yield self._at(starts)
 
     def sample(self) -> Minibatch:

@@ -81,7 +81,7 @@ def test_windows_stay_on_the_rollouts_device() -> None:
 class OnPolicy:
     """As much of an algorithm as a rollout asks for."""
 
-    def __init__(self, epochs: int, minibatch_size: int) -> None:
+    def __init__(self, epochs: int, minibatch_size: int | None) -> None:
         self.epochs, self.minibatch_size = epochs, minibatch_size
 
     def prepare(self, rollout: TensorDictBase, embed: Embed) -> TensorDictBase:
@@ -89,21 +89,22 @@ class OnPolicy:
 
 
 @settings(max_examples=25, deadline=None)
-@given(num_envs=st.integers(1, 3), steps=st.integers(1, 9), epochs=st.integers(1, 3), minibatch_size=st.integers(2, 12))
-def test_every_step_starts_one_window_an_epoch(num_envs: int, steps: int, epochs: int, minibatch_size: int) -> None:
+@given(num_envs=st.integers(1, 3), steps=st.integers(1, 9), epochs=st.integers(1, 3), minibatch_size=st.none() | st.integers(2, 12))
+def test_every_step_starts_one_window_an_epoch(num_envs: int, steps: int, epochs: int, minibatch_size: int | None) -> None:
     experience = Rollout(OnPolicy(epochs, minibatch_size), horizon=1, embed=lambda pixels: pixels)
     experience.extend(numbered_rollout(torch.zeros(num_envs, steps, dtype=torch.bool)))
 
     minibatches = [minibatch.window[ACTION][:, 0] for minibatch in experience.minibatches()]
 
-    total, fitting = num_envs * steps, max(1, num_envs * steps // minibatch_size)
+    total = num_envs * steps
+    fitting = 1 if minibatch_size is None else max(1, total // minibatch_size)
     assert len(minibatches) == epochs * fitting
     everything = [100 * env + step for env in range(num_envs) for step in range(steps)]
     for epoch in range(epochs):
         in_epoch = torch.cat(minibatches[epoch * fitting : (epoch + 1) * fitting])
         assert sorted(in_epoch.tolist()) == everything
     sizes = {len(minibatch) for minibatch in minibatches}
-    assert min(sizes) >= min(minibatch_size, total)
+    assert min(sizes) >= min(minibatch_size or total, total)
     assert max(sizes) - min(sizes) <= 1
 
 
