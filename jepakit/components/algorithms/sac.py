@@ -45,6 +45,10 @@ class SAC(nn.Module):
     Christodoulou 2019, Soft Actor-Critic for Discrete Action Settings, Eqs. 10 to 12; Yarats et al. 2021, Improving Sample Efficiency in
     Model-Free RL from Images (SAC-AE), for the encoder. Nothing corrects an n-step return for the older policy that collected it.
 
+    Sizes are choices for runs of 100,000 steps: the paper has minibatches of 256 and two hidden layers of 256. Its standard deviation is
+    the exponential of a clamped output; here it is a softplus, at least 0.01. SAC-AE's targets follow faster (τ is 0.01, the encoder's
+    0.05) and its actor learns at every second update.
+
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder. L_actor never does.
         rollout_steps: T, env steps of each env between two rounds of updates.
