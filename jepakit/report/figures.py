@@ -22,11 +22,12 @@ from jepakit.errors import UserError
 from jepakit.report.labels import Configuration
 from jepakit.report.statistics import CONFIDENCE, mean_curve
 
-#: Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow, which is faint on white. In this order neighbours
-#: also differ in lightness; dashes and markers tell lines apart in a grey print.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#56B4E9", "#D55E00", "#CC79A7")
+#: Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow, which is faint on white, and Tol's wine and
+#: indigo. In this order neighbours also differ in lightness; dashes and markers tell lines apart in a grey print. With 9 colours, 4 dashes
+#: and 10 markers, each taken in turn, the first 180 lines all differ.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#56B4E9", "#D55E00", "#CC79A7", "#882255", "#332288")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (7, 1.5, 1.5, 1.5)))
-MARKERS = "osD^vPX<>"
+MARKERS = "osD^vPX<>p"
 MARKS = 9  #: markers per line
 LEAST_VARIANCE = 1e-12  #: drawn in place of a variance of zero, which a log scale cannot show
 GREY = "#555555"
@@ -148,9 +149,8 @@ def _mark_collapse(axes: Axes) -> None:
         axes.axhline(PAPER_VARIANCE, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
         text = "below: collapsed (the paper's 1e-7)"
         behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-        axes.annotate(
-            text, (0.005, PAPER_VARIANCE), (1, 3), ("axes fraction", "data"), "offset points", color=GREY, fontsize=7.5, bbox=behind
-        )
+        where = {"xy": (0.005, PAPER_VARIANCE), "xycoords": ("axes fraction", "data"), "xytext": (1, 3), "textcoords": "offset points"}
+        axes.annotate(text, **where, color=GREY, fontsize=7.5, bbox=behind, zorder=1.5)  # under the lines: it must not hide one
 
 
 def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Sequence[_Style], title: str | None) -> None:
@@ -167,7 +167,7 @@ def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Seq
     figure.set_figheight(figure.get_figheight() + 0.19 * (rows + sum(text.count("\n") for text in texts) + bool(title)))
     figure.legend(
         handles,
-        [f" {_literal(text)}" for text in texts],  # the space: matplotlib hides labels that start with an underscore
+        [textwrap.indent(_literal(text), " ") for text in texts],  # the space: matplotlib hides labels that start with an underscore
         loc="outside upper left",
         ncols=columns,
         frameon=False,

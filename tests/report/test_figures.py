@@ -53,6 +53,13 @@ def test_labels_title_and_footnote_stand_there_as_they_are(make_run: MakeRun, tm
     assert "Oblique" not in svg.read_text()  # as a formula's letters are
 
 
+def test_a_label_of_several_lines_is_flush(make_run: MakeRun, tmp_path: Path) -> None:
+    label = f"encoder={'9' * 75}, jepa.predictor=mlp"
+    _, svg = plot_curves([configuration(make_run, label)], tmp_path / "figure")
+    of_label = re.findall(r"<!-- ( *)(?:encoder|jepa.predictor)=", svg.read_text())
+    assert of_label == [" ", " "]
+
+
 @pytest.mark.parametrize(
     ("runs", "caption"),
     [
@@ -73,16 +80,18 @@ def test_the_line_of_collapse_is_drawn_when_it_is_near(make_run: MakeRun, tmp_pa
     _, dead = plot_curves([configuration(make_run, "a", variances=DEAD)], tmp_path / "dead")  # a variance of zero on a log axis, too
     assert not [text for text in texts(healthy) if "collapsed" in text]
     assert [text for text in texts(dead) if "collapsed" in text]
+    panel = dead.read_text().partition('id="axes_2"')[2]
+    assert panel.index("below: collapsed") < panel.index("stroke-width: 1.6")  # the words lie under the curves, and hide none
 
 
-def test_lines_differ_in_colour_dashes_and_marker(make_run: MakeRun, tmp_path: Path) -> None:
-    _, svg = plot_curves([configuration(make_run, str(index)) for index in range(4)], tmp_path / "figure")
+def test_lines_differ_in_colour_and_dashes(make_run: MakeRun, tmp_path: Path) -> None:
+    _, svg = plot_curves([configuration(make_run, str(index)) for index in range(8)], tmp_path / "figure")  # as many as paper/grid has
     lines = re.findall(
         r'style="fill: none; (?:stroke-dasharray: ([\d., ]+); stroke-dashoffset: [\d.]+; )?stroke: (#\w+); stroke-width: 1.6',
         svg.read_text(),
     )
     assert len({dashes for dashes, _ in lines}) == 4
-    assert len({colour for _, colour in lines}) == 4
+    assert len({colour for _, colour in lines}) == 8
 
 
 def test_each_run_is_a_line_of_its_own_when_asked(make_run: MakeRun, tmp_path: Path) -> None:
