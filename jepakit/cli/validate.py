@@ -40,7 +40,8 @@ def command(
         plan = load_sweep(recipe, [*(overrides or ()), f"seed={loaded.seed}"])
         with _patience(plan.name, len(plan.runs)):
             configurations = rehearse_runs(plan.runs)
-        emit(f"valid: {plan.name}, a sweep of {len(plan.runs)} runs of {configurations} configurations", *plan.notes)
+        told = [f"notice: {note}" for note in plan.notes]
+        emit(f"valid: {plan.name}, a sweep of {len(plan.runs)} runs of {configurations} configurations", *told)
         return
     emit(f"valid: {loaded.name} ({recipe_id(loaded)})", *_rehearsed(loaded))
 
@@ -86,7 +87,7 @@ def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Ite
     from jepakit.sweep.variants import expand_recipe
 
     try:
-        name, configurations = expand_recipe(recipe, [*overrides, *([] if seed is None else [f"seed={seed}"])], run_plugins=False)
+        base, configurations = expand_recipe(recipe, [*overrides, *([] if seed is None else [f"seed={seed}"])], run_plugins=False)
     except RecipeError as error:
         if not all(problem.unchecked for problem in error.problems):
             raise
@@ -95,7 +96,7 @@ def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Ite
         return
     runs = [configuration.runs[0] for configuration in configurations]
     modules = sorted({id.partition(":")[0] for run in runs if ":" in (id := str(getattr(run.env, "id", "")))})
-    yield f"valid as far as checked: {name}" + (f", a sweep of {len(runs)} configurations" if len(runs) > 1 else "")
+    yield f"valid as far as checked: {base.name}" + (f", a sweep of {len(runs)} configurations" if len(runs) > 1 else "")
     rehearsed = [] if modules else [list(_rehearsed(run)) for run in runs]
     yield from rehearsed[0] if len(rehearsed) == 1 else []
     yield from (f"not checked: the env's module `{module}` was not imported, so nothing was built" for module in modules)

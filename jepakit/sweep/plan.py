@@ -63,28 +63,30 @@ def load_sweep(
     Raises:
         RecipeError: A run's recipe is wrong. It lists every mistake found in any run, each with its place.
     """
-    name, configurations = expand_recipe(recipe, overrides, over, seeds, threads)
+    base, configurations = expand_recipe(recipe, overrides, over, seeds, threads)
     runs: dict[str, Planned] = {}
     notes: dict[str, None] = {}
     for configuration in configurations:
         for one in configuration.runs:
             settled, _ = settle(one)
-            planned = Planned(configuration.label or name, settled.seed, settled, recipe_id(settled))
+            planned = Planned(configuration.label or base.name, settled.seed, settled, recipe_id(settled))
             same = runs.setdefault(planned.id, planned)
             if same is not planned:
                 twice = "is written twice" if same.label == planned.label else f"is the same run as `{same.label}`"
                 notes[f"`{planned.label}`, seed {one.seed}, {twice}: run once"] = None
-    notes |= dict.fromkeys(_scalings(runs.values()))
-    return Plan(name, tuple(runs.values()), tuple(notes))
+    notes |= dict.fromkeys(_scalings(base, runs.values()))
+    return Plan(base.name, tuple(runs.values()), tuple(notes))
 
 
-def _scalings(runs: Iterable[Planned]) -> Iterator[str]:
-    """A notice if the encoders of a sweep scale pixels differently only because their kinds have different defaults."""
+def _scalings(base: Recipe, runs: Iterable[Planned]) -> Iterator[str]:
+    """A notice if the encoders of a sweep, or they and ``base``, scale pixels differently only because kinds have different defaults."""
     encoders = {run.label: run.recipe for run in runs}
     seen = {label: str(scaling) for label, recipe in encoders.items() if (scaling := getattr(recipe.encoder, "scaling", None))}
-    if len(set(seen.values())) > 1 and any(encoders[label].origin("encoder.scaling") is None for label in seen):
-        told = ", ".join(f"`{label}` {scaling}" for label, scaling in seen.items())
-        yield f"the configurations also differ in input scaling ({told}): write `encoder.scaling` in each of them"
+    own = str(getattr(base.encoder, "scaling", ""))
+    told = [f"the recipe itself {own}"] if own and own not in seen.values() else []
+    told += [f"`{label}` {scaling}" for label, scaling in seen.items()]
+    if len({own, *seen.values()} - {""}) > 1 and any(encoders[label].origin("encoder.scaling") is None for label in seen):
+        yield f"the configurations also differ in input scaling ({', '.join(told)}): write `encoder.scaling` in each of them"
 
 
 def rehearse_runs(runs: Iterable[Planned]) -> int:

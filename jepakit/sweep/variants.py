@@ -50,7 +50,7 @@ def expand_recipe(
     seeds: int | Sequence[int] | None = None,
     threads: int | None = None,
     run_plugins: bool = True,
-) -> tuple[str, tuple[Configuration, ...]]:
+) -> tuple[Recipe, tuple[Configuration, ...]]:
     """Every run of a recipe's sweep, validated. A recipe without a sweep is one run.
 
     Args:
@@ -62,7 +62,7 @@ def expand_recipe(
         run_plugins: Whether to import plug-ins.
 
     Returns:
-        The recipe's name and its configurations.
+        The recipe that the sweep varies, and its configurations.
 
     Raises:
         RecipeError: A run's recipe is wrong. It lists every mistake found in any run, each with its place.
@@ -103,7 +103,7 @@ def expand_recipe(
             if failed == MAX_TOLD:  # further runs would mostly repeat these mistakes
                 break
     _refuse(problems)
-    return base.name, tuple(configurations)
+    return base, tuple(configurations)
 
 
 def _with_axis(composer: Composer, tree: Node, source: Source) -> Node:

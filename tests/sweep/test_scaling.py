@@ -12,6 +12,8 @@ from jepakit.sweep.plan import load_sweep
     [
         ("encoder={kind: nature_cnn},{dim: 32}", True),
         ("encoder={kind: nature_cnn, scaling: inverted},{dim: 32, scaling: inverted}", False),
+        ("encoder={kind: nature_cnn},{kind: impala}", True),  # alike, and unlike the recipe's own
+        ("encoder={kind: nature_cnn, scaling: unit},{kind: impala, scaling: unit}", False),
         ("encoder.scaling=inverted,unit", False),  # that is what is ablated
         ("encoder.dim=32,64", False),
     ],

@@ -106,8 +106,8 @@ def test_a_run_survives_being_written_and_read(tmp_path: Path) -> None:
 
 def test_labels_say_what_differs(tmp_path: Path) -> None:
     sweep = {"cases": {"base": {"jepa": None}, "J": {}}, "zip": {"encoder.dim": [8, 16]}, "grid": {"optimizer": [{"lr": 0.5}]}}
-    name, found = expand_recipe(written(tmp_path, sweep))
-    assert name == "swept"
+    base, found = expand_recipe(written(tmp_path, sweep))
+    assert base.name == "swept"
     assert labels(found) == [f"{case}, encoder.dim={dim}, optimizer={{lr: 0.5}}" for case in ("base", "J") for dim in (8, 16)]
     assert labels(expand_recipe(written(tmp_path, None))[1]) == [""]
 
