@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 class Intensity(nn.Module):
     """Multiplies a stack by 1 + scale · clip(z, -2, 2) with z ~ N(0, 1), then rounds and clamps to 255.
 
-    Each stack draws its own factor; its K frames share it. Black stays black, and white cannot become brighter.
+    Each stack draws its own factor; its K frames share it. Black stays black, and white cannot become brighter. The papers multiply
+    floats, without rounding or clamping.
 
     Source: Schwarzer et al. 2021, Data-Efficient Reinforcement Learning with Self-Predictive Representations (SPR), its data augmentation;
     Yarats, Kostrikov and Fergus 2021 (DrQ), its comparison of augmentations.
 
     Args:
-        scale: Standard deviation of the factor before clipping; 0.05 in both papers.
+        scale: Standard deviation of the factor before clipping; 0.05 in SPR's code, 0.1 in DrQ's comparison.
 
     Raises:
         ValueError: The frames are state vectors.

@@ -28,8 +28,8 @@ class Reconstruction(nn.Module):
     choice, and cheaper than the paper's four layers.
 
     Source: Yarats et al. 2021, Improving Sample Efficiency in Model-Free Reinforcement Learning from Images (SAC-AE), the loss of its
-    regularized autoencoder, without the weight decay on the decoder. In Kenneweg et al., JEPA for RL, section 1, JEPA replaces such
-    autoencoders.
+    regularized autoencoder, without the weight decay on the decoder. SAC-AE's code also reduces the targets to 5 bits and adds
+    noise. In Kenneweg et al., JEPA for RL, section 1, JEPA replaces such autoencoders.
 
     Args:
         channels: Channels of the decoder's hidden layers; 32 in the paper.

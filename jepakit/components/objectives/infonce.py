@@ -18,6 +18,8 @@ class InfoNCE(nn.Module):
 
     Every other row is a negative, even one of the same episode or of the same stack (two rows can share a stack if the horizon is longer
     than 1). For embeddings of N tokens, a token's negatives are the other rows' tokens at the same position.
+    As in CURL, only targets are negatives, and only predictions are queries. In SimCLR both views of the other rows are negatives, and both
+    views are queries.
 
     Scale: ln M for uninformative predictions, so it grows with the minibatch; 0 at best. With ``similarity: cosine`` a perfect prediction
     still costs ln(1 + (M - 1) · exp(-1/τ)) if all targets are orthogonal: choose τ well below 1 (0.1 in SimCLR).

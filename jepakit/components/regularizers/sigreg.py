@@ -30,7 +30,7 @@ class SIGReg(nn.Module):
     Args:
         directions: Random unit directions for each update; 256 in the paper.
         knots: Points of the trapezoid rule over [-t_max, t_max]; 17 in the paper. The integrand is even, so half of them are computed.
-        t_max: Limit of the integral; 5 in the paper.
+        t_max: Limit of the integral; 5 in the paper, and 3 (with 33 knots) in its authors' later code.
     """
 
     updates: Tensor
