@@ -1,6 +1,7 @@
 """Statistics over seeds against scipy and rliable, and what must hold whatever the scores are.
 
-The rliable values are from rliable 1.2.0 (arch 7.2.0), on ``X`` and ``Y`` below:
+rliable itself is an extra (``pip install -e '.[rliable]'``). For where it is missing, its values on ``X`` and ``Y`` stand here, too, from
+rliable 1.2.0 (arch 7.2.0):
 
     from rliable import library, metrics
     iqm = lambda s: np.array([metrics.aggregate_iqm(s)])
@@ -11,7 +12,8 @@ The rliable values are from rliable 1.2.0 (arch 7.2.0), on ``X`` and ``Y`` below
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -49,6 +51,16 @@ def random() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
+@pytest.fixture
+def rliable() -> Any:
+    """The package, or a skip that says how to get it; it cannot be imported beside a pandas that is too new, either."""
+    try:
+        from rliable import library, metrics
+    except (ImportError, TypeError) as error:
+        pytest.skip(f"rliable cannot be imported ({error}): pip install -e '.[rliable]'")
+    return SimpleNamespace(library=library, metrics=metrics)
+
+
 def table(scores: list[float]) -> np.ndarray:
     return np.array(scores)[:, None]
 
@@ -80,6 +92,19 @@ def test_intervals_are_rliables_up_to_chance() -> None:
     assert estimate(X[:, 0]).interval == pytest.approx((281.0333333, 355.0666667), rel=0.02)
     assert probability_of_improvement(X, Y).interval == pytest.approx((0.1, 0.6875), abs=0.03)
     assert probability_of_improvement(X[:, 0], Y[:, 0]).interval == pytest.approx((0.0, 0.75), abs=0.03)
+
+
+@pytest.mark.parametrize(("runs", "others", "tasks"), [(1, 3, 1), (3, 5, 1), (5, 4, 2), (10, 9, 3)])
+def test_rliable_itself_agrees(rliable: Any, random: np.random.Generator, runs: int, others: int, tasks: int) -> None:
+    x, y = (random.normal(100, 40, size=(count, tasks)).round(-1) for count in (runs, others))  # rounded: with ties
+    assert estimate(x).value == pytest.approx(rliable.metrics.aggregate_iqm(x))
+    assert probability_of_improvement(x, y).value == pytest.approx(rliable.metrics.probability_of_improvement(x, y))
+    if runs > 1:
+        np.random.seed(0)  # what rliable draws from
+        aggregate = rliable.metrics.aggregate_iqm
+        _, intervals = rliable.library.get_interval_estimates({"x": x}, lambda scores: np.array([aggregate(scores)]), reps=2000)
+        low, high = intervals["x"][:, 0]
+        assert estimate(x).interval == pytest.approx((low, high), abs=0.06 * (high - low))
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.8])
