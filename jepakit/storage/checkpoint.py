@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 from jepakit.files.writing import digest, needing, to_disk
 from jepakit.storage.manifest import FORMAT, Damaged, best_checkpoint, checkpoints, checksum_of
 from jepakit.version import __version__
@@ -96,12 +96,11 @@ def _drop_old(folder: Path, keep: int) -> None:
 
 
 def checked_names(into: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
-    """Both hold tensors of the same names and shapes.
+    """Both hold tensors of the same names, shapes and types.
 
     Raises:
         UserError: They do not: the checkpoint was written by other components than the recipe's.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in into.items()}
-    odd = sorted(shapes.items() ^ {name: tuple(tensor.shape) for name, tensor in stored.items()}.items())
-    if odd:
-        raise UserError(f"{path}: does not fit the recipe's components; the first that differs: {odd[0][0]}")
+    ours, theirs = ({(name, tensor.shape, tensor.dtype) for name, tensor in side.items()} for side in (into, stored))
+    if odd := sorted(name for name, *_ in ours ^ theirs):
+        raise UserError(f"{path}: does not fit the recipe's components; the first that differs: {shown(odd[0])}")

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from shutil import copyfile
 from typing import IO, Any
@@ -65,9 +66,7 @@ class RunFolder:
         Raises:
             UserError: Another process writes it, it can't be written, or writing it would write elsewhere.
         """
-        for file in (path / "lock", path / "summary.json", *path.glob("*.jsonl")):
-            if file.is_symlink() or (file.exists() and not file.is_file()):
-                raise UserError(f"{file} is no plain file: what is behind it would be written over")
+        _refuse_links(path)
         try:
             folder = cls(path, Lock(path))
             _cut_half_a_line(path / "events.jsonl")
@@ -165,6 +164,21 @@ class RunFolder:
         if name not in self._open:
             self._open[name] = (self.path / name).open("a", encoding="utf-8")
         return self._open[name]
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse a folder, perhaps from somebody else, in which a resume would write to or remove files outside it.
+
+    Raises:
+        UserError: A path that a resume writes or removes is a link or a special file.
+    """
+    for file in (path / "lock", path / "summary.json", *path.glob("*.jsonl")):
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise UserError(f"{file} is no plain file: what is behind it would be written over")
+    for folder in (path / "checkpoints", path / "replay"):
+        for below in chain([folder], folder.rglob("*")):  # the folder itself first: a link may lead to a whole disk
+            if below.is_symlink() or (below.exists() and not (below.is_file() or below.is_dir())):
+                raise UserError(f"{below} is a link or no plain file: what is behind it would be written over or removed")
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown, told
 from jepakit.files.reading import read_text
 from jepakit.files.writing import digest
 
 FORMAT = 2
 FILES = ("weights", "optimizer", "state")  #: of tensors
+FRAMES = re.compile(r"frames-[0-9]{1,20}\.safetensors")  #: files of a replay's frames, which checkpoints share
+CONTENT = ("state.json", *(f"{name}.safetensors" for name in FILES))  #: what a manifest tells of
 
 
 class Damaged(Exception):
@@ -70,7 +73,7 @@ def verify(path: Path) -> None:
     if manifest["format"] != FORMAT:
         other = f"jepakit {manifest.get('jepakit')} (format {manifest['format']})"
         raise UserError(f"{path} was written by {other}; this one reads format {FORMAT}: use that version with it")
-    for name in ("state.json", *(f"{name}.safetensors" for name in FILES)):
+    for name in CONTENT:
         if name not in manifest["files"]:
             raise Damaged(f"manifest.json does not know of {name}")
         _verify_file(path / name, manifest["files"][name])
@@ -80,9 +83,9 @@ def verify_frames(path: Path, folder: Path) -> None:
     """Hold a checkpoint's replayed frames, which lie in ``folder``, against what it says of them.
 
     Raises:
-        Damaged: A file is missing, cut short or changed.
+        Damaged: A file is missing, cut short or changed, or is none of a replay's.
     """
-    for segment in load_state(path)["frames"]:
+    for segment in _segments(path):
         _verify_file(folder / segment["name"], segment)
 
 
@@ -98,14 +101,32 @@ def _verify_file(file: Path, expected: Mapping[str, Any]) -> None:
 def named_frames(path: Path) -> set[str]:
     """The files of frames that a checkpoint needs; none where it is damaged, and so cannot be gone on from."""
     try:
-        return {segment["name"] for segment in load_state(path)["frames"]}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {segment["name"] for segment in _segments(path)}
+    except (OSError, Damaged):
         return set()
 
 
+def _segments(path: Path) -> list[dict[str, Any]]:
+    try:
+        segments = [{name: one[name] for name in ("name", "bytes", "sha256")} for one in load_state(path)["frames"]]
+        odd = [one["name"] for one in segments if not FRAMES.fullmatch(one["name"])]
+    except (LookupError, TypeError):
+        raise Damaged("state.json does not say which frames belong to it") from None
+    if odd:  # in a folder from somebody else the name may lead outside the run
+        raise Damaged(f"state.json names as a file of frames {shown(odd[0])}")
+    return segments
+
+
 def load_state(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds beside tensors."""
-    return dict(json.loads((path / "state.json").read_text(encoding="utf-8")))
+    """What a checkpoint holds beside tensors.
+
+    Raises:
+        Damaged: It is no JSON, or no object of it.
+    """
+    try:
+        return dict(json.loads((path / "state.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Damaged(f"state.json: {told(error)}") from None
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

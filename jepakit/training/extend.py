@@ -9,11 +9,12 @@ from pathlib import Path
 
 from jepakit.errors import UserError
 from jepakit.files.reading import read_text
+from jepakit.files.writing import DiskFull, needing
 from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.storage.folder import RunFolder
 from jepakit.storage.lock import is_locked
-from jepakit.storage.manifest import named_frames, newest_whole
+from jepakit.storage.manifest import CONTENT, named_frames, newest_whole
 from jepakit.storage.stored import stored_recipe
 
 
@@ -55,12 +56,17 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
         shutil.rmtree(partial)
     partial.mkdir()
     folder = RunFolder(partial)
-    folder.write_recipe(new)
-    shutil.copytree(newest, folder.checkpoints / newest.name)
-    for name in named_frames(newest):
-        folder.replay.mkdir(exist_ok=True)
-        shutil.copyfile(run / "replay" / name, folder.replay / name)
-    shutil.copyfile(run / "metrics.jsonl", partial / "metrics.jsonl")
+    files = [newest / name for name in ("manifest.json", *CONTENT)] + [run / "replay" / name for name in named_frames(newest)]
+    files += [metrics] if (metrics := run / "metrics.jsonl").is_file() else []  # without, a resume says what it lacks
+    try:
+        with needing(sum(file.stat().st_size for file in files), "a copy of the run", partial.parent, partial):
+            folder.write_recipe(new)
+            for file in files:
+                copy = partial / file.relative_to(run)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+    except DiskFull as full:
+        raise UserError(str(full)) from full
     try:
         before = dict(json.loads(read_text(run / "provenance.json")))
     except (OSError, ValueError, RecursionError):

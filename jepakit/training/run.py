@@ -115,7 +115,6 @@ def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = Fa
     path = Path(path)
     if total_steps is not None:
         path = extended(path, total_steps, trust, warnings.warn)
-        trust = True  # a copy of the folder whose plug-ins were checked
     summary = read_summary(path)
     if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)

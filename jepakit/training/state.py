@@ -6,16 +6,17 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
 from torch import Tensor
 from torchrl.envs import EnvBase
 
 from jepakit.diagnostics.collapse import CollapseWatch
 from jepakit.diagnostics.embedding import EmbeddingProbe
-from jepakit.errors import UserError
-from jepakit.machine.generators import generators
+from jepakit.errors import UserError, shown
+from jepakit.machine.generators import generators, set_generators
 from jepakit.protocols import Restorable
 from jepakit.recipe import Recipe
 from jepakit.storage.checkpoint import Checkpoint, Tensors, checked_names, load_tensors
@@ -67,6 +68,31 @@ class RunState:
         self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
 
 
+class Stored(BaseModel):
+    """The types of what `capture` returns, checked before use: checksums do not protect against whoever wrote the checkpoint."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+    env_steps: NonNegativeInt
+    return_last_100: float | None
+    updates: NonNegativeInt
+    bad_updates: NonNegativeInt
+    first_bad: str
+    episodes: NonNegativeInt
+    returns: list[float]
+    return_curve: list[float]
+    latest: dict[str, int | float | None]
+    collapsed: bool
+    collapsed_at: int | None
+    probe: Tensor | None
+    generators: dict[str, Any]
+    env: Any  #: only the env knows its type
+    experience: dict[str, Any]
+    frames: list[dict[str, Any]]
+    wall_s: Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
+    metrics_bytes: NonNegativeInt
+
+
 def capture(run: RunState) -> Checkpoint:
     """The content of a checkpoint of ``run``."""
     history, learner = run.history, run.learner
@@ -110,35 +136,40 @@ def put_back(run: RunState, path: Path) -> list[str]:
         return _put_back(run, path)
     except Damaged as damage:
         raise UserError(f"{path} is damaged: {damage}") from None
+    except ValidationError as error:
+        wrong, *_ = error.errors()
+        where = ".".join(map(str, wrong["loc"]))
+        raise UserError(f"{path} is not a checkpoint of this recipe: `{shown(where)}`: {wrong['msg']}") from error
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path} is not a checkpoint of this recipe: {type(error).__name__}: {error}") from error
 
 
 def _put_back(run: RunState, path: Path) -> list[str]:
-    state = _joined(load_state(path), load_tensors(path, "state"))
+    state = Stored.model_validate(_joined(load_state(path), load_tensors(path, "state")))
     load_weights(path, run.learner)
     _load_optimizer(path, run.learner)
     for name in ("updates", "bad_updates", "first_bad"):
-        setattr(run.learner, name, state[name])
-    run.learner.experience.load_state_dict(state["experience"])
+        setattr(run.learner, name, getattr(state, name))
+    run.learner.experience.load_state_dict(state.experience)
     if run.frames:
-        run.frames.load(state["frames"])
+        run.frames.load(state.frames)
     history = run.history
-    history.env_steps, history.episodes, history.latest = int(state["env_steps"]), int(state["episodes"]), dict(state["latest"])
-    history.returns = deque(state["returns"], maxlen=history.returns.maxlen)
-    history.return_curve = state["return_curve"]
-    run.watch.collapsed, run.watch.collapsed_at = state["collapsed"], state["collapsed_at"]
-    run.probe.recent = None if state["probe"] is None else state["probe"].to(run.learner.hardware.device)
+    history.env_steps, history.episodes, history.latest = state.env_steps, state.episodes, state.latest
+    history.returns = deque(state.returns, maxlen=history.returns.maxlen)
+    history.return_curve = state.return_curve
+    run.watch.collapsed, run.watch.collapsed_at = state.collapsed, state.collapsed_at
+    run.probe.recent = None if state.probe is None else state.probe.to(run.learner.hardware.device)
     lost = []
-    if state["env"] is not None and run.exact:
-        run.env.restore(state["env"])
+    if state.env is not None and run.exact:
+        run.env.restore(state.env)
     else:
         lost.append("this env's simulators cannot be restored exactly: new episodes begin")
         run.env.set_seed((run.recipe.seed + history.env_steps) % 2**32)  # a seed that the run has not used
         if run.frames:
             _break_off(run.frames.replay)
-    run.generators = state["generators"]
-    if lacking := run.folder.go_on_from(state["metrics_bytes"], state["wall_s"]):
+    set_generators(state.generators)  # set here to check them; `Loop.run` sets them again, after all else that draws numbers
+    run.generators = state.generators
+    if lacking := run.folder.go_on_from(state.metrics_bytes, state.wall_s):
         lost.append(f"metrics.jsonl is {lacking:,} bytes shorter than at the checkpoint")
     return lost
 
@@ -164,7 +195,7 @@ def load_weights(path: Path, learner: Learner) -> None:
     """Load only the weights of the checkpoint ``path``.
 
     Raises:
-        UserError: The weights are corrupt, or do not fit the learner's components.
+        UserError: The weights are corrupt, not finite, or do not fit the learner's components.
     """
     into = weights(learner)
     try:
@@ -172,6 +203,8 @@ def load_weights(path: Path, learner: Learner) -> None:
     except Damaged as damage:
         raise UserError(f"{path} is damaged: {damage}") from None
     checked_names(into, stored, path / "weights.safetensors")
+    if bad := sorted(name for name, tensor in stored.items() if not tensor.isfinite().all()):
+        raise UserError(f"{path}: the weights {bad[0]} are not finite; remove it, and the checkpoint before it is used")
     for name, tensor in into.items():
         tensor.copy_(stored[name])
 
@@ -186,10 +219,12 @@ def _optimizer(learner: Learner) -> Tensors:
 def _load_optimizer(path: Path, learner: Learner) -> None:
     # Adam creates its state at its first step, so a new optimizer has none to load into.
     stored = load_tensors(path, "optimizer")
-    for name, parameter in learner.trained.named_parameters():
-        state = {key: _beside(parameter, stored[f"{name}.{key}"]) for key in ADAM_STATE if f"{name}.{key}" in stored}
-        if state:  # no state if no gradient has reached the parameter yet
-            learner.optimizer.state[parameter] = state
+    count = torch.zeros(())
+    reached = {name: parameter for name, parameter in learner.trained.named_parameters() if f"{name}.step" in stored}
+    expected = {f"{name}.{key}": count if key == "step" else each for name, each in reached.items() for key in ADAM_STATE}
+    checked_names(expected, stored, path / "optimizer.safetensors")
+    for name, parameter in reached.items():  # a parameter that no gradient has reached yet has no state
+        learner.optimizer.state[parameter] = {key: _beside(parameter, stored[f"{name}.{key}"]) for key in ADAM_STATE}
 
 
 def _beside(parameter: Tensor, tensor: Tensor) -> Tensor:

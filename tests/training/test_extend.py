@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 
 from jepakit.agent.evaluate import evaluate
 from jepakit.errors import UserError
+from jepakit.files.writing import digest
 from jepakit.recipe import load_recipe
+from jepakit.storage.checkpoint import _write_manifest
+from jepakit.storage.manifest import checkpoints
 from jepakit.training.run import resume, run
 
 SMALL = {"total_steps": 64, "env.num_envs": 2, "algorithm.rollout_steps": 16, "threads": 1, "algorithm.minibatch_size": 16}
@@ -51,3 +56,54 @@ def test_what_cannot_be_extended(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="is not a run's folder"):
         resume(tmp_path / "empty", total_steps=96)
+
+
+def test_an_extended_run_is_trusted_no_more_than_its_parent(tmp_path: Path) -> None:
+    """Whoever packs a folder of runs can put another into it, where the new one would go."""
+    parent = run("cartpole_pixels", overrides=SMALL, out=tmp_path / "parent", quiet=True)
+    child = resume(parent.path, total_steps=96, quiet=True).path
+    (child / "summary.json").unlink()
+    (child / "odd.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\n")
+    recipe = (child / "recipe.yaml").read_text()
+    (child / "recipe.yaml").write_text(recipe.replace("plugins: []", "plugins: [odd.py]"))
+    with pytest.raises(UserError, match="names code that would be run: the plug-in"):
+        resume(parent.path, total_steps=96, quiet=True)
+    assert not (tmp_path / "trace").exists()
+
+
+def test_extending_copies_nothing_but_what_a_checkpoint_has(tmp_path: Path) -> None:
+    """A stranger's names of files lead nowhere else, and what they have added stays with them."""
+    parent = run("cartpole_dqn", overrides=DQN, out=tmp_path / "runs" / "parent", quiet=True).path
+    (newest,) = checkpoints(parent / "checkpoints")
+    (newest / "endless").symlink_to("/dev/zero")
+    (parent / "metrics.jsonl").unlink()
+    child = resume(parent, total_steps=96, quiet=True).path
+    assert not (child / "checkpoints" / newest.name / "endless").exists()
+    assert "metrics.jsonl is" in (child / "events.jsonl").read_text()
+
+    deep = parent / "a" / "b" / "c"
+    (parent / "replay").rename(tmp_path / "held")
+    shutil.copytree(tmp_path / "held", deep)
+    (parent / "replay").symlink_to("a/b/c")
+    (parent / "a" / "evil").write_text("evil")
+    sneak = {"name": "../../evil", "bytes": 4, "sha256": digest(parent / "a" / "evil"), "end": [0, 0]}
+    state = json.loads((newest / "state.json").read_text())
+    (newest / "state.json").write_text(json.dumps(state | {"frames": [*state["frames"], sneak]}))
+    (newest / "endless").unlink()
+    (newest / "manifest.json").unlink()
+    _write_manifest(newest, state)
+    with pytest.warns(UserWarning, match="names as a file of frames"), pytest.raises(UserError, match="has no intact checkpoint to start from"):
+        resume(parent, total_steps=120, quiet=True)
+    assert [path.parent.name for path in tmp_path.rglob("evil")] == ["a"]
+
+
+def test_a_full_disk_leaves_no_half_of_an_extended_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = run("cartpole_pixels", overrides=SMALL, out=tmp_path / "parent", quiet=True).path
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(UserError, match=r"no room left in .*: a copy of the run needs [\d.]+ [kM]B"):
+        resume(parent, total_steps=96, quiet=True)
+    assert list(tmp_path.iterdir()) == [parent]

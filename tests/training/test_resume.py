@@ -278,6 +278,20 @@ def test_a_folder_with_links_is_not_written_through(cut: Path, tmp_path: Path) -
     (cut / "summary.json").mkdir()
     with pytest.raises(UserError, match=r"summary\.json is no plain file"):
         resume(cut, quiet=True)
+    (cut / "summary.json").rmdir()
+    (tmp_path / "others").mkdir()
+    for name in ("replay", "replay/frames.bin", "checkpoints/000000000360/state.json", "checkpoints"):
+        path = cut / name
+        path.parent.mkdir(exist_ok=True)
+        if path.exists():
+            path.rename(tmp_path / "moved")
+        path.symlink_to(tmp_path / ("precious" if path.suffix else "others"))
+        with pytest.raises(UserError, match=f"{name} is a link"):
+            resume(cut, quiet=True)
+        path.unlink()
+        if (tmp_path / "moved").exists():
+            (tmp_path / "moved").rename(path)
+    assert (tmp_path / "precious").read_text() == "mine"
 
 
 PLUGIN = """

@@ -26,12 +26,12 @@ from jepakit.errors import UserError
 from jepakit.machine.generators import set_generators
 from jepakit.protocols import FrameShape
 from jepakit.recipe.schema import Replay as Settings
-from jepakit.storage.checkpoint import save_checkpoint
+from jepakit.storage.checkpoint import load_tensors, save_checkpoint
 from jepakit.storage.folder import RunFolder
 from jepakit.training.experience.frame_log import FrameLog
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
-from jepakit.training.state import History, capture, load_weights, put_back
+from jepakit.training.state import History, capture, load_weights, put_back, weights
 from jepakit.training.terms import WeightedTerm
 
 MakeLoop = Callable[..., Any]
@@ -264,7 +264,11 @@ def test_other_components_are_refused_by_name(make_learner: Any, make_loop: Make
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("returns", 3), ("env_steps", None), ("env", {"a": 1}), ("metrics_bytes", "x"), ("probe", {"$tensor": "no"})],
+    [
+        *[("returns", 3), ("env_steps", None), ("env", {"a": 1}), ("metrics_bytes", "x"), ("probe", {"$tensor": "no"})],
+        *[("metrics_bytes", -5), ("wall_s", float("nan")), ("updates", None), ("returns", ["a"]), ("return_curve", [None])],
+        *[("latest", {"embedding/variance": "x"}), ("generators", {"python": 5})],
+    ],
 )
 def test_a_state_of_anything_is_a_mistake(make_loop: MakeLoop, name: str, value: Any) -> None:
     path = save(make_loop())
@@ -274,8 +278,40 @@ def test_a_state_of_anything_is_a_mistake(make_loop: MakeLoop, name: str, value:
         put_back(make_loop(), path)
     state.pop(name)
     (path / "state.json").write_text(json.dumps(state))
-    with pytest.raises(UserError, match=f"is not a checkpoint of this recipe: KeyError: '{name}'"):
+    with pytest.raises(UserError, match=f"is not a checkpoint of this recipe: `{name}`: Field required"):
         put_back(make_loop(), path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 10_000, "null", "\udcff"])
+def test_a_state_that_is_no_object_is_damage(make_loop: MakeLoop, text: str) -> None:
+    path = save(make_loop())
+    (path / "state.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"is damaged: state\.json: "):
+        put_back(make_loop(), path)
+
+
+@pytest.mark.parametrize("change", [lambda t: t[..., :1], lambda t: t.double(), lambda _: None])
+def test_moments_of_other_weights_are_refused(make_learner: Any, collect: Any, make_loop: MakeLoop, change: Any) -> None:
+    learner = make_learner()
+    learner.learn(collect(learner), progress=0.0)
+    path = save(make_loop(learner))
+    file = path / "optimizer.safetensors"
+    stored = {name: tensor.clone() for name, tensor in load_tensors(path, "optimizer").items()}
+    name = max(stored, key=lambda name: (name.endswith("exp_avg"), stored[name].numel()))
+    stored[name] = change(stored[name])
+    save_file({name: tensor.contiguous() for name, tensor in stored.items() if tensor is not None}, file)
+    with pytest.raises(UserError, match=f"optimizer.safetensors: does not fit the recipe's components; .* {name}"):
+        put_back(make_loop(make_learner()), path)
+
+
+def test_weights_that_are_not_finite_are_refused(make_learner: Any, make_loop: MakeLoop) -> None:
+    learner = make_learner()
+    path, name = save(make_loop(learner)), next(iter(weights(learner)))
+    stored = {name: tensor.clone() for name, tensor in load_tensors(path, "weights").items()}
+    stored[name].view(-1)[0] = float("nan")
+    save_file(stored, path / "weights.safetensors")
+    with pytest.raises(UserError, match=f"the weights {name} are not finite; remove it"):
+        load_weights(path, learner)
 
 
 def test_tensors_that_are_none_are_damage(make_loop: MakeLoop) -> None:

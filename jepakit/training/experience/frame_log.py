@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from jepakit.files.writing import digest, needing, to_disk
+from jepakit.storage.checkpoint import load_tensors
+from jepakit.storage.manifest import Damaged
 from jepakit.training.experience.replay import Replay
 
 PATTERN = "frames-*.safetensors"
@@ -51,14 +53,24 @@ class FrameLog:
         return [asdict(segment) for segment in self.segments]
 
     def load(self, segments: Sequence[dict[str, Any]]) -> None:
-        """Restore the ring to its content when `save` returned ``segments``; the replay's own state must be loaded already."""
+        """Restore the ring to its content when `save` returned ``segments``; the replay's own state must be loaded already.
+
+        Raises:
+            Damaged: The segments do not hold all frames of the ring.
+        """
         replay = self.replay
-        self.segments = [Segment(**segment | {"end": tuple(segment["end"])}) for segment in segments]
+        reached = (replay.end - replay.slots).clamp(min=0)
+        self.segments = [Segment(**segment | {"end": tuple(map(int, segment["end"]))}) for segment in segments]
         for segment in self.segments:
-            held = load_file(self.folder / segment.name)
+            held = load_tensors(self.folder, segment.name.removesuffix(".safetensors"))
             for env, begin in enumerate(held["begin"].tolist()):
                 frames = held[str(env)]
+                if begin > reached[env]:
+                    raise Damaged(f"{segment.name}: frames of env {env} before its {begin:,}th are missing")
+                reached[env] = begin + len(frames)
                 replay.write_frames(torch.full((len(frames),), env), begin + torch.arange(len(frames)), frames)
+        if (reached != replay.end).any() or any(len(segment.end) != replay.num_envs for segment in self.segments):
+            raise Damaged("its frame files do not hold all frames of its replay")
         for path in self.folder.glob(f".{PATTERN}.partial"):
             path.unlink()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchrl.data import LazyTensorStorage, RandomSampler, Storage
 
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape, Minibatch, OffPolicyAlgorithm
+from jepakit.training.experience.stored import check_stored
 
 if TYPE_CHECKING:
     from jepakit.recipe.schema import Replay as Settings
@@ -221,7 +222,12 @@ class Replay:
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore ``state`` into a new replay with the same arguments. The caller restores `frames` separately."""
+        """Restore ``state`` into a new replay with the same arguments. The caller restores `frames` separately.
+
+        Raises:
+            KeyError, ValueError: ``state`` is not from a replay with the same arguments.
+        """
+        check_stored(self, state)
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
         self.end, self.first, self.live = (state[name].clone() for name in ("end", "first", "live"))
         rows = {name.removeprefix("rows."): tensor for name, tensor in state.items() if name.startswith("rows.")}
