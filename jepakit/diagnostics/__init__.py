@@ -1,1 +1,1 @@
-"""What is watched and never trained on."""
+"""Diagnostics: quantities that are monitored and never trained on."""

@@ -1,4 +1,4 @@
-"""Figures that tell whether embeddings carry anything: variance, mean square, effective rank."""
+"""Figures that show whether embeddings carry information: variance, mean square, effective rank."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from jepakit.diagnostics.finite import expect_finite_embedding
 
 
 class Spread(NamedTuple):
-    """How far a batch of embeddings spreads, beside how large it is (both fp32 scalars)."""
+    """Spread and scale of a batch of embeddings, both fp32 scalars."""
 
     variance: Tensor  #: mean over dimensions of the batch variance: the paper's indicator of collapse
-    mean_square: Tensor  #: mean over batch and dimensions of the square: makes the variance comparable across scales
+    mean_square: Tensor  #: mean square over batch and dimensions: makes the variance comparable across scales
 
 
 @torch.no_grad()
 def spread(s_x: Tensor) -> Spread:
-    """Mean batch variance and mean square of ``s_x`` [B, D], in fp32 (bf16 is wrong at the small end).
+    """Mean batch variance and mean square of ``s_x`` [B, D], in fp32 (bf16 is wrong for small variances).
 
     Source: Kenneweg et al., JEPA for RL, section 2 (Collapse Prevention).
     """
@@ -44,7 +44,7 @@ def effective_rank(embeddings: Tensor, eps: float = 1e-7) -> Tensor:
 
 @contextmanager
 def only_looking(encoder: nn.Module) -> Iterator[None]:
-    """No gradient, and eval mode for the while: looking must not move batch statistics, nor draw dropout's random numbers."""
+    """No gradient, and eval mode: measuring must not change batch statistics or draw random numbers for dropout."""
     was_training = encoder.training
     encoder.eval()
     try:
@@ -55,25 +55,25 @@ def only_looking(encoder: nn.Module) -> Iterator[None]:
 
 
 class EmbeddingProbe:
-    """Looks at 4·D embeddings of recent observations, encoded afresh in fp32, each time that 4·D more have been made.
+    """Encodes 4·D recent observations in fp32 and measures their embeddings, once every 4·D env steps.
 
     Args:
         encoder: The online encoder.
         width: D.
-        device: Where the encoder is; only the stacks that are looked at are moved there.
+        device: The encoder's device; only the measured stacks are moved there.
     """
 
     def __init__(self, encoder: nn.Module, width: int, device: str = "cpu") -> None:
         self.encoder = encoder
         self.device = device
         self.rows = 4 * width
-        self.recent: Tensor | None = None  #: uint8 [<= rows, K, C, H, W], carried over where a batch is smaller than 4·D
+        self.recent: Tensor | None = None  #: uint8 [<= rows, K, C, H, W], kept because a batch may be smaller than 4·D
 
     def measure(self, pixels: Tensor, env_steps: int) -> dict[str, float]:
-        """Take a batch's ``pixels`` [M, K, C, H, W], up to and with ``env_steps`` of the run, and look if it is time.
+        """Take a batch's ``pixels`` [M, K, C, H, W], which ends at ``env_steps`` of the run, and measure if it is due.
 
         Returns:
-            ``embedding/rank``, the effective one, ``embedding/variance`` and ``embedding/mean_square``; nothing where it is not time.
+            ``embedding/rank`` (the effective rank), ``embedding/variance`` and ``embedding/mean_square``; empty if not due.
 
         Raises:
             BadEmbedding: An embedding is not finite.

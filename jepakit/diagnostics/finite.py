@@ -1,4 +1,4 @@
-"""What went bad when an embedding, a loss or its gradient is not finite."""
+"""Finds what is not finite: an embedding, a weight, a loss term or its gradient."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ class BadEmbedding(FloatingPointError):
 
 
 class BadWeights(FloatingPointError):
-    """A weight is not finite, and nothing that follows can be."""
+    """A weight is not finite, so no later result can be."""
 
 
 def expect_finite_embedding(s_x: Tensor) -> None:
-    """Refuse an ``s_x`` [*, D] that is not finite: a distribution made of it raises something that names nobody.
+    """Refuse an ``s_x`` [*, D] that is not finite; torch's error further on would not name it.
 
     Raises:
-        BadEmbedding: It is not.
+        BadEmbedding: ``s_x`` is not finite.
     """
     if not s_x.isfinite().all():
-        raise BadEmbedding("s_x, what the encoder makes of the pixels, is not finite")
+        raise BadEmbedding("s_x, the encoder's output, is not finite")
 
 
 def expect_finite_weights(module: nn.Module) -> None:
-    """Refuse a ``module`` that an optimizer step has spoiled.
+    """Refuse a ``module`` with a parameter that is not finite.
 
     Raises:
-        BadWeights: One of its parameters is not finite; names it.
+        BadWeights: A parameter is not finite; the message names it.
     """
     for name, parameter in module.named_parameters():
         if not parameter.isfinite().all():
-            raise BadWeights(f"`{name}` is not finite any more, after a gradient that was: the learning rate may be too high")
+            raise BadWeights(f"`{name}` is no longer finite, although its gradient was: the learning rate may be too high")
 
 
 def bad_terms(terms: Mapping[str, Term], parameters: Sequence[nn.Parameter]) -> list[str]:
-    """Those of Eq. 3's terms that are not finite, or whose gradient is not, as ``loss/<name>`` and ``the gradient of loss/<name>``."""
+    """The terms of Eq. 3 that are not finite, as ``loss/<name>``; else those with a bad gradient, as ``the gradient of loss/<name>``."""
     found = [f"loss/{name}" for name, term in terms.items() if not term.loss.isfinite()]
     if found:
         return found
@@ -53,7 +53,7 @@ def bad_terms(terms: Mapping[str, Term], parameters: Sequence[nn.Parameter]) -> 
 
 
 def figures(minibatch: Minibatch) -> str:
-    """The ranges of a minibatch's inputs, in words."""
+    """The ranges of a minibatch's inputs, as text."""
     window = minibatch.window
     ranges = [(name, window[name]) for name in (PIXELS, ACTION, REWARD)]
     return ", ".join(f"{name} {_extent(values)}" for name, values in ranges)

@@ -1,1 +1,1 @@
-"""The machine that a run is on: device, precision, threads, memory, signals, random number generators."""
+"""The machine that runs jepakit: device, precision, threads, memory, signals, random number generators."""

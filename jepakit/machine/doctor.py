@@ -1,4 +1,4 @@
-"""Would a run work on this machine? Each thing that it needs is tried out, and what is missing is named with the command that mends it."""
+"""Checks whether a run would work on this machine, and gives the command that fixes each thing that does not."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from pathlib import Path
 from jepakit.files.writing import readable
 
 LEAST_PYTHON = (3, 11)
-LEAST_DISK = 100_000_000  #: bytes; a run of the main recipe leaves some 3 MB
-IMPORTED = {"pyyaml": "yaml"}  #: a package's module, where it has another name
+LEAST_DISK = 100_000_000  #: bytes; a run of the main recipe writes some 3 MB
+IMPORTED = {"pyyaml": "yaml"}  #: packages whose module has another name
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     found: str
     works: bool = True
-    fix: str = ""  #: a command, or what to do
+    fix: str = ""  #: a command, or another instruction
 
 
 def examine(runs: Path) -> list[Finding]:
-    """Look at everything.
+    """Run all checks.
 
     Args:
-        runs: Where runs would go.
+        runs: Folder in which runs would be written.
     """
     findings = [_python(), *_packages(), *_extras()]
     for what, look in (("device", _device), ("cores", _cores), ("rendering", _rendering), ("recipes", _recipes)):
@@ -44,7 +44,7 @@ def examine(runs: Path) -> list[Finding]:
 def _tried(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, look())
-    except Exception as error:  # whatever is wrong there is what was asked for
+    except Exception as error:  # any failure is a finding
         lines = str(error).strip().splitlines()
         return Finding(what, f"{type(error).__name__}: {lines[0] if lines else ''}", works=False, fix="see the packages above")
 
@@ -56,13 +56,13 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    """What jepakit needs, as its own metadata say, of a version that fits, and importable."""
+    """Check that each package in jepakit's metadata is installed in a version that fits, and can be imported."""
     from packaging.requirements import Requirement
 
     for line in metadata.requires("jepakit") or ():
         wanted = Requirement(line)
         if wanted.marker and not wanted.marker.evaluate():
-            continue  # of an extra
+            continue  # belongs to an extra
         extras = f"[{','.join(sorted(wanted.extras))}]" if wanted.extras else ""
         bare = f"{wanted.name}{extras}{wanted.specifier}"
         fix = f"pip install '{bare}'"
@@ -84,7 +84,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    """What only some components need: a run without them works."""
+    """Packages that only some components need; runs without those components work."""
     extras = [extra for extra in metadata.metadata("jepakit").get_all("Provides-Extra") or () if extra != "dev"]
     for extra in extras:
         there = importlib.util.find_spec(extra) is not None

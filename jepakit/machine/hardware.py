@@ -1,4 +1,4 @@
-"""What the run computes on: device, precision and threads, resolved from recipe and hardware features, never from a timing."""
+"""Device, precision and threads of a run, resolved from the recipe and hardware features, never from a timing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Hardware(NamedTuple):
-    """``device``, ``precision`` and ``threads`` with every ``auto`` replaced by what it means here."""
+    """``device``, ``precision`` and ``threads``, with every ``auto`` resolved for this machine."""
 
     device: str
     precision: str
@@ -34,7 +34,7 @@ def resolve_hardware(device: str, precision: str, threads: int | str) -> Hardwar
     """Replace every ``auto``.
 
     Raises:
-        UserError: The device asked for is not there.
+        UserError: The requested device is not available.
     """
     device = _resolve_device(device)
     if precision == "auto":
@@ -43,10 +43,10 @@ def resolve_hardware(device: str, precision: str, threads: int | str) -> Hardwar
 
 
 def settle(recipe: Recipe) -> tuple[Recipe, Hardware]:
-    """Resolve every ``auto`` about hardware, in the recipe too, and set this process up for it.
+    """Resolve every hardware ``auto``, also in the returned recipe, and configure this process accordingly.
 
     Raises:
-        RecipeError: The device asked for is not there.
+        RecipeError: The requested device is not available.
     """
     try:
         hardware = resolve_hardware(recipe.device, recipe.precision, recipe.threads)
@@ -58,10 +58,10 @@ def settle(recipe: Recipe) -> tuple[Recipe, Hardware]:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what torch frees instead of handing it back to the kernel at every step.
+    """Make glibc keep the memory that torch frees, instead of returning it to the kernel at every step.
 
-    Activations are large enough that each would be mapped and zeroed anew: on a CPU this is a third of a ViT's forward pass
-    (``benchmarks/throughput.py``). Elsewhere than on glibc it does nothing.
+    Otherwise the kernel maps and zeroes each large activation again, which takes a third of a ViT's forward pass on a CPU
+    (``benchmarks/throughput.py``). Does nothing without glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         m_trim_threshold, m_mmap_threshold, a_gigabyte = -1, -3, 1 << 30  # malloc.h

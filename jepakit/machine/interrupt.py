@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the run to end after this update round, the second ends it at once."""
+"""Ctrl-C and SIGTERM: the first signal ends the run after the current batch, the second ends it immediately."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from types import FrameType
 
 @contextmanager
 def graceful_stop(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Yields a function that tells whether a stop was asked for.
+    """Yield a function that returns whether a stop was requested.
 
     Args:
-        notify: Told in a line, once, that the request was heard.
+        notify: Called once with a line that acknowledges the request.
 
     Raises:
         KeyboardInterrupt: At the second signal.
@@ -25,10 +25,10 @@ def graceful_stop(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
         if requested.is_set():
             raise KeyboardInterrupt
         requested.set()
-        notify(f"{signal.Signals(number).name}: finishing this batch, then saving; once more to stop at once")
+        notify(f"{signal.Signals(number).name}: finishing this batch, then saving; repeat to stop immediately")
 
     if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set  # signals reach the main thread alone
+        yield requested.is_set  # only the main thread can handle signals
         return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,15 +1,15 @@
-"""How much memory is free."""
+"""Free memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")  #: version 2, as a container or a batch job sees it
+CGROUP = Path("/sys/fs/cgroup")  #: version 2, as seen inside a container or a batch job
 
 
 def free_memory() -> int | None:
-    """Bytes that this process can still take, by the machine and by its control group; None where the system does not tell."""
+    """Bytes that this process can still allocate, limited by the machine and by its control group; None if unknown."""
     try:
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
@@ -23,7 +23,7 @@ def free_memory() -> int | None:
 
 
 def in_words(size: float) -> str:
-    """``1.5 GB``, and so on."""
+    """Format bytes, as in ``1.5 GB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

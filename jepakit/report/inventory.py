@@ -16,7 +16,7 @@ from jepakit.recipe.errors import Source
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.report.labels import called
 from jepakit.storage.lock import is_locked
-from jepakit.storage.manifest import FORMAT, Damaged, checkpoints, read_manifest
+from jepakit.storage.manifest import FORMAT, Corrupt, checkpoints, read_manifest
 
 RUN_FILES = {"events.jsonl", "metrics.jsonl", "summary.json"}
 ALREADY = {"finished": "it has finished", "stopped": "it has finished", "running": "it is running"}  #: why there is nothing to resume
@@ -112,7 +112,7 @@ def resumes_at(path: Path) -> tuple[int | None, str]:
             return None, "an older jepakit's checkpoints"
         try:
             manifest = read_manifest(checkpoint)
-        except Damaged:
+        except Corrupt:
             continue
         if manifest["format"] != FORMAT:
             return None, "another jepakit's checkpoints"

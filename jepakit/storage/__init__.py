@@ -1,1 +1,1 @@
-"""What a run leaves on disk, and how it comes back."""
+"""A run's files: how they are written, and read again."""

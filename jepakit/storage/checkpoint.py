@@ -1,6 +1,6 @@
-"""Checkpoints: tensors as safetensors, all else as JSON, no pickle; each in a new folder, renamed into place when whole.
+"""Checkpoints: tensors as safetensors, all else as JSON, no pickle; each in a new folder, renamed into place when complete.
 
-A manifest holds every file's checksum, so that a damaged checkpoint is noticed and the one before it is used (`manifest`).
+A manifest holds every file's checksum, so that a corrupt checkpoint is noticed and the previous one is used (`manifest`).
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from torch import Tensor
 
 from jepakit.errors import UserError, shown
 from jepakit.files.writing import digest, needing, to_disk
-from jepakit.storage.manifest import FORMAT, Damaged, best_checkpoint, checkpoints, checksum_of
+from jepakit.storage.manifest import FORMAT, Corrupt, best_checkpoint, checkpoints, checksum_of
 from jepakit.version import __version__
 
 Tensors = dict[str, Tensor]
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
 
-    tensors: dict[str, Tensors]  #: by file of `FILES`
-    state: dict[str, Any]  #: what JSON can hold
+    tensors: dict[str, Tensors]  #: by file, one of `FILES`
+    state: dict[str, Any]  #: JSON values
 
 
 def save_checkpoint(folder: Path, content: Checkpoint, keep: int = 2) -> Path:
-    """Write ``folder/<env steps>/``; of the others the newest ``keep - 1`` and the one with the best return stay.
+    """Write ``folder/<env steps>/``, then delete all but the newest ``keep`` checkpoints and the one with the best return.
 
     Args:
-        folder: Where checkpoints lie.
-        content: Its state must hold ``env_steps`` and ``return_last_100``.
-        keep: Newest checkpoints that stay.
+        folder: Folder of the run's checkpoints.
+        content: The content; its state must hold ``env_steps`` and ``return_last_100``.
+        keep: How many of the newest checkpoints to keep.
     """
     steps = content.state["env_steps"]
     final = folder / f"{steps:012d}"
-    if final.exists():  # saved on schedule, and then the run ended
+    if final.exists():  # saved on schedule just before the run ended
         return final
-    for left in folder.glob(".*.partial"):  # by a save that a kill cut short
+    for left in folder.glob(".*.partial"):  # left by a kill during a save
         shutil.rmtree(left)
     partial = folder / f".{final.name}.partial"
     partial.mkdir(parents=True)
@@ -77,15 +77,15 @@ def _write_manifest(partial: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_tensors(path: Path, name: str) -> Tensors:
-    """One of a checkpoint's files of tensors.
+    """Load one of a checkpoint's tensor files.
 
     Raises:
-        Damaged: It holds something else.
+        Corrupt: The file is not valid safetensors.
     """
     try:
         return load_file(path / f"{name}.safetensors")
     except SafetensorError as error:
-        raise Damaged(f"{name}.safetensors: {error}") from None
+        raise Corrupt(f"{name}.safetensors: {error}") from None
 
 
 def _drop_old(folder: Path, keep: int) -> None:
@@ -96,11 +96,11 @@ def _drop_old(folder: Path, keep: int) -> None:
 
 
 def checked_names(into: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
-    """Both hold tensors of the same names, shapes and types.
+    """Check that both hold tensors of the same names, shapes and types.
 
     Raises:
-        UserError: They do not: the checkpoint was written by other components than the recipe's.
+        UserError: They differ, because other components than the recipe's wrote the checkpoint.
     """
     ours, theirs = ({(name, tensor.shape, tensor.dtype) for name, tensor in side.items()} for side in (into, stored))
     if odd := sorted(name for name, *_ in ours ^ theirs):
-        raise UserError(f"{path}: does not fit the recipe's components; the first that differs: {shown(odd[0])}")
+        raise UserError(f"{path}: does not fit the recipe's components; first tensor that differs: {shown(odd[0])}")

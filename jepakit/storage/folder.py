@@ -1,4 +1,4 @@
-"""A run's folder: what is in it and how each file is written."""
+"""A run's folder: its files, and how each is written."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from jepakit.storage.lock import Lock
 
 
 class RunFolder:
-    """What a run leaves: recipe, provenance, metrics, events, summary, checkpoints and, of a replay, frames.
+    """The files of a run: recipe, provenance, metrics, events, summary, checkpoints and, with replay, frames.
 
-    ``metrics.jsonl`` holds only what recipe and seed decide, apart from fields named ``wall_s`` or ``time/…``; what happens to the process
-    goes to ``events.jsonl``.
+    Recipe and seed determine the content of ``metrics.jsonl``, except the fields ``wall_s`` and ``time/…``. Events of the process go to
+    ``events.jsonl``.
     """
 
     def __init__(self, path: Path, lock: Lock | None = None) -> None:
@@ -39,10 +39,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """Take ``path`` for a new run.
+        """Create and lock ``path`` for a new run.
 
         Raises:
-            UserError: It is not empty, or can't be written.
+            UserError: The folder is not empty, or can't be written.
         """
         refuse_taken(path)
         try:
@@ -54,17 +54,17 @@ class RunFolder:
                 lock.release()
                 raise
         except FileExistsError:
-            raise UserError(f"{path} was taken by another run just now: name another folder") from None
+            raise UserError(f"another run has just taken {path}: name another folder") from None
         except OSError as error:
             raise UserError(f"can't write to {path}: {error.strerror}") from None
         return cls(path, lock)
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
-        """Take ``path``, which holds a run, to go on with it.
+        """Lock ``path``, which holds a run, in order to resume it.
 
         Raises:
-            UserError: Another process writes it, it can't be written, or writing it would write elsewhere.
+            UserError: Another process is writing the folder, it can't be written, or one of its files is a link to elsewhere.
         """
         _refuse_links(path)
         try:
@@ -76,11 +76,11 @@ class RunFolder:
 
     @property
     def wall_s(self) -> float:
-        """Seconds since the folder was taken."""
+        """Wall-clock seconds of the run, those before a resume included."""
         return round(time.perf_counter() - self.start, 3)
 
     def metric(self, phase: str, **record: Any) -> None:
-        """Append a record to ``metrics.jsonl``; a number that is none (a component may log what it likes) is null there."""
+        """Append a record to ``metrics.jsonl``; NaN and infinity, which a component may log, become null."""
         self._append("metrics.jsonl", {"phase": phase, **_numbers(record), "wall_s": self.wall_s})
 
     def event(self, event: str, **record: Any) -> None:
@@ -89,23 +89,23 @@ class RunFolder:
         self._append("events.jsonl", {"event": event, "time": now, "wall_s": self.wall_s, **record})
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write a JSON file as a whole or not at all; what is no number is null there, too."""
+        """Write a JSON file atomically; NaN and infinity become null."""
         write_atomically(self.path / name, json.dumps(_numbers(content), indent=2, allow_nan=False) + "\n")
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """``recipe.yaml`` with every default: running it again gives the same run, also where the folder has been moved to.
+        """Write ``recipe.yaml`` with every default. Running it gives the same run, even after the folder has moved.
 
-        Plug-in files are copied to ``plugins/`` beside it, files of weights that components read to ``weights/``.
+        Plug-in files are copied to ``plugins/`` beside it, and weight files that components read to ``weights/``.
         """
         copies = {id(plugin): copy for copy, plugin in plugin_copies(self.path, recipe)}
         entries = []
         for plugin in recipe.loaded_plugins:
             if plugin.file is None:
-                entries.append(plugin.name)  # a module stays where it is installed
+                entries.append(plugin.name)  # an installed module is not copied
                 continue
             copy = copies[id(plugin)]
             copy.parent.mkdir(parents=True)
-            copy.write_bytes(plugin.content)  # what was imported, and is in the id: the file may have changed since
+            copy.write_bytes(plugin.content)  # the imported content, which the id covers: the file may have changed
             entries.append(copy.relative_to(self.path).as_posix())
         values: dict[str, Any] = {"plugins": tuple(entries)}
         for place, file in files_read(recipe).items():
@@ -118,16 +118,16 @@ class RunFolder:
         write_atomically(self.path / "recipe.yaml", dump(recipe.with_values(values)))
 
     def metrics_bytes(self) -> int:
-        """The size of ``metrics.jsonl``, all of which is on the disk now."""
+        """Flush ``metrics.jsonl`` to disk and return its size."""
         file = self._file("metrics.jsonl")
         os.fsync(file.fileno())
         return file.tell()
 
     def go_on_from(self, metrics_bytes: int, wall_s: float) -> int:
-        """Cut ``metrics.jsonl`` back to what a checkpoint knows of it; ``wall_s`` are the seconds that the run had taken by then.
+        """Cut ``metrics.jsonl`` back to its size at a checkpoint, ``wall_s`` wall-clock seconds into the run.
 
         Returns:
-            How many bytes the file lacks: somebody has cut it.
+            How many bytes the file is short of that size; 0 unless someone has cut it.
         """
         self._close_files()
         self.start = time.perf_counter() - wall_s
@@ -141,7 +141,7 @@ class RunFolder:
         return lacking
 
     def close(self) -> None:
-        """Close the files that are appended to, and let go of the lock."""
+        """Close the open files and release the lock."""
         self._close_files()
         if self.lock:
             self.lock.release()
@@ -149,7 +149,7 @@ class RunFolder:
 
     def _close_files(self) -> None:
         for file in self._open.values():
-            with contextlib.suppress(OSError):  # on a full disk, of which the write itself has told
+            with contextlib.suppress(OSError):  # the disk is full, which the write has already reported
                 file.close()
         self._open.clear()
 
@@ -182,28 +182,28 @@ def _refuse_links(path: Path) -> None:
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, Any]:
-    """NaN and the infinities as null: JSON has no word for them."""
+    """NaN and infinities as null: JSON cannot hold them."""
     return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
 
 
 def plugin_copies(folder: Path, recipe: Recipe) -> list[tuple[Path, Plugin]]:
-    """Where a run keeps its copies of plug-ins that are files."""
+    """The paths of a run's copies of plug-in files."""
     numbered = enumerate(recipe.loaded_plugins)
     return [(folder / "plugins" / str(number) / plugin.file.name, plugin) for number, plugin in numbered if plugin.file]
 
 
 def _cut_half_a_line(path: Path) -> None:
-    """A process that was killed may have left half a line."""
+    """Remove half a line that a killed process may have left at the end."""
     if path.exists():
         content = path.read_bytes()
         os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def refuse_taken(path: Path) -> None:
-    """Nothing of a user's is ever written over.
+    """Refuse to overwrite a user's files.
 
     Raises:
-        UserError: ``path`` is a file, or a folder with something in it.
+        UserError: ``path`` is a file, or a folder that is not empty.
     """
     if path.is_dir():
         if any(path.iterdir()):
@@ -213,7 +213,7 @@ def refuse_taken(path: Path) -> None:
 
 
 def read_summary(path: Path) -> dict[str, Any] | None:
-    """The ``summary.json`` of the run at ``path``, or None while there is none that can be read."""
+    """The ``summary.json`` of the run at ``path``; None if it does not exist or cannot be read."""
     file = path / "summary.json"
     try:
         summary = json.loads(read_text(file)) if file.is_file() else None

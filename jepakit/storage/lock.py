@@ -1,4 +1,4 @@
-"""One writer a folder."""
+"""A lock that lets only one process write a run's folder."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import IO, Any
 from jepakit.errors import UserError
 
 NAME = "lock"
-PATIENCE = 0.5  #: seconds, for others only look (`is_locked`)
+PATIENCE = 0.5  #: seconds to wait, because `is_locked` of another process takes the lock for a moment
 
 
 class Lock:
-    """Held by the process that writes a run's folder, and told to others by a file with its pid and host.
+    """Held by the process that writes a run's folder; its file tells others that process's pid and host.
 
-    The operating system lets go of it when the process dies, however it dies: a dead owner's lock is taken over.
+    The operating system releases the lock when the process dies, however it dies, so the next process can take it.
     """
 
     def __init__(self, folder: Path) -> None:
         """Take the lock.
 
         Raises:
-            UserError: Another process holds it, or one on another host has left it.
+            UserError: Another process holds the lock, or a process on another host left it.
             OSError: The folder cannot be written.
         """
         self.path = folder / NAME
@@ -43,22 +43,20 @@ class Lock:
                 if time.monotonic() < until:
                     time.sleep(PATIENCE / 10)
                     continue
-                raise UserError(f"{folder} is being written by process {owner.get('pid')} on {owner.get('host')}: wait for it") from None
+                raise UserError(f"process {owner.get('pid')} on {owner.get('host')} is writing {folder}: wait for it") from None
             if self._is_the_folders():
                 break
-            self.file.close()  # its owner let go of it and took it away just now: make a new one
+            self.file.close()  # its owner has just released and removed it: create a new one
         owner = _owner(self.file)
         if _is_far(owner):
             self.file.close()
-            raise UserError(
-                f"{folder} was being written by process {owner.get('pid')} on {owner['host']}; if that has ended, remove {self.path}"
-            )
+            raise UserError(f"process {owner.get('pid')} on {owner['host']} was writing {folder}; if it has ended, remove {self.path}")
         self.file.truncate(0)
         self.file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
         self.file.flush()
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock and remove its file."""
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
         self.file.close()
@@ -71,15 +69,15 @@ class Lock:
 
 
 def is_locked(folder: Path, *, here: bool = False) -> bool:
-    """Whether a process writes the folder now. The lock is looked at, and left as it is.
+    """Whether a process is writing the folder now; leaves the lock as it is.
 
     Args:
         folder: A run's folder.
-        here: Count processes of this machine alone, which are surely alive; of another host's lock nobody here knows whether it is.
+        here: Count only processes of this machine, which are certainly alive; a lock of another host may be stale.
     """
     path = folder / NAME
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # opening a pipe would block
             return False
         with path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -91,7 +89,7 @@ def is_locked(folder: Path, *, here: bool = False) -> bool:
 
 
 def _owner(file: IO[str]) -> dict[str, Any]:
-    """Whom a lock's file names."""
+    """The pid and host in a lock's file."""
     file.seek(0)
     try:
         owner = json.loads(file.read(10_000))
@@ -101,5 +99,5 @@ def _owner(file: IO[str]) -> dict[str, Any]:
 
 
 def _is_far(owner: Mapping[str, Any]) -> bool:
-    """Whether it is another host's, of whose processes nothing is known here."""
+    """Whether the owner is on another host, where this process cannot see whether it is alive."""
     return owner.get("host", platform.node()) != platform.node()

@@ -1,4 +1,4 @@
-"""What made a run: code, packages, hardware, command line."""
+"""A run's provenance: code, packages, hardware, command line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def provenance(hardware: Hardware) -> dict[str, Any]:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """SHA and dirty flag of the checkout that jepakit runs from; None for an installed one."""
+    """SHA and dirty flag of the checkout that jepakit runs from; None if it is installed from a package."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)

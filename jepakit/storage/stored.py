@@ -1,4 +1,4 @@
-"""A run's folder, opened again: its recipe, without running code that came with it."""
+"""Reads a run's folder: its recipe, without running code that came with it, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shlex import quote
 from jepakit.errors import UserError
 from jepakit.recipe import Recipe, load_recipe
 from jepakit.recipe.load import draft_recipe
-from jepakit.storage.manifest import Damaged, best_checkpoint, newest_whole, verify
+from jepakit.storage.manifest import Corrupt, best_checkpoint, newest_whole, verify
 
 
 def stored_recipe(run: Path, trust: bool = False) -> Recipe:
@@ -17,47 +17,47 @@ def stored_recipe(run: Path, trust: bool = False) -> Recipe:
 
     Args:
         run: A run's folder.
-        trust: Whether to run the plug-ins that it names, which its folder may have brought along.
+        trust: Whether to run the plug-ins that the recipe names, which may have come with the folder.
 
     Raises:
-        UserError: It is no run's folder, or its recipe names code and is not trusted.
+        UserError: ``run`` is not a run's folder, or its recipe names code and is not trusted.
     """
     path = run / "recipe.yaml"
     if not path.is_file():
         if (run / "events.jsonl").is_file():
-            raise UserError(f"{run} has no recipe.yaml: it was killed before its first step; remove it, and run it again")
+            raise UserError(f"{run} has no recipe.yaml: the run was killed before its first step; remove the folder and run it again")
         raise UserError(f"{run} is not a run's folder: it has no recipe.yaml")
     if not trust:
         named = _code(path)
         if named:
-            raise UserError(f"{path} names code that would be run: {', '.join(named)}; if you trust it, add --trust")
+            raise UserError(f"{path} names code to run: {', '.join(named)}; if you trust it, add --trust")
     return load_recipe(path)
 
 
 def chosen_checkpoint(run: Path, best: bool = False, warn: Callable[[str], object] = lambda _: None) -> Path:
-    """The newest whole checkpoint of the run in folder ``run``, or the one with the best return of the last 100 training episodes.
+    """The newest intact checkpoint of the run in folder ``run``, or the one with the best return of the last 100 training episodes.
 
     Raises:
-        UserError: There is none, or the best is damaged.
+        UserError: There is none, or the best is corrupt.
     """
     saved = best_checkpoint(run / "checkpoints") if best else newest_whole(run / "checkpoints", warn)
     if not saved:
-        raise UserError(f"{run} has no whole checkpoint")
+        raise UserError(f"{run} has no intact checkpoint")
     try:
         if best:
             verify(saved)
-    except Damaged as damage:
-        raise UserError(f"{saved} is damaged ({damage}): take the newest weights instead of the best") from None
+    except Corrupt as damage:
+        raise UserError(f"{saved} is corrupt ({damage}): use the newest weights instead of the best") from None
     return saved
 
 
 def resume_command(run: Path) -> str:
-    """What goes on with the run in folder ``run``, which this process has run."""
+    """The command that resumes the run in folder ``run``, whose code this process has already run."""
     return f"jepakit resume {quote(str(run))}" + (" --trust" if _code(run / "recipe.yaml") else "")
 
 
 def _code(path: Path) -> list[str]:
-    """What a recipe, with all that it extends, asks to import: plug-ins, and the module of an env's id."""
+    """The code that a recipe and all it extends would import: plug-ins, and the module of an env's id."""
     plain = draft_recipe(path, run_plugins=False).tree.plain()
     plugins = plain.get("plugins") or []
     named = [f"the plug-in `{entry}`" for entry in (plugins if isinstance(plugins, list) else [plugins])]

@@ -21,7 +21,7 @@ from jepakit.protocols import Restorable
 from jepakit.recipe import Recipe
 from jepakit.storage.checkpoint import Checkpoint, Tensors, checked_names, load_tensors
 from jepakit.storage.folder import RunFolder
-from jepakit.storage.manifest import Damaged, load_state
+from jepakit.storage.manifest import Corrupt, load_state
 from jepakit.training.experience.frame_log import FrameLog
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
@@ -134,8 +134,8 @@ def put_back(run: RunState, path: Path) -> list[str]:
     """
     try:
         return _put_back(run, path)
-    except Damaged as damage:
-        raise UserError(f"{path} is damaged: {damage}") from None
+    except Corrupt as damage:
+        raise UserError(f"{path} is corrupt: {damage}") from None
     except ValidationError as error:
         wrong, *_ = error.errors()
         where = ".".join(map(str, wrong["loc"]))
@@ -200,8 +200,8 @@ def load_weights(path: Path, learner: Learner) -> None:
     into = weights(learner)
     try:
         stored = load_tensors(path, "weights")
-    except Damaged as damage:
-        raise UserError(f"{path} is damaged: {damage}") from None
+    except Corrupt as damage:
+        raise UserError(f"{path} is corrupt: {damage}") from None
     checked_names(into, stored, path / "weights.safetensors")
     if bad := sorted(name for name, tensor in stored.items() if not tensor.isfinite().all()):
         raise UserError(f"{path}: the weights {bad[0]} are not finite; remove it, and the checkpoint before it is used")

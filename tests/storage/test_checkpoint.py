@@ -19,7 +19,7 @@ from jepakit.storage import checkpoint
 from jepakit.storage.checkpoint import Checkpoint, load_tensors, save_checkpoint
 from jepakit.storage.manifest import (
     FORMAT,
-    Damaged,
+    Corrupt,
     best_checkpoint,
     checkpoints,
     checksum_of,
@@ -148,21 +148,21 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_is_used(tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
+def test_a_corrupt_checkpoint_is_noticed_and_the_previous_one_is_used(tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
     before, newest = (save_checkpoint(tmp_path, content(steps)) for steps in (800, 1600))
     damage(newest / name)
-    with pytest.raises(Damaged, match=name):
+    with pytest.raises(Corrupt, match=name):
         verify(newest)
     warnings: list[str] = []
     assert newest_whole(tmp_path, warnings.append) == before
     (warning,) = warnings
     assert str(newest) in warning
-    assert "is damaged" in warning
+    assert "is corrupt" in warning
     assert name in warning
 
 
 def test_no_bit_of_a_manifest_can_change_what_is_read_of_it(tmp_path: Path) -> None:
-    """Nor can its format: what is newer is refused, what is damaged is not used."""
+    """Nor can its format: a newer format is refused, a corrupt checkpoint is not used."""
     path = save_checkpoint(tmp_path, content())
     manifest = path / "manifest.json"
     whole = manifest.read_bytes()
@@ -172,7 +172,7 @@ def test_no_bit_of_a_manifest_can_change_what_is_read_of_it(tmp_path: Path) -> N
         flip(manifest, byte, byte % 8)
         try:
             verify(path)
-        except Damaged:
+        except Corrupt:
             pass
         else:
             now = json.loads(manifest.read_bytes())
@@ -207,7 +207,7 @@ def test_frames_belong_to_a_checkpoint(tmp_path: Path) -> None:
     assert "frames-2.safetensors" in warnings[0]
     assert newest_whole(tmp_path / "checkpoints", refuse) == newest  # its weights are whole
     cut(shared, 4)
-    with pytest.raises(Damaged, match=r"frames-1\.safetensors has 4 bytes of 20"):
+    with pytest.raises(Corrupt, match=r"frames-1\.safetensors has 4 bytes of 20"):
         verify_frames(before, folder)
     assert newest_whole(tmp_path / "checkpoints", warnings.append, folder) is None
 
@@ -242,7 +242,7 @@ def test_other_formats_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_manifest_of_anything_is_no_traceback(tmp_path: Path, manifest: str) -> None:
     path = save_checkpoint(tmp_path, content())
     (path / "manifest.json").write_bytes(manifest.encode(errors="surrogatepass"))
-    with pytest.raises(Damaged, match=r"manifest\.json"):
+    with pytest.raises(Corrupt, match=r"manifest\.json"):
         verify(path)
     assert best_checkpoint(tmp_path) is None
 
@@ -263,6 +263,6 @@ def test_a_pickle_under_the_name_of_safetensors_is_not_run(tmp_path: Path) -> No
     rewrite(path, files=files)
     verify(path)  # as its author wrote it
     for name in ("weights", "state"):
-        with pytest.raises(Damaged, match=f"{name}.safetensors"):
+        with pytest.raises(Corrupt, match=f"{name}.safetensors"):
             load_tensors(path, name)
     assert not (tmp_path / "ran").exists()

@@ -35,7 +35,7 @@ def test_a_lock_is_held_told_and_let_go_of(tmp_path: Path) -> None:
     held = Lock(tmp_path)
     assert is_locked(tmp_path)
     assert json.loads((tmp_path / "lock").read_text()) == {"pid": os.getpid(), "host": platform.node()}
-    with pytest.raises(UserError, match=rf"is being written by process {os.getpid()} on {platform.node()}"):
+    with pytest.raises(UserError, match=rf"process {os.getpid()} on {platform.node()} is writing"):
         Lock(tmp_path)
     held.release()
     assert not is_locked(tmp_path)

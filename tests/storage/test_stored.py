@@ -41,7 +41,7 @@ def test_code_is_named_and_not_run_unless_trusted(
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "base.yaml").write_text(RECIPE + "plugins: [./bomb.py]")
     (tmp_path / "recipe.yaml").write_text(recipe)
-    with pytest.raises(UserError, match=rf"names code that would be run: .*{names}.*; if you trust it, add --trust"):
+    with pytest.raises(UserError, match=rf"names code to run: .*{names}.*; if you trust it, add --trust"):
         stored_recipe(tmp_path)
     assert not bomb.exists()
     if "bomb.py" in names:
@@ -66,5 +66,5 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run's folder: it has no recipe"):
         stored_recipe(tmp_path)
     (tmp_path / "events.jsonl").touch()
-    with pytest.raises(UserError, match="killed before its first step; remove it, and run it again"):
+    with pytest.raises(UserError, match="killed before its first step; remove the folder and run it again"):
         stored_recipe(tmp_path)

@@ -402,14 +402,14 @@ def test_a_step_that_spoils_the_weights_ends_the_run_at_once(make_learner: Any, 
     for minibatch_size in (10, 48):  # another update follows, or none does
         learner = make_learner(lr=1e38, jepa=jepa, minibatch_size=minibatch_size)
         batch = collect(learner)
-        with pytest.raises(BadWeights, match=r"^`\w[\w.]*` is not finite any more, after a gradient that was: "):
+        with pytest.raises(BadWeights, match=r"^`\w[\w.]*` is no longer finite, although its gradient was: "):
             learner.learn(batch, progress=0.0)
         assert learner.updates == 1
 
 
 def test_acting_on_an_embedding_that_is_not_finite_names_it(make_learner: Any) -> None:
     learner = make_learner(encoder=Breaks({0}))
-    with pytest.raises(FloatingPointError, match=r"^s_x, what the encoder makes of the pixels, is not finite$"):
+    with pytest.raises(FloatingPointError, match=r"^s_x, the encoder's output, is not finite$"):
         Policy(learner)(TensorDict({PIXELS: torch.zeros(2, *FRAMES, dtype=torch.uint8)}, [2]))
 
 

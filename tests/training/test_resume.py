@@ -166,7 +166,7 @@ def test_before_the_first_checkpoint_it_begins_again(recipe: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_a_damaged_checkpoint_is_warned_of_and_the_one_before_it_is_used(
+def test_a_corrupt_checkpoint_is_warned_of_and_the_previous_one_is_used(
     cut: Path, whole: Path, both: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older, newest = checkpoints(cut / "checkpoints")[-2:]
@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_warned_of_and_the_one_before_it_is_used(
     resume(cut, quiet=True)
     assert differences(whole, cut) == []
     err = capsys.readouterr().err
-    assert f"warning: {newest} is damaged" in err
+    assert f"warning: {newest} is corrupt" in err
     assert events(cut, "warning")[0]["text"] in err
     assert events(cut, "resume")[0]["checkpoint"] == (None if both else older.name)
 
@@ -262,7 +262,7 @@ def test_other_formats_and_other_runs_are_refused_and_nothing_is_changed(cut: Pa
 
 def test_only_one_process_writes(cut: Path, cli: Cli) -> None:
     held = lock.Lock(cut)
-    assert cli("resume", cut) == (2, "", f"{cut} is being written by process {os.getpid()} on {platform.node()}: wait for it\n")
+    assert cli("resume", cut) == (2, "", f"process {os.getpid()} on {platform.node()} is writing {cut}: wait for it\n")
     held.release()
 
 
@@ -271,12 +271,12 @@ def test_a_folder_with_links_is_not_written_through(cut: Path, tmp_path: Path) -
     for name in ("metrics.jsonl", "lock"):
         (cut / name).unlink(missing_ok=True)
         (cut / name).symlink_to(tmp_path / "precious")
-        with pytest.raises(UserError, match=f"{name} is no plain file"):
+        with pytest.raises(UserError, match=f"{name} is not a regular file"):
             resume(cut, quiet=True)
         (cut / name).unlink()
         assert (tmp_path / "precious").read_text() == "mine"
     (cut / "summary.json").mkdir()
-    with pytest.raises(UserError, match=r"summary\.json is no plain file"):
+    with pytest.raises(UserError, match=r"summary\.json is not a regular file"):
         resume(cut, quiet=True)
     (cut / "summary.json").rmdir()
     (tmp_path / "others").mkdir()
@@ -371,7 +371,7 @@ def test_a_strangers_folder_runs_no_code_of_theirs(recipe: Path, tmp_path: Path,
         for theirs in (folder, sneaky):
             code, _, err = cli(verb, theirs)
             assert code == 2
-            assert "names code that would be run: the plug-in" in err
+            assert "names code to run: the plug-in" in err
             assert "--trust" in err
     for words in (["compare", finished], ["record", finished, "--to", tmp_path / "records"], ["runs", tmp_path / "runs"]):
         code, out, err = cli(*words)
@@ -460,7 +460,7 @@ def test_a_folder_from_before_its_recipe_is_refused_clearly(recipe: Path, tmp_pa
         with pytest.raises(Killed):
             run(recipe, quiet=True)
     (folder,) = Path("runs/small").iterdir()
-    with pytest.raises(UserError, match="killed before its first step; remove it, and run it again"):
+    with pytest.raises(UserError, match="killed before its first step; remove the folder and run it again"):
         resume(folder)
     with pytest.raises(UserError, match="holds no run: remove it"):
         run(recipe, quiet=True)

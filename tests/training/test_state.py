@@ -286,7 +286,7 @@ def test_a_state_of_anything_is_a_mistake(make_loop: MakeLoop, name: str, value:
 def test_a_state_that_is_no_object_is_damage(make_loop: MakeLoop, text: str) -> None:
     path = save(make_loop())
     (path / "state.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(UserError, match=r"is damaged: state\.json: "):
+    with pytest.raises(UserError, match=r"is corrupt: state\.json: "):
         put_back(make_loop(), path)
 
 
@@ -314,11 +314,11 @@ def test_weights_that_are_not_finite_are_refused(make_learner: Any, make_loop: M
         load_weights(path, learner)
 
 
-def test_tensors_that_are_none_are_damage(make_loop: MakeLoop) -> None:
+def test_a_file_without_tensors_is_corrupt(make_loop: MakeLoop) -> None:
     loop = make_loop()
     path = save(loop)
     (path / "weights.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(UserError, match=r"is damaged: weights\.safetensors"):
+    with pytest.raises(UserError, match=r"is corrupt: weights\.safetensors"):
         load_weights(path, loop.learner)
     save_file({}, path / "weights.safetensors")
     with pytest.raises(UserError, match="does not fit the recipe's components"):
