@@ -137,7 +137,7 @@ class Learner:
         """
         self._anneal(progress)
         if progress == 0:
-            self._observe(batch)  # before the first update; later batches after theirs, which so see what acting saw
+            self._observe(batch)  # before the first updates; later batches after theirs, so that updates see pixels as acting did
         self.experience.extend(batch)
         tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
         if progress > 0:
@@ -278,7 +278,7 @@ class Learner:
             group["lr"] = self.scheduled_lr * share
 
     def _observe(self, batch: TensorDictBase) -> None:
-        """Show the newest frame of every stack of ``batch`` [N, T] to what keeps statistics of them."""
+        """Pass the newest frame of every stack of ``batch`` [N, T] to the observers, which keep statistics of frames."""
         frames = batch[PIXELS][:, :, -1].flatten(0, 1)  # [N·T, C, H, W]
         for observer in self.observers:
             observer.observe(frames)

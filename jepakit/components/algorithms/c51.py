@@ -1,4 +1,4 @@
-"""C51's loss: the cross entropy to the target's distribution of returns, projected on the atoms."""
+"""C51's loss: the cross entropy to the target's distribution of returns, projected onto the atoms."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jepakit.protocols import ACTION, REWARD, S_X
 
 
 class C51Loss(DistributionalDQNLoss):
-    """-Σ m log p(s, a), where m is the target's distribution after the Bellman step, of the action that the online head likes best.
+    """-Σ m log p(s, a), where m is the target's distribution after the Bellman step, for the online head's greedy action.
 
-    TorchRL's class holds the heads and their targets. Its own ``forward`` finds the atoms beside a return by a division that can round to
-    beyond the last one, which raises IndexError: 31 atoms from -10 to 25 are enough. Nor does it know Rainbow's priority.
+    TorchRL's class holds the heads and their targets. Its own ``forward`` divides to find the atoms next to a return, and rounding can take
+    the result beyond the last atom, which raises IndexError: 31 atoms from -10 to 25 are enough. It also lacks Rainbow's priority.
 
     Source: Bellemare et al. 2017, Algorithm 1; Hessel et al. 2018, Rainbow, for the action and the priority.
     """
 
     def forward(self, minibatch: TensorDictBase) -> TensorDict:
-        """``loss`` [B], weighted by ``priority_weight`` where there is one; leaves ``td_error`` [B] in ``minibatch``: KL(m ‖ p(s, a))."""
+        """``loss`` [B], weighted by ``priority_weight`` if present; writes ``td_error`` [B] into ``minibatch``: KL(m ‖ p(s, a))."""
         after, rows = minibatch["next"], torch.arange(len(minibatch))
         support = self.value_network_params["support"]
         with torch.no_grad():
@@ -35,19 +35,19 @@ class C51Loss(DistributionalDQNLoss):
         return TensorDict({"loss": loss * minibatch.get(PRIORITY_WEIGHT, 1.0)})
 
     def _values(self, parameters: TensorDictBase, s_x: Tensor) -> TensorDictBase:
-        """``action_value`` [B, atoms, n], which are log-probabilities, and the best ``action`` [B]."""
+        """``action_value`` [B, atoms, n] (log-probabilities) and the greedy ``action`` [B]."""
         with parameters.to_module(self.value_network):
             return self.value_network(TensorDict({S_X: s_x}, batch_size=s_x.shape[:1]))
 
 
 def project(p: Tensor, returns: Tensor, support: Tensor) -> Tensor:
-    """Probabilities ``p`` of ``returns``, both [B, M], as those of the evenly spaced ``support`` [atoms]: [B, atoms].
+    """Project probabilities ``p`` of ``returns``, both [B, M], onto the evenly spaced atoms ``support`` [atoms]: [B, atoms].
 
-    Each return's is shared out between the atoms beside it; beyond the ends it is the last one's.
+    Each return's probability is split between the two nearest atoms; beyond the ends the last atom gets all of it.
 
     Source: Bellemare et al. 2017, Eq. 7.
     """
     last = len(support) - 1
-    place = ((returns - support[0]) / (support[-1] - support[0]) * last).clamp(0, last)  # counted in atoms
+    place = ((returns - support[0]) / (support[-1] - support[0]) * last).clamp(0, last)  # in units of atoms
     share = (1 - (place[..., None] - torch.arange(last + 1, device=place.device)).abs()).clamp(min=0)  # [B, M, atoms]
     return torch.einsum("bm,bma->ba", p, share)

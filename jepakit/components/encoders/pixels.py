@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 #: How uint8 pixels x become floats: 1 - x/255, x/255, x/255 - 0.5, or standardised by what the run has seen (`PixelScaling`).
 Scaling = Literal["inverted", "unit", "centered", "normalized"]
 
-#: Those that need no statistics.
+#: The scalings that need no statistics.
 FIXED_SCALINGS: tuple[Scaling, ...] = ("inverted", "unit", "centered")
 
-EPSILON = 8.0  #: of 255: least standard deviation that a pixel is divided by, so that faint noise stays faint
-CLIP = 5.0  #: greatest normalised value
+EPSILON = 8.0  #: ε, out of 255: smallest standard deviation to divide by, so that faint noise stays faint
+CLIP = 5.0  #: largest normalised value
 
 
 class PixelScaling(nn.Module):
@@ -27,7 +27,7 @@ class PixelScaling(nn.Module):
     that the run has collected so far. A pixel that never changes becomes zero, whatever its colour. The statistics are integer sums: they
     are exact, and every copy of the encoder holds the same ones.
 
-    Source: as observations are normalised in Schulman et al. 2017's own code (running mean and variance, clipped), here for each pixel.
+    Source: the code of Schulman et al. 2017 normalises observations in this way (running mean and variance, clipped); here for each pixel.
 
     Args:
         frames: The shape of a stack.
@@ -63,7 +63,7 @@ class PixelScaling(nn.Module):
 
     @torch.no_grad()
     def observe(self, frames: Tensor) -> None:
-        """Count uint8 ``frames`` [M, C, H, W] in."""
+        """Add uint8 ``frames`` [M, C, H, W] to the statistics."""
         if self.scaling != "normalized":
             return
         for chunk in frames.split(256):
