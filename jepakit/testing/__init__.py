@@ -1,4 +1,4 @@
-"""The conformance kit: one call says which rules of its slot a component breaks, and what to do about each. It needs no pytest.
+"""The conformance kit: one call lists the rules of its slot that a component breaks, and how to fix each. It does not need pytest.
 
 from jepakit.testing import check_component
 

@@ -1,4 +1,4 @@
-"""The rules of algorithms, from rollouts and from replay."""
+"""The rules for algorithms, on-policy and off-policy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVS, STEPS = 4, 3
 
 
 def check_algorithm(rules: Rules, make: Make, setting: Setting) -> None:
-    """Acts on s_x, and has losses that s_x and its own heads learn from."""
+    """An algorithm acts on s_x; its losses train s_x and its own heads."""
     trial = Trial(setting)
     online = setting.encoder()
 
@@ -38,19 +38,19 @@ def check_algorithm(rules: Rules, make: Make, setting: Setting) -> None:
         head = algorithm.policy_head()
         expect(list(head.in_keys) == [S_X], f"its in_keys should be ['s_x'] and are {list(head.in_keys)}")
         acted = head(TensorDict({S_X: setting.embeddings(ENVS)}, [ENVS]))
-        expect(ACTION in acted, f"it writes {', '.join(sorted(map(str, acted.keys())))}, and no `action`")
+        expect(ACTION in acted, f"it writes {', '.join(sorted(map(str, acted.keys())))}, but no `action`")
         expect_tensor("`action`", acted[ACTION], (ENVS, *setting.action_spec.shape), setting.action_spec.dtype)
-        expect(all(setting.action_spec.is_in(action) for action in acted[ACTION]), "an action is out of its spec's bounds")
+        expect(all(setting.action_spec.is_in(action) for action in acted[ACTION]), "an action is outside the bounds of its spec")
     if "acting" in rules.broken:
         return
-    with rules.rule("greedy", "heed torchrl's exploration_type(), as ProbabilisticTensorDictModule does"):
+    with rules.rule("greedy", "follow torchrl's exploration_type(), as ProbabilisticTensorDictModule does"):
         embeddings = setting.embeddings(64)
         with set_exploration_type(ExplorationType.DETERMINISTIC):
             once, again = (head(TensorDict({S_X: embeddings}, [64]))[ACTION] for _ in range(2))
         expect(torch.equal(once, again), "under ExplorationType.DETERMINISTIC the same s_x gave two actions")
-    with rules.rule("losses", "losses(minibatch) returns terms, a Term of a finite scalar by name, and scalars to log by name"):
+    with rules.rule("losses", "losses(minibatch) returns two mappings by name: terms (Terms of finite scalars), and scalars to log"):
         terms, figures = trial.losses(algorithm, setting.embeddings(ENVS * STEPS))
-        expect(isinstance(terms, Mapping) and terms, f"the terms should be a mapping of names and are {terms}")
+        expect(isinstance(terms, Mapping) and terms, f"the terms should be a mapping by name and are {terms}")
         for name, term in terms.items():
             expect(isinstance(term, Term), f"`{name}` should be a jepakit.Term(weight, loss) and is {type(term).__name__}")
             expect_tensor(f"the term `{name}`", term.loss, (), torch.float32)
@@ -68,7 +68,7 @@ def check_algorithm(rules: Rules, make: Make, setting: Setting) -> None:
 
 
 class Trial:
-    """One small batch of experience, in which episodes go on, terminate and are truncated."""
+    """One small batch of experience in which episodes continue, terminate and are truncated."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -80,11 +80,11 @@ class Trial:
         self.reward = torch.randn(ENVS, STEPS, 1)
 
     def losses(self, algorithm: Any, s_x: Tensor, prioritized: bool = False) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
-        """What the learner gets of a minibatch [B] with ``s_x`` [B, D]."""
+        """The algorithm's losses for a minibatch [B] with ``s_x`` [B, D]."""
         return algorithm.losses(self.minibatch(algorithm, s_x, prioritized))
 
     def minibatch(self, algorithm: Any, s_x: Tensor, prioritized: bool = False) -> TensorDictBase:
-        """[B], of ``algorithm``'s own actions."""
+        """A minibatch [B] with ``algorithm``'s own actions."""
         device = s_x.device
         embedder = copy.deepcopy(self.embedder).to(device)
         pixels, following = self.pixels.to(device)
@@ -106,7 +106,7 @@ class Trial:
         return rows.set("priority_weight", torch.rand(len(s_x), device=device)) if prioritized else rows
 
     def everything(self, algorithm: Any, inputs: Inputs) -> Mapping[str, Tensor]:
-        """Actions of ``inputs["s_x"]``, and the losses."""
+        """Actions for ``inputs["s_x"]``, and the losses."""
         s_x = inputs[S_X]
         with set_exploration_type(ExplorationType.DETERMINISTIC), torch.no_grad():
             acted = algorithm.policy_head()(TensorDict({S_X: s_x}, s_x.shape[:1]))
@@ -115,8 +115,8 @@ class Trial:
 
 
 def _check_gradients(rules: Rules, make: Make, trial: Trial) -> None:
-    """Rule ``gradients``: with ∇ s_x has one, without it the heads still learn; acting leaves none behind."""
-    with rules.rule("gradients", "read s_x as it is given (the learner detaches it where gradients_to_encoder is false)"):
+    """Rule ``gradients``: with ∇, s_x receives a gradient; without ∇, the heads still learn."""
+    with rules.rule("gradients", "do not detach s_x (the learner does, if gradients_to_encoder is false)"):
         for nabla in (True, False):
             learning = make(0)
             expect(isinstance(learning.gradients_to_encoder, bool), "gradients_to_encoder should be a bool")
@@ -125,15 +125,13 @@ def _check_gradients(rules: Rules, make: Make, trial: Trial) -> None:
             terms, _ = trial.losses(learning, s_x)
             torch.stack([term.weight * term.loss for term in terms.values()]).sum().backward()
             reached = [parameter.grad for _, parameter in parameters_of(learning) if parameter.grad is not None]
-            expect(
-                any(grad.any() for grad in reached), f"no gradient reaches its own parameters where s_x is {'' if nabla else 'detached'}"
-            )
+            expect(any(grad.any() for grad in reached), f"no gradient reaches its own parameters{'' if nabla else ' when s_x is detached'}")
             expect(all(grad.isfinite().all() for grad in reached), "a gradient is not finite")
             expect(not nabla or (s_x.grad is not None and s_x.grad.any()), "no gradient reaches `s_x`")
 
 
 def _check_off_policy(rules: Rules, algorithm: Any, trial: Trial, online: nn.Module) -> None:
-    with rules.rule("bootstrap_encoder", "copy it: copy.deepcopy(encoder).requires_grad_(False), and follow in updated(encoder)"):
+    with rules.rule("bootstrap_encoder", "copy it with copy.deepcopy(encoder).requires_grad_(False); update it in updated(encoder)"):
         own = {id(parameter) for _, parameter in parameters_of(algorithm)}
         expect(not own & {id(parameter) for parameter in online.parameters()}, "the online encoder's parameters are registered as its own")
         trained = [
@@ -142,7 +140,7 @@ def _check_off_policy(rules: Rules, algorithm: Any, trial: Trial, online: nn.Mod
         expect(not trained, f"its parameter `{trained[0] if trained else ''}` would be trained")
         s_x = algorithm.bootstrap_encoder(trial.setting.pixels(5))
         expect_tensor("bootstrap_encoder's s_x", s_x, (5, trial.setting.width))
-    with rules.rule("update", "updated(encoder) follows under torch.no_grad(), and leaves the encoder as it is"):
+    with rules.rule("update", "updated(encoder) updates the copy under torch.no_grad(), and does not change the encoder"):
         before = copy.deepcopy(online.state_dict())
         algorithm.updated(online)
         changed = [name for name, tensor in online.state_dict().items() if not torch.equal(tensor, before[name])]
@@ -159,6 +157,6 @@ def _is_off_policy(algorithm: Any) -> bool:
 
 
 def _members(protocol: type) -> set[str]:
-    """The names that a Protocol asks for, those of its bases included."""
+    """The names that a Protocol and its bases require."""
     declared = [name for base in protocol.__mro__ for name in (*vars(base), *getattr(base, "__annotations__", {}))]
     return {name for name in declared if not name.startswith("_")}

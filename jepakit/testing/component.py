@@ -1,4 +1,4 @@
-"""One component against all rules of its slot."""
+"""Checks one component against all rules of its slot."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
 def check_component(
     slot: str, component: str | type, /, *, frame_shapes: Iterable[FrameShape | Sequence[int]] = FRAME_SHAPES, **fields: Any
 ) -> None:
-    """Hold a component against all rules of its slot.
+    """Check a component against all rules of its slot.
 
-    It is built and called several times: with every shape of ``frame_shapes``, embeddings of several widths, and both discrete and
-    continuous actions where its slot has to do with them. A ``ValueError`` from its constructor states that it does not support one of
-    these; as to actions, the message has to name them. Torch's generator is left as it was.
+    The component is built and called several times: with every shape of ``frame_shapes``, with embeddings of several widths and, if its
+    slot receives actions, with both discrete and continuous ones. A ``ValueError`` from its constructor means that it does not support the
+    case; if it refuses a whole kind of actions, the message must say so. Torch's generator is restored.
 
     Args:
-        slot: Such as ``encoder``.
-        component: Its kind, or the registered class.
-        frame_shapes: (K, C, H, W) of the frames to try; those with H = 1 are state vectors.
-        fields: What a recipe would write beside ``kind``.
+        slot: A slot, such as ``encoder``.
+        component: The component's kind, or the registered class.
+        frame_shapes: (K, C, H, W) of the frames to try; shapes with H = 1 are state vectors.
+        fields: The component's fields, as a recipe would write them beside ``kind``.
 
     Raises:
-        NonConformant: It breaks rules, or ``fields`` are not what a recipe may write; the message has each of them with what was expected
-            and found, and what to do.
-        UserError: There is no such component, or it needs what is not installed.
+        NonConformant: The component breaks rules, or ``fields`` are invalid. For each, the message says what was expected, what was found
+            and what to do.
+        UserError: There is no such component, or it needs a package that is not installed.
     """
     found = _find(slot, component)
     config = _fields(found, fields)
     if found.missing:
-        raise UserError(f"{slot} `{found.kind}` needs what is not installed: {found.missing}")
+        raise UserError(f"{slot} `{found.kind}` needs a package that is not installed: {found.missing}")
     rules = Rules()
     refusals: dict[Setting, str] = {}
     context = registry.SLOTS[slot].context
@@ -69,7 +69,7 @@ def check_component(
         for setting in tried:
             rules.setting = setting.told(context)
             make = _maker(slot, config, setting)
-            with rules.rule("construction", "a constructor that can't do with a value raises ValueError"):
+            with rules.rule("construction", "a constructor that can't take a value raises ValueError"):
                 try:
                     make(0)
                 except ValueError as refusal:
@@ -83,7 +83,7 @@ def check_component(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Leaves torch's generators as they were; on one thread, as so small tensors are fastest so."""
+    """Restores torch's generators afterwards; uses one thread, which is fastest for such small tensors."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -95,7 +95,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _find(slot: str, component: str | type) -> registry.Component:
     if isinstance(component, str):
-        registry.components(slot)  # an unknown slot is told of first
+        registry.components(slot)  # raises first if the slot is unknown
         return registry.component(slot, component)
     for known in registry.components(slot):
         if known.cls is component:
@@ -104,7 +104,7 @@ def _find(slot: str, component: str | type) -> registry.Component:
 
 
 def _fields(found: registry.Component, fields: Mapping[str, Any]) -> Any:
-    """The component's fields, as a recipe that writes ``fields`` would have them."""
+    """The component's fields, as a recipe with ``fields`` would set them."""
     try:
         return InSlot(found.slot).validate({"kind": found.kind, **fields})
     except (ValidationError, PydanticCustomError) as error:
@@ -137,12 +137,10 @@ def _maker(slot: str, config: Any, setting: Setting) -> Make:
 
 
 def _check_refusals(rules: Rules, refusals: Mapping[Setting, str], tried: Sequence[Setting]) -> None:
-    """A component may refuse what it does not support, but not everything, and a whole sort of actions only in so many words."""
+    """A component may refuse some cases but not all; if it refuses a whole kind of actions, its message must say so."""
     if len(refusals) == len(tried):
         reason = next(iter(refusals.values()))
-        rules.add(
-            "construction", f"it refuses all that was tried: {reason}", "if it needs frames of its own, name them: frame_shapes=[...]"
-        )
+        rules.add("construction", f"it refuses all settings: {reason}", "if it needs certain frames, pass them: frame_shapes=[...]")
         return
     for actions in {setting.actions for setting in tried}:
         reasons = [refusals.get(setting, "") for setting in tried if setting.actions == actions]

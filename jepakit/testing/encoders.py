@@ -1,4 +1,4 @@
-"""The rules of encoders and of the targets that follow them."""
+"""The rules for encoders and for the targets that follow them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LEADING = ((1,), (2,), (5,), (2, 3), (1, 2, 2))
 
 
 def check_encoder(rules: Rules, make: Make, setting: Setting) -> None:
-    """uint8 [*, K, C, H, W] -> float [*, D], the same function whenever it is asked."""
+    """An encoder maps uint8 [*, K, C, H, W] to float [*, D], always by the same function."""
 
     def measured(seed: int) -> nn.Module:
         encoder: nn.Module = make(seed)
         measure_width(encoder, setting.frames, "cpu", setting.dtype)  # gives lazy layers their shapes
         return encoder
 
-    with rules.rule("output", "refuse frames that it can't do with by a ValueError in the constructor"):
+    with rules.rule("output", "refuse unsupported frames with a ValueError in the constructor"):
         width = measure_width(make(0), setting.frames, "cpu", setting.dtype)
     if "output" in rules.broken:
         return
@@ -42,7 +42,7 @@ def check_encoder(rules: Rules, make: Make, setting: Setting) -> None:
         expect_same("s_x in train() and in eval()", training(pixels.clone()), evaluating(pixels.clone()))
         expect_same("s_x of the same pixels twice", training(pixels.clone()), training(pixels.clone()))
         expect_same("s_x of a stack alone and among others", training(pixels[:1].clone()), training(pixels.clone())[:1])
-    with rules.rule("bf16", "under autocast matrix products are bfloat16: let tensors that meet them have their dtype"):
+    with rules.rule("bf16", "under autocast, matrix products are bfloat16: cast the tensors you combine them with to the same dtype"):
         with torch.autocast("cpu", torch.bfloat16):
             s_x = training(pixels.clone())
         expect_tensor("s_x under autocast to bfloat16", s_x, (5, width))
@@ -51,7 +51,7 @@ def check_encoder(rules: Rules, make: Make, setting: Setting) -> None:
 
 
 def check_target(rules: Rules, make: Make, setting: Setting) -> None:
-    """As an encoder; ``update`` follows the online one, which stays as it is."""
+    """A target acts as an encoder; ``update`` follows the online encoder without changing it."""
     online = setting.encoder()
 
     with rules.rule("output", "s_y has the shape of the online encoder's s_x"):
@@ -64,7 +64,7 @@ def check_target(rules: Rules, make: Make, setting: Setting) -> None:
     with rules.rule("weights", "copy the encoder with copy.deepcopy(encoder).requires_grad_(False), or hold it in a tuple, unregistered"):
         expect(all(p.requires_grad for p in online.parameters()), "it froze the online encoder")
         asking = [name for name, parameter in parameters_of(target) if parameter.requires_grad]
-        expect(not asking, f"its parameter `{asking[0] if asking else ''}` asks for a gradient, but no optimizer has a target's parameters")
+        expect(not asking, f"its parameter `{asking[0] if asking else ''}` requires a gradient, but no optimizer has a target's parameters")
     if "weights" in rules.broken:
         return
     with rules.rule("update", "update under torch.no_grad(), and never write into the online encoder"):
@@ -86,10 +86,10 @@ def check_target(rules: Rules, make: Make, setting: Setting) -> None:
         return make(seed, encoder=online)
 
     def used(target: Any, inputs: Inputs) -> Mapping[str, Tensor]:
-        """s_y before and after one more update, which averages and counters decide."""
+        """s_y before and after one more update, so that averages and counters matter."""
         pixels = inputs["pixels"]
         following = copy.deepcopy(online).to(pixels.device)
-        if pixels.device.type != "cpu":  # one that holds the online encoder has it moved by others
+        if pixels.device.type != "cpu":  # a target that holds the online encoder does not move it to the device itself
             target.update(following)
         before = target(pixels)
         target.update(following)
@@ -99,6 +99,6 @@ def check_target(rules: Rules, make: Make, setting: Setting) -> None:
 
 
 def _seeded(encoder: nn.Module, pixels: Tensor) -> Tensor:
-    """s_x of a copy of ``pixels``; what is random is the same each time, as another rule is about that."""
+    """s_x of a copy of ``pixels``, with a fixed seed: another rule covers randomness."""
     torch.manual_seed(0)
     return encoder(pixels.clone())

@@ -1,4 +1,4 @@
-"""The rules of envs."""
+"""The rules for envs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from jepakit.testing.modules import Make
 from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, name_of
 from jepakit.testing.settings import Setting
 
-STEPS = 24  #: at least; more until an episode has ended
+STEPS = 24  #: minimum; continues until an episode has ended
 MOST_STEPS = 500
 
 
 def check_env(rules: Rules, make: Make, setting: Setting) -> None:
-    """A batched EnvBase of stacks of frames, in fresh tensors, that owns returns and lengths."""
+    """An env is a batched EnvBase that returns stacks of frames, returns and lengths in new tensors."""
     env = make(0)
     with rules.rule("protocol", "derive from torchrl.envs.EnvBase; see jepakit.protocols.Env"):
-        expect(isinstance(env, EnvBase), f"{type(env).__name__} is no TorchRL EnvBase")
+        expect(isinstance(env, EnvBase), f"{type(env).__name__} is not a TorchRL EnvBase")
         lacking = [name for name in ("frame_shape", "seconds", "single_action_spec") if not hasattr(env, name)]
         expect(not lacking and isinstance(env, Env), f"it has no `{', '.join(lacking)}`")
         expect(len(env.batch_size) == 1, f"its batch_size should be [N] and is {list(env.batch_size)}")
@@ -34,7 +34,7 @@ def check_env(rules: Rules, make: Make, setting: Setting) -> None:
         env.close()
         return
     number = env.batch_size[0]
-    with rules.rule("specs", "make observation_spec, reward_spec and done_spec say what _reset and _step return"):
+    with rules.rule("specs", "make observation_spec, reward_spec and done_spec match what _reset and _step return"):
         dtype = torch.float32 if env.frame_shape.height == 1 else torch.uint8
         now = env.reset()
         expect_tensor("`pixels`", now[PIXELS], (number, *env.frame_shape), dtype)
@@ -50,10 +50,10 @@ def check_env(rules: Rules, make: Make, setting: Setting) -> None:
     if "specs" in rules.broken:
         env.close()
         return
-    with rules.rule("reset", "_reset(tensordict) starts those envs anew that tensordict['_reset'] marks (all, where there is none)"):
+    with rules.rule("reset", "_reset(tensordict) resets the envs that tensordict['_reset'] marks (all envs if it is absent)"):
         _check_reset(env)
     steps, held = _play(env, 0)
-    with rules.rule("fresh tensors", "return clones: a collector keeps what it was given, and an episode's last stack outlives the reset"):
+    with rules.rule("fresh tensors", "return clones: a collector keeps references, and an episode's last stack must outlive the reset"):
         changed = [key for key, tensor, then in held if not torch.equal(tensor, then)]
         expect(not changed, f"`{changed[0] if changed else ''}` of an earlier step changed at a later one")
     if not rules.broken:
@@ -64,7 +64,7 @@ def check_env(rules: Rules, make: Make, setting: Setting) -> None:
         other = make(0)
         _expect_same_play("of two envs with one seed", _play(make(0), None)[0], _play(other, None)[0])
         other.close()
-    with rules.rule("close", "close() has to work, and twice nothing less"):
+    with rules.rule("close", "close() must work, and so must a second close()"):
         env.close(raise_if_closed=False)
 
 
@@ -73,7 +73,7 @@ def _act(env: EnvBase, now: TensorDictBase) -> TensorDictBase:
 
 
 def _play(env: EnvBase, seed: int | None) -> tuple[TensorDictBase, list[tuple[str, Tensor, Tensor]]]:
-    """Steps [N, T] of random actions; and every tensor of an observation, beside a copy of what it was when it was handed out."""
+    """Steps [N, T] of random actions; and each tensor of each observation, with a copy made when the env returned it."""
     if seed is not None:
         env.set_seed(seed)
     torch.manual_seed(0)
@@ -90,7 +90,7 @@ def _play(env: EnvBase, seed: int | None) -> tuple[TensorDictBase, list[tuple[st
         step = env.step(_act(env, now))
         ends = bool(step["next", "done"].any())
         ended |= ends
-        watched = ends or len(steps) < STEPS  # copies of all would take much memory
+        watched = ends or len(steps) < STEPS  # copying everything would take too much memory
         if watched:
             handed_out(step["next"])
         steps.append(step.clone())
@@ -106,25 +106,25 @@ def _expect_same_play(what: str, one: TensorDictBase, other: TensorDictBase) -> 
 
 
 def _check_episodes(rules: Rules, steps: TensorDictBase) -> None:
-    """What a step makes of stack, return and length."""
+    """Check how a step changes stack, return and length."""
     after = steps["next"]
     with rules.rule("stacks", "drop the oldest frame and append the newest: torch.cat([stacks[:, 1:], frame[:, None]], dim=1)"):
         shifted = torch.equal(after[PIXELS][:, :, :-1], steps[PIXELS][:, :, 1:])
         expect(shifted, "the older frames of a next stack should be the newer ones of the stack before it")
-    with rules.rule("episodes", "count from 0 at a reset, and with every step, the last one included"):
+    with rules.rule("episodes", "start at 0 on reset and count every step, including the last"):
         expect_same("episode_length", after[EPISODE_LENGTH], steps[EPISODE_LENGTH] + 1)
         expect_same("episode_return", after[EPISODE_RETURN], steps[EPISODE_RETURN] + after[REWARD])
         begins = steps["next", "done"][:, :-1].squeeze(-1)
         for key in (EPISODE_RETURN, EPISODE_LENGTH):
             first = torch.cat((steps[key][:, :1].flatten(), steps[key][:, 1:][begins].flatten()))
-            expect(not first.any(), f"{key} should be 0 when an episode begins")
+            expect(not first.any(), f"{key} should be 0 at an episode's start")
         expect(torch.equal(after["done"], after["terminated"] | after["truncated"]), "done should be terminated or truncated")
-    with rules.rule("episodes", "check it with a field that makes episodes short: what happens at their end has to be seen, too"):
+    with rules.rule("episodes", "pass a field that makes episodes short: the check must also see an episode's end"):
         expect(after["done"].any(), f"no episode ended in {MOST_STEPS} steps of random actions")
 
 
 def _check_reset(env: EnvBase) -> None:
-    """TorchRL keeps what the other envs showed; whether they were left alone, their next step tells."""
+    """TorchRL keeps the other envs' observations, so only their next step shows whether they were left alone."""
     first = env.step(_act(env, env.reset()))["next"].clone()
     second = env.step(_act(env, first.clone()))["next"].clone()
     before = env.step(_act(env, env.reset()))["next"].clone()
@@ -134,4 +134,4 @@ def _check_reset(env: EnvBase) -> None:
     expect(not now["done"].any(), "after a reset no env should be done")
     after = env.step(_act(env, now))["next"]
     expected = torch.where(only, first[EPISODE_LENGTH], second[EPISODE_LENGTH])
-    expect_same("episode_length after a reset of the first env alone, and what it would be,", after[EPISODE_LENGTH], expected)
+    expect_same("episode_length after a reset of the first env alone and the expected one", after[EPISODE_LENGTH], expected)

@@ -1,4 +1,4 @@
-"""The rules that components of every slot have in common: determinism, copies, stored state, devices, gradients, inputs left alone."""
+"""The rules shared by all slots: determinism, copies, state_dict, devices, gradients, unchanged inputs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jepakit.training.build import hidden_weights
 
 Inputs = Mapping[str, Tensor]
 Call = Callable[[Any, Inputs], Output]
-Make = Callable[..., Any]  #: ``make(seed)``: the component, its initial weights drawn from ``seed``
+Make = Callable[..., Any]  #: ``make(seed)`` builds the component with initial weights drawn from ``seed``
 
 
 def in_order(component: Any, inputs: Inputs) -> Output:
-    """Call a component with its inputs, whatever it calls them."""
+    """Call a component with its inputs by position."""
     return component(*inputs.values())
 
 
@@ -32,18 +32,18 @@ def check_module(rules: Rules, make: Make, call: Call, inputs: Inputs, others: C
     component = make(0)
     with rules.rule("state_dict", "derive from torch.nn.Module: the weights of a plain class are neither trained nor saved"):
         hidden = hidden_weights(component, others)
-        expect(hidden is None, f"it is a plain class, and holds weights in `{hidden}`")
-    with rules.rule("inputs", "others read the same tensors: work on a copy, not in place (no `x += 1`, no `x.add_(1)`)"):
+        expect(hidden is None, f"it is a plain class but holds weights in `{hidden}`")
+    with rules.rule("inputs", "others read the same tensors: do not change them in place (no `x += 1`, no `x.add_(1)`)"):
         given = {name: tensor.clone() for name, tensor in inputs.items()}
         _seeded(call, make(0), given)
         changed = [name for name, tensor in given.items() if not torch.equal(tensor, inputs[name])]
         expect(not changed, f"it changes its input `{changed[0] if changed else ''}`")
-    with rules.rule("deepcopy", "keep neither handles nor lambdas that hold `self` in attributes: copy.deepcopy has to make another of it"):
+    with rules.rule("deepcopy", "copy.deepcopy must work: keep no handles, and no lambdas that hold `self`, in attributes"):
         _seeded(call, copy.deepcopy(component), inputs)
     if "deepcopy" in rules.broken:
         return
     with rules.rule("determinism", "draw from torch's global generator only (not from random, numpy or the clock)"):
-        # Copies, because a component may count its calls: from the same state, with the same seed.
+        # Two copies, because a component may count its calls: both start from the same state and seed.
         once, again = (_seeded(call, copy.deepcopy(component), inputs) for _ in range(2))
         expect_same("two outputs with the same torch seed", once, again)
     if isinstance(component, nn.Module):
@@ -56,11 +56,11 @@ def check_module(rules: Rules, make: Make, call: Call, inputs: Inputs, others: C
 def check_gradients(
     rules: Rules, make: Make, call: Call, inputs: Inputs, wanted: Collection[str], scales: Collection[float] = (1.0,)
 ) -> None:
-    """Rule ``gradients``: one reaches some input ``wanted`` and every trained parameter, at one of the ``scales`` of these inputs."""
-    advice = "detach nothing, compute without no_grad, .item() or argmax, and freeze what is not to be trained with requires_grad_(False)"
+    """Rule ``gradients``: at one of the ``scales``, gradients reach some input in ``wanted`` and every trained parameter."""
+    advice = "use no detach, no_grad, .item() or argmax; freeze parameters that should not be trained with requires_grad_(False)"
     with rules.rule("gradients", advice):
         component = make(0)
-        shake(component)  # a last layer may start at zero, which lets nothing through
+        shake(component)  # a last layer may start at zero, which blocks gradients
         leaves = {name: inputs[name].clone().requires_grad_() for name in wanted}
         trained = {name: p for name, p in parameters_of(component) if p.requires_grad}
         for scale in scales:
@@ -83,13 +83,13 @@ def check_gradients(
 
 @torch.no_grad()
 def shake(component: Any) -> None:
-    """Moves every parameter a little, as training does."""
+    """Change every parameter slightly, as training does."""
     for _, parameter in parameters_of(component):
         parameter.add_(torch.randn_like(parameter), alpha=0.1)
 
 
 def parameters_of(component: Any) -> Iterator[tuple[str, nn.Parameter]]:
-    """Those with numbers to be trained, by name; none of a class that is no module."""
+    """The floating-point parameters by name; none if the component is not a module."""
     if isinstance(component, nn.Module):
         yield from ((name, p) for name, p in component.named_parameters() if p.is_floating_point())
 
@@ -100,44 +100,44 @@ def _seeded(call: Call, component: Any, inputs: Inputs) -> Output:
 
 
 def _check_own_weights(rules: Rules, component: nn.Module, call: Call, inputs: Inputs) -> None:
-    with rules.rule("deepcopy", "a function kept in an attribute still works on the original: call `self.layer` in forward instead"):
+    with rules.rule("deepcopy", "a function stored in an attribute still uses the original: call `self.layer` in forward instead"):
         other = copy.deepcopy(component)
         shake(other)
         if any(parameters_of(component)):
             before, after = (flat(_seeded(call, module, inputs)) for module in (copy.deepcopy(component), other))
             changed = any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
-            expect(changed, "a copy with other weights gives the outputs of the original")
+            expect(changed, "a copy with other weights returns the outputs of the original")
 
 
 def _check_state(rules: Rules, make: Make, call: Call, inputs: Inputs) -> None:
     advice = (
-        "what changes, or is drawn at random, has to be a parameter, a registered buffer or a submodule: a checkpoint holds nothing else"
+        "everything that changes or is drawn at random must be a parameter, a registered buffer or a submodule: checkpoints hold only those"
     )
     with rules.rule("state_dict", advice):
         used = make(0)
         before = _numbers(used)
         _seeded(call, used, inputs)
         counted = [name for name, value in _numbers(used).items() if before.get(name, value) != value]
-        expect(not counted, f"its number `{', '.join(counted)}` changes with use, and is no buffer")
+        expect(not counted, f"its attribute `{', '.join(counted)}` changes with use but is not a buffer")
         shake(used)
         restored = make(2)
         restored.load_state_dict(used.state_dict())
-        what = "outputs of a component and of another that loaded its state_dict"
+        what = "outputs of a component and of a second one with its state_dict"
         expect_same(what, *(_seeded(call, module, inputs) for module in (used, restored)))
 
 
 def _numbers(module: nn.Module) -> dict[str, float]:
-    """Its attributes, and its submodules', that are plain numbers."""
+    """The attributes of a module and its submodules that are plain numbers."""
     named = [(f"{path}.{name}".lstrip("."), value) for path, part in module.named_modules() for name, value in vars(part).items()]
     return {name: value for name, value in named if isinstance(value, int | float)}
 
 
 def _check_devices(rules: Rules, component: nn.Module, call: Call, inputs: Inputs) -> None:
-    advice = "register tensors with register_buffer, and make new ones on their input's device (torch.zeros(n, device=s_x.device))"
+    advice = "register tensors with register_buffer, and create new ones on the input's device (torch.zeros(n, device=s_x.device))"
     with rules.rule("devices", advice):
         left = next(_unregistered(component), None)
         expect(left is None, f"the tensor `{left}` is neither parameter nor buffer: it stays behind when the component moves")
-        # The meta device computes shapes alone. That needs no GPU, and finds most tensors that stay on the CPU.
+        # The meta device computes only shapes. It needs no GPU, and reveals most tensors that stay on the CPU.
         for device in ("meta", "cuda") if torch.cuda.is_available() else ("meta",):
             try:
                 output = call(copy.deepcopy(component).to(device), {name: tensor.to(device) for name, tensor in inputs.items()})

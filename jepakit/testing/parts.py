@@ -1,4 +1,4 @@
-"""The rules of what stands between embeddings and losses: predictors, objectives, projectors, terms, augmentations."""
+"""The rules for predictors, objectives, projectors, loss terms and augmentations."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from jepakit.testing.settings import Setting
 from jepakit.training.terms import WeightedTerm
 
 BATCHES = (2, 7)
-EMBEDDINGS = ("s_x", "s_x_next", "s_y_hat")  #: what a term may send its gradient to
+EMBEDDINGS = ("s_x", "s_x_next", "s_y_hat")  #: inputs of a term that can receive a gradient
 
 
 def check_predictor(rules: Rules, make: Make, setting: Setting) -> None:
-    """s_x [B, D] and action -> [B, D]; if it unrolls, no prediction sees a later action."""
+    """A predictor maps s_x [B, D] and an action to [B, D]; in ``unroll``, no prediction sees a later action."""
     with rules.rule("output", "ŝ_y has the shape and dtype of s_x"):
         predictor = make(0)
         for batch in BATCHES:
             expect_tensor("ŝ_y", predictor(setting.embeddings(batch), setting.action(batch)), (batch, setting.width), torch.float32)
     if "output" in rules.broken:
         return
-    with rules.rule("unroll", "unroll(s_x [B, D], actions [B, H, ...]) -> [B, H, D], whose step h has seen the actions up to h alone"):
+    with rules.rule("unroll", "unroll(s_x [B, D], actions [B, H, ...]) -> [B, H, D]; step h may depend only on actions up to h"):
         if hasattr(predictor, "unroll"):
             s_x, actions = setting.embeddings(7), setting.action(7, 3)
             unrolled = predictor.unroll(s_x, actions)
             expect_tensor("ŝ_y of unroll", unrolled, (7, 3, setting.width), torch.float32)
             expect_tensor("ŝ_y of unroll", predictor.unroll(s_x, actions[:, :1]), (7, 1, setting.width), torch.float32)
             actions[:, -1] = setting.action(7)
-            expect_same("the steps before an action that is changed", unrolled[:, :-1], predictor.unroll(s_x, actions)[:, :-1])
+            expect_same("the steps before an action that changes", unrolled[:, :-1], predictor.unroll(s_x, actions)[:, :-1])
     inputs = {"s_x": setting.embeddings(7), "action": setting.action(7)}
     check_gradients(rules, make, in_order, inputs, ["s_x"])
     check_module(rules, make, in_order, inputs)
 
 
 def check_objective(rules: Rules, make: Make, setting: Setting) -> None:
-    """ŝ_y and s_y [M, D] -> [M], or [M, N, D] -> [M, N]."""
-    with rules.rule("output", "give one loss a row: sum or average over the last dimension alone"):
+    """An objective maps ŝ_y and s_y [M, D] to [M], or [M, N, D] to [M, N]."""
+    with rules.rule("output", "return one loss a row: sum or average over the last dimension only"):
         objective = make(0)
         for leading in ((2,), (7,), (7, 4)):
             loss = objective(setting.embeddings(*leading), setting.embeddings(*leading))
@@ -56,8 +56,8 @@ def check_objective(rules: Rules, make: Make, setting: Setting) -> None:
 
 
 def check_projector(rules: Rules, make: Make, setting: Setting) -> None:
-    """[*, D] -> [*, P]; any number of leading dimensions."""
-    with rules.rule("output", "work on the last dimension alone"):
+    """A projector maps [*, D] to [*, P], with any number of leading dimensions."""
+    with rules.rule("output", "transform only the last dimension"):
         projector = make(0)
         width = projector(setting.embeddings(2)).shape[-1]
         for leading in ((2,), (7,), (7, 3), (2, 3, 4)):
@@ -73,7 +73,7 @@ def check_projector(rules: Rules, make: Make, setting: Setting) -> None:
 
 
 def check_term(rules: Rules, make: Make, setting: Setting) -> None:
-    """Those of `INPUTS` that ``forward`` names -> scalar; finite for collapsed embeddings, too."""
+    """A term maps the `INPUTS` that ``forward`` names to a scalar, finite even for collapsed embeddings."""
     with rules.rule("output", "return a scalar: a mean over the batch"):
         term = make(0)
         names = WeightedTerm(term, 1.0).inputs
@@ -88,16 +88,16 @@ def check_term(rules: Rules, make: Make, setting: Setting) -> None:
     zero = {name: torch.zeros_like(tensor) for name, tensor in constant.items()}
     cases = {"of embeddings that are all the same": inputs | constant, "of embeddings that are all zero": inputs | zero}
     _check_finite(rules, term, by_name, cases)
-    with rules.rule("gradients", "ask for `s_x`, `s_x_next` or `s_y_hat`: the other inputs have no gradient to learn by"):
+    with rules.rule("gradients", "ask for `s_x`, `s_x_next` or `s_y_hat`: only these inputs have a gradient"):
         expect(learnt, f"it asks for {', '.join(f'`{name}`' for name in names) or 'nothing'} alone")
-    # a term may be content with embeddings of some scales
+    # at some scales of the embeddings a term may have no gradient
     check_gradients(rules, make, by_name, inputs, learnt, scales=(1e-3, 0.1, 1.0, 3.0))
     check_module(rules, make, by_name, inputs)
 
 
 def check_augmentation(rules: Rules, make: Make, setting: Setting) -> None:
-    """[B, K, C, H, W] -> the same shape and dtype; a draw for each stack, which its K frames share."""
-    with rules.rule("output", "return pixels as they came: same shape, same dtype (round, clamp to 0..255, .to(torch.uint8))"):
+    """An augmentation keeps shape and dtype of [B, K, C, H, W]; each stack has its own draw, which its K frames share."""
+    with rules.rule("output", "keep the shape and dtype of the pixels (round, clamp to 0..255, .to(torch.uint8))"):
         augmentation = make(0)
         for batch in (1, *BATCHES):
             expect_tensor("the augmented pixels", augmentation(setting.pixels(batch)), (batch, *setting.frames), setting.dtype)
@@ -105,7 +105,7 @@ def check_augmentation(rules: Rules, make: Make, setting: Setting) -> None:
         return
     still = setting.pixels(1)[:, :1].expand(16, *setting.frames).clone()  # 16 times one frame, K times over
     calls = [augmentation(still) for _ in range(8)]
-    with rules.rule("one draw a stack", "draw [B, 1, ...]: one number a stack, not one a frame; motion must not be made up"):
+    with rules.rule("one draw a stack", "draw [B, 1, ...]: one number a stack, not one a frame, which would fake motion"):
         expect(all(_alike(stack) for stack in calls[0]), "the K equal frames of a stack come out different")
     with rules.rule("a draw for each stack", "draw [B, ...] numbers, not one for the whole batch"):
         one_a_call = all(map(_alike, calls)) and not _alike(torch.stack(calls))
@@ -118,8 +118,8 @@ def _alike(rows: Tensor) -> bool:
 
 
 def _check_finite(rules: Rules, component: Any, call: Call, cases: Mapping[str, Inputs]) -> None:
-    """Rule ``finite``: losses and their gradients where embeddings have collapsed or agree."""
-    with rules.rule("finite", "add a small ε inside roots and logarithms and below fractions"):
+    """Rule ``finite``: losses and gradients are finite if embeddings have collapsed or agree."""
+    with rules.rule("finite", "add a small ε inside roots and logarithms and to denominators"):
         for what, inputs in cases.items():
             leaves = {name: tensor.clone().requires_grad_(tensor.is_floating_point()) for name, tensor in inputs.items()}
             loss = flat(call(component, leaves))[""]
@@ -131,7 +131,7 @@ def _check_finite(rules: Rules, component: Any, call: Call, cases: Mapping[str, 
 
 
 def _minibatch(setting: Setting, batch: int) -> dict[str, Tensor]:
-    """All of `INPUTS`; the predictions of several steps are more rows than the batch has."""
+    """All of `INPUTS`; predictions over several steps have more rows than the batch."""
     rows = 2 * batch - 1
     return {
         "s_x": setting.embeddings(batch),

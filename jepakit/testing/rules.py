@@ -1,4 +1,4 @@
-"""Rules, and the report of those that are broken."""
+"""Rules, and the report of broken ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-#: Folders whose lines a component's author has not written.
+#: Folders with code that is not the component author's.
 NOT_THEIRS = (str(Path(torch.__file__).parents[1]), str(Path(__file__).parent))
 
 Output = Tensor | Mapping[str, Tensor]
@@ -20,8 +20,8 @@ class NonConformant(AssertionError):
     """A component breaks rules of its slot.
 
     Args:
-        what: The component.
-        broken: For each rule that is broken, by its name, what was expected and found, where, and what to do.
+        what: Names the component.
+        broken: For each broken rule, by name: what was expected and found, where, and what to do.
     """
 
     def __init__(self, what: str, broken: Mapping[str, str]) -> None:
@@ -32,15 +32,15 @@ class NonConformant(AssertionError):
 
 
 class Broken(Exception):
-    """What was expected, and what was found."""
+    """A rule is broken; the message says what was expected and found."""
 
 
 class Rules:
-    """Keeps what a component breaks: of each rule the first case.
+    """Collects the rules that a component breaks, with the first case of each.
 
     Attributes:
-        broken: By the rule's name.
-        setting: What the component is being tried with.
+        broken: Messages by the rule's name.
+        setting: The current setting, in words.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,11 @@ class Rules:
 
     @contextmanager
     def rule(self, name: str, advice: str) -> Iterator[None]:
-        """What goes wrong inside breaks the rule ``name``; the check goes on behind it.
+        """An exception inside breaks the rule ``name``; the check continues after the block.
 
         Args:
-            name: Of the rule.
-            advice: What the author has to do.
+            name: The rule's name.
+            advice: What the author must do.
         """
         try:
             yield
@@ -61,12 +61,12 @@ class Rules:
             self.add(name, str(error) if isinstance(error, Broken) else _told(error), advice)
 
     def add(self, name: str, found: str, advice: str) -> None:
-        """Note that the rule ``name`` is broken, unless it is noted already."""
+        """Record that the rule ``name`` is broken, unless it is recorded already."""
         self.broken.setdefault(name, f"{found}{f' (tried with {self.setting})' if self.setting else ''}; {advice}")
 
 
 def _told(error: Exception) -> str:
-    """An exception nobody foresaw, in one line, with the line of the author's that led to it."""
+    """An unexpected exception on one line, with the author's line of code that led to it."""
     theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(NOT_THEIRS)]
     place = f" at {Path(theirs[-1].filename).name}, line {theirs[-1].lineno}" if theirs else ""
     text = " ".join(str(error).split())
@@ -74,23 +74,23 @@ def _told(error: Exception) -> str:
 
 
 def expect(holds: object, found: str) -> None:
-    """Raise what was expected and found, unless it ``holds``."""
+    """Raise `Broken` with the message ``found`` unless ``holds``."""
     if not holds:
         raise Broken(found)
 
 
 def expect_tensor(what: str, found: object, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> None:
-    """``found`` is a tensor of ``shape`` and of ``dtype`` (None: of any float), with finite numbers."""
+    """Expect a finite tensor of ``shape`` and ``dtype`` (None: any float)."""
     wanted = f"{'float' if dtype is None else name_of(dtype)} {list(shape)}"
     expect(isinstance(found, Tensor), f"{what} should be {wanted} and is {type(found).__name__}")
     assert isinstance(found, Tensor)
     right = found.shape == shape and (found.is_floating_point() if dtype is None else found.dtype == dtype)
     expect(right, f"{what} should be {wanted} and is {name_of(found.dtype)} {list(found.shape)}")
-    expect(found.isfinite().all(), f"{what} holds numbers that are not finite")
+    expect(found.isfinite().all(), f"{what} holds values that are not finite")
 
 
 def expect_same(what: str, one: Output, other: Output) -> None:
-    """Equal up to what a different order of summation makes."""
+    """Expect equal outputs, up to rounding from a different order of summation."""
     ones, others = flat(one), flat(other)
     expect(ones.keys() == others.keys(), f"{what}: {sorted(ones)} and {sorted(others)}")
     for name, tensor in ones.items():

@@ -1,4 +1,4 @@
-"""What components are tried with: frames, actions and widths, and random inputs of these shapes."""
+"""Settings for the checks: frames, actions and widths, and random inputs of these shapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTHS = (48, 5, 16)
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One env and one encoder, as a component sees them."""
+    """The env and the encoder that a component is built for."""
 
     frames: FrameShape
     action_spec: TensorSpec
@@ -26,33 +26,33 @@ class Setting:
 
     @property
     def actions(self) -> str:
-        """Which sort they are."""
+        """``discrete`` or ``continuous``."""
         return "discrete" if isinstance(self.action_spec, Categorical) else "continuous"
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of ``pixels``: state vectors, which stand in one row, are floats."""
+        """The dtype of ``pixels``: float for state vectors (one row), else uint8."""
         return torch.float32 if self.frames.height == 1 else torch.uint8
 
     def pixels(self, *leading: int) -> Tensor:
-        """[*, K, C, H, W]."""
+        """Random pixels [*, K, C, H, W]."""
         pixels = torch.randint(0, 256, (*leading, *self.frames))
         return pixels.to(torch.uint8) if self.dtype == torch.uint8 else torch.randn(pixels.shape)
 
     def embeddings(self, *leading: int) -> Tensor:
-        """[*, D]."""
+        """Random embeddings [*, D]."""
         return torch.randn(*leading, self.width)
 
     def action(self, *leading: int) -> Tensor:
-        """int64 [*] or float [*, A]."""
+        """Random actions, int64 [*] or float [*, A]."""
         return self.action_spec.rand(torch.Size(leading))
 
     def encoder(self) -> nn.Module:
-        """One to stand beside the component."""
+        """A small online encoder."""
         return StandIn(self.frames, self.width)
 
     def told(self, context: Collection[str]) -> str:
-        """That part of it which a slot with this ``context`` has to do with."""
+        """The part of the setting that ``context``, a slot's constructor arguments, covers, in words."""
         k, c, h, w = self.frames
         parts = {
             "frames": f"K {k}, C {c}, frames of {h}x{w}",
@@ -80,7 +80,7 @@ class StandIn(nn.Module):
 
 
 def settings(frame_shapes: Sequence[FrameShape], both_actions: bool) -> Iterator[Setting]:
-    """Every shape of frames with a width of its own, and every sort of actions with each where it matters."""
+    """Every frame shape, each with one width; with both kinds of actions if ``both_actions``."""
     discrete, continuous = Categorical(3), Bounded(torch.tensor([-2.0, -1.0]), torch.tensor([2.0, 3.0]), shape=(2,))
     specs = (discrete, continuous) if both_actions else (discrete,)
     for (frames, width), spec in product(zip(frame_shapes, cycle(WIDTHS)), specs):

@@ -184,7 +184,7 @@ class SoundTarget(nn.Module):
         self.encoder.load_state_dict(encoder.state_dict())
 
 
-@breaks("target", "state_dict", "`count`", "no buffer")
+@breaks("target", "state_dict", "`count`", "not a buffer")
 class CountsInAnInteger(SoundTarget):
     """It acts long after the calls that are compared."""
 
