@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 def to_frame(rgb: NDArray[np.uint8], size: tuple[int, int] | None, grayscale: bool) -> Tensor:
-    """Resizes with antialiasing, then turns grey (Rec. 601 luma, rounded).
+    """Resize with antialiasing, then convert to grey (Rec. 601 luma, rounded).
 
-    Resizing stays in uint8, and the grey is taken of the small image: five times faster than the same on full-size floats.
+    Resizing stays in uint8, and grey is computed from the small image: five times faster than on full-size floats.
 
     Args:
         rgb: The image, uint8 [H, W, 3].
-        size: Height and width of the frame; None keeps the image's own.
-        grayscale: One channel rather than three.
+        size: Height and width of the frame; None keeps the image's size.
+        grayscale: One channel instead of three.
 
     Returns:
-        uint8 [C, height, width]; neither resized nor grey, it shares memory with ``rgb``.
+        uint8 [C, height, width]. It shares memory with ``rgb`` if it is neither resized nor grey.
     """
     image = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
     if size is not None and size != rgb.shape[:2]:

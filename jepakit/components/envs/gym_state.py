@@ -20,21 +20,21 @@ from jepakit.registry import register
 
 @register("env", "gym_state")
 class GymStateEnv(BatchedEnv):
-    """Any Gymnasium id through its state vector: what `gym` would be without the pixels.
+    """Any Gymnasium id, seen through its state vector: `gym` without pixels.
 
-    Observations are those of `gym`, but that a frame is the S numbers that the env itself returns: ``pixels`` is float32
-    [N, K, 1, 1, S], and nothing is drawn. With the same seed and actions the episodes are those of `gym`.
+    Observations are those of `gym`, except that a frame is the S numbers that the env itself returns: ``pixels`` is float32
+    [N, K, 1, 1, S], and nothing is rendered. With the same seed and actions, the episodes are those of `gym`.
 
     Args:
-        seed: Starts the one stream that all simulators' seeds come from.
-        id: The id that `gymnasium.make` knows; `module:id` imports the module first. Its observations have to be a Box.
-        num_envs: How many simulators are stepped side by side.
-        frames: How many of the last state vectors make one observation (K).
-        max_episode_steps: Truncates an episode after so many steps; null keeps Gymnasium's own limit.
+        seed: Seed from which all simulators' seeds are drawn.
+        id: An id of `gymnasium.make`; `module:id` imports the module first. The env's observations must be a Box.
+        num_envs: N, number of simulators stepped side by side.
+        frames: K, number of latest state vectors in one observation.
+        max_episode_steps: Maximum length of an episode, which is then truncated; null keeps Gymnasium's own limit.
         make_kwargs: Further arguments of `gymnasium.make`, such as the env's own options.
 
     Raises:
-        UserError: The env cannot be made, or its observations or actions are of a kind not supported.
+        UserError: The env cannot be created, or its kind of observations or actions is not supported.
     """
 
     def __init__(

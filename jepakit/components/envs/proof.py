@@ -1,4 +1,4 @@
-"""The start-up proof that an env's ``pixels`` are pixels."""
+"""The start-up check that an env's ``pixels`` are its rendered frames."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class Rendered(Protocol):
     id: str
     frame_shape: FrameShape
     batch_size: torch.Size
-    size: tuple[int, int] | None  #: height and width that a drawn image is resized to; None: its own
+    size: tuple[int, int] | None  #: height and width after resizing; None: not resized
     grayscale: bool
 
     def reset(self) -> Any:
-        """Begin new episodes."""
+        """Start new episodes."""
         ...
 
     def render(self) -> list[NDArray[np.uint8]]:
-        """What each simulator draws now, uint8 [H, W, 3]."""
+        """The current image of each simulator, uint8 [H, W, 3]."""
         ...
 
 
 def prove_pixels(env: Rendered) -> None:
-    """Resets the env and holds its ``pixels`` against what its simulators draw.
+    """Reset the env and compare its ``pixels`` with what its simulators render.
 
     Args:
-        env: The env, which this leaves at the start of an episode.
+        env: The env; it is left at the start of an episode.
 
     Raises:
-        UserError: ``pixels`` are not uint8, not of the recipe's shape, all one value, or not the simulators' ``render()``.
+        UserError: ``pixels`` are not uint8, do not have the recipe's shape, hold a single value, or differ from ``render()``.
     """
     pixels = env.reset()[PIXELS]
     if pixels.dtype != torch.uint8:
@@ -48,7 +48,7 @@ def prove_pixels(env: Rendered) -> None:
         raise UserError(f"id {env.id}: `pixels` must be {list(shape)} (envs, frames, channels, height, width), not {list(pixels.shape)}")
     for stack in pixels:
         if (stack == stack.flatten()[0]).all():
-            raise UserError(f"id {env.id}: `pixels` hold one value only, {stack.flatten()[0]}: an empty image tells nothing of the state")
+            raise UserError(f"id {env.id}: `pixels` hold only the value {stack.flatten()[0]}: an empty image shows nothing of the state")
     rendered = torch.stack([to_frame(image, env.size, env.grayscale) for image in env.render()])
     if not (pixels == rendered[:, None]).all():
-        raise UserError(f"id {env.id}: `pixels` after a reset must be render() through the same resize, K times over, and are not")
+        raise UserError(f"id {env.id}: `pixels` after a reset must be K copies of render(), resized in the same way, but are not")

@@ -1,4 +1,4 @@
-"""Makes one Gymnasium simulator that draws its state, or tells the user what is missing."""
+"""Creates a Gymnasium simulator that renders, or tells the user what is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# SDL reads this when pygame first draws. Frames are drawn in memory: no window, and no complaint about a missing desktop.
+# SDL reads this when pygame first draws. Frames are drawn in memory, so no window opens and no desktop is needed.
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 import gymnasium
@@ -22,23 +22,23 @@ from jepakit.errors import UserError
 def make_simulator(
     id: str, max_episode_steps: int | None, make_kwargs: Mapping[str, Any], *, drawing: bool = True
 ) -> gymnasium.Env[Any, Any]:
-    """Makes a simulator and has it draw once, since what drawing needs is often first missed there.
+    """Create a simulator and render once, because a missing package often shows only then.
 
     Args:
         id: Gymnasium's id.
-        max_episode_steps: Truncates longer episodes; None keeps the id's own limit.
+        max_episode_steps: Maximum length of an episode; None keeps the id's own limit.
         make_kwargs: Further arguments of ``gymnasium.make``.
-        drawing: Whether it will be asked for images; what only drawing needs is not missed otherwise.
+        drawing: Whether the simulator will render; if not, packages needed only for that may be missing.
 
     Returns:
-        The simulator, already reset once: give it a seed at its next reset.
+        The simulator, already reset once: seed it at its next reset.
 
     Raises:
-        UserError: The id is unknown, something is not installed, an argument is refused, or it draws no RGB image.
+        UserError: The id is unknown, a package is not installed, an argument is refused, or it renders no RGB image.
     """
     render_mode = {"render_mode": "rgb_array"} if drawing else {}
     try:
-        # The checker wraps every call to look at the first one only; `prove_pixels` checks what matters here.
+        # Gymnasium's checker wraps every call but checks only the first; `prove_pixels` checks what matters here.
         simulator = gymnasium.make(id, max_episode_steps=max_episode_steps, disable_env_checker=True, **render_mode, **make_kwargs)
         if drawing and hasattr(simulator.unwrapped, "mujoco_renderer"):
             simulator = InOwnContext(simulator)
@@ -77,13 +77,13 @@ class InOwnContext(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def draw(simulator: gymnasium.Env[Any, Any]) -> NDArray[np.uint8]:
-    """What a simulator draws of its state.
+    """Render a simulator's current state.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        UserError: It draws something else.
+        UserError: The result is not an RGB image.
     """
     image = simulator.render()
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
@@ -102,9 +102,10 @@ def _near_matches(id: str) -> str:
 
 
 def _pack_canvas(simulator: gymnasium.Env[Any, Any], image: NDArray[np.uint8]) -> None:
-    """Swaps pygame's 32-bit canvas for one laid out as the image is: same pixels, drawn and copied out 3.7 times faster.
+    """Replace pygame's 32-bit canvas with a 24-bit one: the pixels are the same, and rendering is 3.7 times faster.
 
-    Gymnasium's classic control copies its canvas by NumPy, one byte at a time where padding parts the pixels: 0.8 of a render's 1.1 ms.
+    Gymnasium's classic control copies its canvas with NumPy. On a 32-bit canvas padding separates the pixels, so the copy goes byte by byte
+    and takes 0.8 of a render's 1.1 ms.
     """
     unwrapped: Any = simulator.unwrapped
     canvas = getattr(unwrapped, "screen", None)

@@ -1,4 +1,4 @@
-"""What brings a simulator back to where it was: its own state where it offers that, else the actions since its last reset."""
+"""Restores a simulator: from its own saved state if it offers one, else by replaying the actions since its last reset."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
-JSON = Any  #: what JSON can hold
-SIDE_STEPS = 40  #: that a restored simulator is watched for
+JSON = Any  #: a JSON value
+SIDE_STEPS = 40  #: steps before and after the trial restore
 
 Simulator = gymnasium.Env[Any, Any]
 
 
 class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Notes the state of a simulator's generator before each reset, and the actions since.
+    """Records the state of a simulator's generator before each reset, and the actions since.
 
-    A simulator whose ``unwrapped`` has ``save_state() -> JSON`` and ``load_state(JSON)`` is asked for its state instead; that has to
-    include its generator. The steps of Gymnasium's `TimeLimit` are put back; other wrappers with a state of their own are its matter, too.
+    If ``unwrapped`` has ``save_state() -> JSON`` and ``load_state(JSON)``, these are used instead; that state must include the generator.
+    `Tape` restores the step count of Gymnasium's `TimeLimit`; the simulator's state must cover any other wrapper with a state of its own.
     """
 
     def __init__(self, simulator: Simulator) -> None:
         super().__init__(simulator)
-        self.generator: JSON = None  #: before the last reset; None: that reset was seeded
-        self.seed: int | None = None  #: of the last reset
-        self.actions: list[Any] = []  #: since then
+        self.generator: JSON = None  #: the generator's state before the last reset; None: that reset was seeded
+        self.seed: int | None = None  #: seed of the last reset
+        self.actions: list[Any] = []  #: actions since the last reset
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Resets the simulator, and begins the tape anew."""
+        """Reset the simulator and clear the tape."""
         self.generator = _plain(self.unwrapped.np_random.bit_generator.state) if seed is None else None
         self.seed, self.actions = seed, []
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps the simulator, and notes the action."""
+        """Step the simulator and record the action."""
         self.actions.append(action)
         return super().step(action)
 
     def snapshot(self) -> JSON:
-        """Where the simulator is."""
+        """What `restore` needs to return here."""
         tape = {"generator": self.generator, "seed": self.seed, "actions": [_plain(action) for action in self.actions]}
         if self._offers_state:
             tape["state"] = self.unwrapped.save_state()  # type: ignore[attr-defined]
         return tape
 
     def restore(self, snapshot: JSON) -> None:
-        """Go there."""
+        """Return the simulator to the state of ``snapshot``."""
         if snapshot["generator"] is not None:
             self.unwrapped.np_random.bit_generator.state = _arrays(snapshot["generator"])
         super().reset(seed=snapshot["seed"])
@@ -77,17 +77,17 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def restores_exactly(make: Callable[[], Simulator]) -> bool:
-    """Whether a simulator that was restored shows and does what the one shows and does that it was restored from.
+    """Whether a restored simulator renders and behaves exactly like the original.
 
     Args:
-        make: Makes simulators of the sort in question; two are made, and closed again.
+        make: Creates a simulator; called twice, and both simulators are closed again.
     """
     original, restored = Tape(make()), Tape(make())
     try:
         draws = np.random.default_rng(0)
         original.reset(seed=1)
         restored.reset(seed=2)
-        for simulator in (original, restored, original, restored, restored):  # neither is new, nor where the other is
+        for simulator in (original, restored, original, restored, restored):  # both have history, and they are in different states
             for _ in range(SIDE_STEPS):
                 _advance(simulator, _draw(simulator, draws))
         try:
@@ -110,7 +110,7 @@ def _draw(simulator: Simulator, draws: np.random.Generator) -> Any:
 
 
 def _advance(simulator: Simulator, action: Any) -> list[Any]:
-    """One step, with the reset that may follow it: all that can be seen of it."""
+    """Take one step, reset at an episode's end, and return everything observable."""
     observation, reward, terminated, truncated, _ = simulator.step(action)
     seen = [observation, reward, terminated, truncated]
     if simulator.render_mode == "rgb_array":
@@ -138,7 +138,7 @@ def _plain(value: Any) -> JSON:
 
 
 def _arrays(state: JSON) -> JSON:
-    """A generator's state as numpy takes it: MT19937's key is an array."""
+    """A generator's state in the form that NumPy accepts: MT19937's key is an array."""
     if isinstance(state, dict):
         return {name: _arrays(entry) for name, entry in state.items()}
     return np.array(state, dtype=np.uint32) if isinstance(state, list) else state

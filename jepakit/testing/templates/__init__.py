@@ -1,4 +1,4 @@
-"""What `jepakit new` writes: for each slot a component and its test, which work as they stand.
+"""The files that `jepakit new` writes: for each slot a working component and its test.
 
-They stand here under the names ``my_component`` and ``MyComponent``, and are no built-in kinds: nothing imports them.
+Here they have the names ``my_component`` and ``MyComponent``. They are not built-in kinds: nothing imports them.
 """

@@ -1,4 +1,4 @@
-"""An algorithm of one's own: it acts and learns on s_x."""
+"""An algorithm of your own: it acts and learns on s_x."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class MyComponent(nn.Module):
     """Actor-critic: L_actor = -mean(log π(a | s_x) · (G - V(s_x))), L_critic = mean((V(s_x) - G)²), for discrete actions.
 
-    G is the discounted return to the end of the episode, or V of the stack at which the collected batch cuts it.
+    G is the discounted return to the end of the episode; if the collected batch cuts it, V of the next stack replaces the rest.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
-        gradients_to_encoder: The paper's ∇. When false, the learner hands over s_x detached.
+        gradients_to_encoder: The paper's ∇. When false, the learner detaches s_x.
         rollout_steps: T, env steps of each env in one collected batch.
-        minibatch_size: Least number of rows in a minibatch.
+        minibatch_size: Minimum rows in a minibatch.
         gamma: Discount γ.
 
     Raises:
@@ -79,7 +79,7 @@ class MyComponent(nn.Module):
         return rollout.set("return", returns)
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
-        """The terms of Eq. 3 for ``minibatch`` [B], each with its weight; the policy's entropy to log."""
+        """The terms of Eq. 3 for ``minibatch`` [B], each with its weight; logs the policy's entropy."""
         policy, value = Categorical(logits=self.actor(minibatch["s_x"])), self.critic(minibatch["s_x"])
         advantage = (minibatch["return"] - value.detach()).squeeze(-1)
         terms = {

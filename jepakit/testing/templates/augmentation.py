@@ -1,4 +1,4 @@
-"""An augmentation of one's own: a random change of stacks that leaves what they mean."""
+"""An augmentation of your own: a random change of stacks that keeps their meaning."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @register("augmentation", "my_component")
 class MyComponent(nn.Module):
-    """Adds one whole number in [-amount, amount] to all pixels of a stack, cut off at 0 and 255: another for each stack.
+    """Adds a random integer in [-amount, amount] to all pixels of a stack, clamped to 0..255. Each stack draws its own.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
-        amount: How much brighter or darker a stack becomes at most.
+        amount: Largest change in brightness.
 
     Raises:
         ValueError: The frames are state vectors.

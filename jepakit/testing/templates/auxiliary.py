@@ -1,4 +1,4 @@
-"""An auxiliary term of one's own: a further loss that embeddings learn from."""
+"""An auxiliary term of your own: a further loss on embeddings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @register("auxiliary", "my_component")
 class MyComponent(nn.Module):
-    """L_aux = mean squared error of a thumbnail of the newest frame, drawn from s_x by one layer.
+    """L_aux = mean squared error of a thumbnail of the newest frame, predicted from s_x by one linear layer.
 
-    ``forward`` may ask for other inputs, by name: see `jepakit.protocols.INPUTS`. The factor ``weight`` comes with the slot.
+    ``forward`` may ask for other inputs by name: see `jepakit.protocols.INPUTS`. The slot adds the field ``weight``.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
         size: Rows and columns of the thumbnail.

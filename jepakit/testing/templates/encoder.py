@@ -1,4 +1,4 @@
-"""An encoder of one's own: pixels to the embedding s_x."""
+"""An encoder of your own: pixels to the embedding s_x."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @register("encoder", "my_component")
 class MyComponent(nn.Module):
-    """Three convolutions over the K frames as channels, then one layer to s_x.
+    """Three convolutions, with the K frames as channels, then one linear layer to s_x.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
         dim: Width D of s_x.

@@ -1,4 +1,4 @@
-"""An env of one's own: N simulators as one batched TorchRL env. What Gymnasium knows needs none: `env: {kind: gym, id: ...}`."""
+"""An env of your own: N simulators as one batched TorchRL env. A Gymnasium env needs none: write `env: {kind: gym, id: ...}`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from jepakit import FrameShape, register
 
 @register("env", "my_component")
 class MyComponent(EnvBase):
-    """A dot that steps left or right; reward 1 where it touches the right border, which ends the episode, as 50 steps do.
+    """A dot steps left or right. It gets reward 1 at the right border, which ends the episode; so do 50 steps.
 
-    Source: a choice. (Name authors, year, title where there are any.)
+    Source: a choice. (Name authors, year and title, if there are any.)
 
     Args:
-        num_envs: How many dots move side by side.
-        frames: How many of the last frames make one observation (K).
+        num_envs: N, number of dots.
+        frames: K, number of latest frames in one observation.
         size: Height and width of a frame.
     """
 
@@ -52,7 +52,7 @@ class MyComponent(EnvBase):
         ends = ("done", "terminated", "truncated")
         self.done_spec = Composite({key: Categorical(2, shape=(*n, 1), dtype=torch.bool) for key in ends}, shape=n)
 
-        # All that an episode is made of: tensors with a row for each dot, handed out as copies only.
+        # The state of the episodes, with a row for each dot. Observations are copies of it.
         self.column = torch.zeros(*n, dtype=torch.int64)
         self.stacks = torch.zeros(*n, *self.frame_shape, dtype=torch.uint8)
         self.returns = torch.zeros(*n, 1)
@@ -98,7 +98,7 @@ class MyComponent(EnvBase):
         return TensorDict({key: value.clone() for key, value in now.items()}, batch_size=self.batch_size)
 
     def _draw(self) -> Tensor:
-        """One frame each, uint8 [N, 1, H, W]: a black bar of two columns on white."""
+        """One frame for each dot, uint8 [N, 1, H, W]: a black bar of at most three columns on white."""
         _, _, height, width = self.frame_shape
         black = (torch.arange(width) - self.column[:, None]).abs() < 2  # [N, W]
         return torch.where(black, 0, 255).to(torch.uint8)[:, None, None].repeat(1, 1, height, 1)

@@ -1,4 +1,4 @@
-"""An objective of one's own: the distance between ŝ_y and s_y."""
+"""An objective of your own: the distance between ŝ_y and s_y."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class MyComponent(nn.Module):
 
     Scale: for p = 1 that of the embeddings, times D.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
         p: The power; 2 is the paper's Eq. 1.

@@ -1,4 +1,4 @@
-"""A predictor of one's own: s_x and the action to the next embedding."""
+"""A predictor of your own: s_x and the action to the next embedding."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @register("predictor", "my_component")
 class MyComponent(nn.Module):
-    """ŝ_y = W₂ · relu(W₁ [s_x, a] + b₁) + b₂: an MLP on the embedding beside the action.
+    """ŝ_y = W₂ · relu(W₁ [s_x, a] + b₁) + b₂: an MLP on the embedding and the action, concatenated.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
         hidden: Width of the hidden layer.

@@ -1,4 +1,4 @@
-"""A projector of one's own: a head between embeddings and the objective."""
+"""A projector of your own: a head between embeddings and the objective."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jepakit import register
 
 @register("projector", "my_component")
 class MyComponent(nn.Module):
-    """z = LayerNorm(W s + b): the objective compares directions of one length.
+    """z = LayerNorm(W s + b): the objective compares vectors of equal length.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
         dim: Width P of the projection.

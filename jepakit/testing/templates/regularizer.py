@@ -1,4 +1,4 @@
-"""A regularizer of one's own: a loss that keeps embeddings from collapsing."""
+"""A regularizer of your own: a loss that keeps embeddings from collapsing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jepakit import register
 
 @register("regularizer", "my_component")
 class MyComponent(nn.Module):
-    """L_reg = mean over dimensions of relu(floor - √(variance over the batch)): in [0, floor], and 0 where all are spread out.
+    """L_reg = mean over dimensions of relu(floor - √(variance over the batch)): in [0, floor], and 0 if every dimension varies enough.
 
-    ``forward`` may ask for more than s_x, by name: see `jepakit.protocols.INPUTS`. The factor ``weight`` comes with the slot.
+    ``forward`` may ask for more than s_x, by name: see `jepakit.protocols.INPUTS`. The slot adds the field ``weight``.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
-        floor: The standard deviation below which a dimension is pushed apart.
+        floor: Standard deviation below which a dimension is penalised.
     """
 
     def __init__(self, *, floor: PositiveFloat = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""A target of one's own: the encoder whose embeddings s_y are predicted."""
+"""A target of your own: the encoder whose embeddings s_y are predicted."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jepakit import register
 
 @register("target", "my_component")
 class MyComponent(nn.Module):
-    """θ̄ <- θ̄ + rate · (θ - θ̄) after every optimizer step; starts as a copy, and no gradient reaches it.
+    """θ̄ <- θ̄ + rate · (θ - θ̄) after every optimizer step; starts as a copy; no gradient.
 
-    Source: a choice. (Name authors, year, title and equation where there are any.)
+    Source: a choice. (Name authors, year, title and equation, if there are any.)
 
     Args:
-        rate: Share of the way to the online encoder that each update goes.
+        rate: Share of the distance to the online encoder that each update covers.
     """
 
     def __init__(self, encoder: nn.Module, *, rate: Annotated[float, Field(gt=0, le=1)] = 0.01) -> None:
@@ -34,9 +34,9 @@ class MyComponent(nn.Module):
 
     @torch.no_grad()
     def update(self, encoder: nn.Module) -> None:
-        """Follow the online encoder; called after the optimizer's step."""
+        """Follow the online encoder; call it after each optimizer step."""
         for mine, online in zip(self.encoder.state_dict().values(), encoder.state_dict().values(), strict=True):
             if mine.is_floating_point():
                 mine.lerp_(online, self.rate)
-            else:  # a counter is copied
+            else:  # integer buffers, such as counters, are copied
                 mine.copy_(online)

@@ -13,7 +13,7 @@ from jepakit.errors import UserError
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        ("constant", r"id Toy-v0: `pixels` hold one value only, 7"),
+        ("constant", r"id Toy-v0: `pixels` hold only the value 7"),
         ("vector", r"id Toy-v0: cannot render rgb_array: render\(\) gave float32 \[4\], not uint8 \[H, W, 3\]"),
         ("floats", r"render\(\) gave float64 \[12, 20, 3\]"),
         ("single_channel", r"render\(\) gave uint8 \[12, 20\]"),
@@ -76,8 +76,8 @@ class OneEnvBlank(GymEnv):
     [
         (Floats, "`pixels` must be uint8, not float32"),
         (ChannelsLast, r"`pixels` must be \[2, 3, 1, 6, 10\] \(envs, frames, channels, height, width\), not \[2, 3, 6, 10, 1\]"),
-        (OneEnvBlank, "hold one value only, 7"),
-        (ZeroFilled, "K times over, and are not"),
+        (OneEnvBlank, "hold only the value 7"),
+        (ZeroFilled, "resized in the same way, but are not"),
         (LastEnvOnly, "and are not"),
     ],
 )

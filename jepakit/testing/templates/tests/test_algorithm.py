@@ -9,12 +9,12 @@ from jepakit.testing.templates.algorithm import MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure lists the broken rules and how to fix them."""
     check_component("algorithm", MyComponent, gamma=0.9)
 
 
 def test_returns_are_discounted_to_the_end_of_the_episode() -> None:
-    """What this algorithm does beside the rules: replace it by what yours is for."""
+    """What this algorithm does beyond the rules: replace this test with one for yours."""
     algorithm = MyComponent(4, Categorical(2), gamma=0.5)
     end = torch.tensor([[[False], [False], [True]]])
     after = {"reward": torch.ones(1, 3, 1), "done": end, "terminated": end, "pixels": torch.zeros(1, 3, 1, 1, 2, 2, dtype=torch.uint8)}

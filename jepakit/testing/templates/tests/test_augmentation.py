@@ -8,12 +8,12 @@ from jepakit.testing.templates.augmentation import MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure lists the broken rules and how to fix them."""
     check_component("augmentation", MyComponent, amount=8)
 
 
 def test_it_stays_within_its_amount() -> None:
-    """What this augmentation does beside the rules: replace it by what yours is for."""
+    """What this augmentation does beyond the rules: replace this test with one for yours."""
     pixels = torch.full((100, 2, 1, 4, 4), 100, dtype=torch.uint8)
     change = MyComponent(FrameShape(2, 1, 4, 4), amount=3)(pixels).int() - 100
     assert sorted(set(change.flatten().tolist())) == [-3, -2, -1, 0, 1, 2, 3]

@@ -8,12 +8,12 @@ from jepakit.testing.templates.auxiliary import MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure lists the broken rules and how to fix them."""
     check_component("auxiliary", MyComponent, size=2)
 
 
-def test_the_newest_frame_alone_is_drawn() -> None:
-    """What this term does beside the rules: replace it by what yours is for."""
+def test_only_the_newest_frame_is_predicted() -> None:
+    """What this term does beyond the rules: replace this test with one for yours."""
     term = MyComponent(FrameShape(2, 1, 8, 12), 5, size=2)
     s_x, pixels = torch.randn(3, 5), torch.randint(0, 256, (3, 2, 1, 8, 12), dtype=torch.uint8)
     before = term(s_x, pixels)

@@ -8,12 +8,12 @@ from jepakit.testing.templates.encoder import MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure lists the broken rules and how to fix them."""
     check_component("encoder", MyComponent, dim=16)
 
 
 def test_it_sees_where_a_dot_is() -> None:
-    """What this encoder does beside the rules: replace it by what yours is for."""
+    """What this encoder does beyond the rules: replace this test with one for yours."""
     encoder = MyComponent(FrameShape(1, 1, 40, 60), dim=16)
     pixels = torch.full((2, 1, 1, 40, 60), 255, dtype=torch.uint8)
     pixels[0, ..., 10:14, 10:14] = 0

@@ -8,12 +8,12 @@ from jepakit.testing.templates.env import MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure lists the broken rules and how to fix them."""
     check_component("env", MyComponent, num_envs=3, size=(8, 12))
 
 
-def test_who_goes_right_arrives() -> None:
-    """What this env does beside the rules: replace it by what yours is for."""
+def test_a_dot_that_goes_right_arrives() -> None:
+    """What this env does beyond the rules: replace this test with one for yours."""
     env = MyComponent(0, num_envs=2, size=(4, 8))
     env.reset()
     steps = [env.step(TensorDict({"action": torch.ones(2, dtype=torch.int64)}, [2]))["next"] for _ in range(8)]

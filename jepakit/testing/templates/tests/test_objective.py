@@ -7,12 +7,12 @@ from jepakit.testing.templates.objective import MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure lists the broken rules and how to fix them."""
     check_component("objective", MyComponent, p=1.5)
 
 
 def test_it_is_the_sum_of_the_differences_powers() -> None:
-    """What this objective does beside the rules: replace it by what yours is for."""
+    """What this objective does beyond the rules: replace this test with one for yours."""
     s_y_hat, s_y = torch.tensor([[1.0, -2.0], [0.0, 0.0]]), torch.zeros(2, 2)
     assert MyComponent(p=1.0)(s_y_hat, s_y).tolist() == [3.0, 0.0]
     assert MyComponent(p=2.0)(s_y_hat, s_y).tolist() == [5.0, 0.0]

@@ -7,12 +7,12 @@ from jepakit.testing.templates.regularizer import MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure lists the broken rules and how to fix them."""
     check_component("regularizer", MyComponent, floor=0.5)
 
 
 def test_it_punishes_collapse_alone() -> None:
-    """What this regularizer does beside the rules: replace it by what yours is for."""
+    """What this regularizer does beyond the rules: replace this test with one for yours."""
     regularizer = MyComponent(floor=1.0)
     assert regularizer(torch.ones(64, 4)) > 0.9
     assert regularizer(10 * torch.randn(64, 4)) == 0

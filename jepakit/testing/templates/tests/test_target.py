@@ -8,12 +8,12 @@ from jepakit.testing.templates.target import MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
-    """Says which it breaks, and what to do."""
+    """A failure lists the broken rules and how to fix them."""
     check_component("target", MyComponent, rate=0.5)
 
 
 def test_it_goes_its_share_of_the_way() -> None:
-    """What this target does beside the rules: replace it by what yours is for."""
+    """What this target does beyond the rules: replace this test with one for yours."""
     online = nn.Linear(3, 2)
     target = MyComponent(online, rate=0.25)
     start = online.weight.detach().clone()
