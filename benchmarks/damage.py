@@ -1,9 +1,9 @@
-"""Damages every file of a run's newest checkpoint, one at a time, and looks whether that is noticed and the checkpoint before it is used.
+"""Corrupts every file of a run's newest checkpoint, one at a time, and checks that a resume would notice and use the previous checkpoint.
 
     python benchmarks/damage.py --trials 200
 
-The run is one with replay, so that there are frames' files, too. Of each file a copy is cut short at random places, and one bit of it is
-flipped at random places. Prints a table; exit code 1: something went unnoticed.
+The run uses replay, so there are files of frames, too. Each file is truncated at random places, and has one bit flipped at random places.
+Prints a table. Exit code 1: some corruption went unnoticed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ RUN = ("total_steps=600", "checkpoint_every=200", "algorithm.learning_starts=200
 
 
 def cuts(content: bytes, trials: int, rng: random.Random) -> Iterator[bytes]:
-    """``content`` cut short."""
+    """``content``, truncated at random places."""
     for length in {0, len(content) - 1, *(rng.randrange(len(content)) for _ in range(trials))}:
         yield content[:length]
 
 
 def flips(content: bytes, trials: int, rng: random.Random) -> Iterator[bytes]:
-    """``content`` with one bit flipped."""
+    """``content`` with one bit flipped, at random places."""
     places = range(len(content)) if len(content) <= trials else (rng.randrange(len(content)) for _ in range(trials))
     for place in places:
         changed = bytearray(content)
@@ -38,10 +38,10 @@ def flips(content: bytes, trials: int, rng: random.Random) -> Iterator[bytes]:
 
 
 def main() -> None:
-    """Print a row a file."""
+    """Print one row for each file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=200, help="of each kind and file")
-    parser.add_argument("--seed", type=int, default=0, help="of the places")
+    parser.add_argument("--trials", type=int, default=200, help="corruptions of each kind for each file")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random places")
     arguments = parser.parse_args()
     rng, unnoticed = random.Random(arguments.seed), 0
     with tempfile.TemporaryDirectory() as scratch:

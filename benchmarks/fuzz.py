@@ -1,9 +1,9 @@
-"""Bad recipes, overrides, plug-ins and run folders by the thousand: none may end in a traceback or a hang, and each message names a place.
+"""Feeds thousands of bad recipes, overrides, plug-ins and run folders: none may cause a traceback or a hang, and each error names a place.
 
     nice python benchmarks/fuzz.py --count 20000 --jobs 2 --json docs/results/fuzz.json    # half an hour on two cores
-    python benchmarks/fuzz.py --only 4711                                                  # one input again, with what it prints
+    python benchmarks/fuzz.py --only 4711                                                  # repeat one input and print its output
 
-The inputs are those of ``tests/fuzz``, a few hundred of which are part of the test suite. Each is made from ``--seed`` and its number.
+``tests/fuzz`` generates each input from ``--seed`` and its number. The test suite runs a few hundred of them.
 """
 
 from __future__ import annotations

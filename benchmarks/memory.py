@@ -1,4 +1,4 @@
-"""Does memory stay flat over a long run? The resident memory of a training process against env steps.
+"""Measures the resident memory of a training process against env steps: does it stay flat over a long run?
 
 python benchmarks/memory.py pendulum_pixels --set seed=100 --set threads=1 --json docs/results/memory_ppo.json
 python benchmarks/memory.py cartpole_dqn --set total_steps=40_000 --set replay.capacity=10_000 --set algorithm.updates_per_step=0.02
@@ -14,19 +14,19 @@ import tempfile
 import time
 from pathlib import Path
 
-SECONDS = 2.0  #: between two looks
+SECONDS = 2.0  #: between two measurements
 
 
 def resident(pid: int) -> int:
-    """Bytes of the process that lie in memory."""
+    """Resident memory of the process, in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return 1024 * int(line.split()[1])
-    return 0  # it is ending
+    return 0  # the process is ending
 
 
 def env_steps(metrics: Path) -> int:
-    """Of the last whole record."""
+    """Env steps of the last complete record."""
     if not metrics.exists():
         return 0
     with metrics.open("rb") as file:
@@ -37,7 +37,7 @@ def env_steps(metrics: Path) -> int:
 
 
 def watch(command: list[str], out: Path) -> list[tuple[int, int]]:
-    """(env steps, bytes) of a run in ``out``, each time that it has written a record."""
+    """(env steps, bytes) of a run in ``out``, after each new record."""
     curve: list[tuple[int, int]] = []
     process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL)
     while process.poll() is None:
@@ -51,18 +51,18 @@ def watch(command: list[str], out: Path) -> list[tuple[int, int]]:
 
 
 def thinned(curve: list[tuple[int, int]], points: int) -> list[tuple[int, int]]:
-    """At most so many of them, evenly chosen, the last one among them."""
+    """At most ``points`` points of the curve, evenly spaced, including the last."""
     if len(curve) <= points:
         return curve
     return [curve[round(n * (len(curve) - 1) / (points - 1))] for n in range(points)]
 
 
 def main() -> None:
-    """Print how much memory a run took over its course, and how much that grew over its second half."""
+    """Print a run's memory over its course, and its growth over the second half."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("recipe", nargs="?", default="cartpole_pixels")
-    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="as of `jepakit run`")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the run there")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override, as in `jepakit run`")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the run in DIR")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     overrides = [word for override in arguments.set for word in ("--set", override)]

@@ -1,4 +1,4 @@
-"""What a policy gets that does not look: uniform random actions in a recipe's env, the mark that learning has to pass.
+"""Measures the return of uniform random actions in a recipe's env: the baseline that learning must beat.
 
 python benchmarks/random_policy.py cartpole_pixels pendulum_pixels --episodes 200 --json random_policy.json
 """
@@ -35,7 +35,7 @@ def play(recipe: str, episodes: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print a line for each recipe."""
+    """Print one line for each recipe."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--episodes", type=int, default=200)

@@ -1,11 +1,11 @@
-"""What replay costs: memory beside that of the frames themselves, and minibatches/s.
+"""Measures the cost of replay: memory relative to that of the frames alone, and minibatches/s.
 
     python benchmarks/replay.py            # a minute
     python benchmarks/replay.py --json docs/results/replay.json
 
-100,000 env steps of 84×84 grey frames in stacks of 3, by 8 envs whose episodes last 100 steps on average; then minibatches of 64 windows
-with horizon 1 and 3-step returns, on one thread. Each line is from a process of its own. Resident memory is Linux's: what the process
-holds itself, and beside it the pages of the frames' file, which the system takes back when it needs them.
+Stores 100,000 env steps of 84×84 grey frames in stacks of 3, from 8 envs whose episodes last 100 steps on average. Then samples
+minibatches of 64 windows with horizon 1 and 3-step returns, on one thread. Each variant runs in its own process. Resident memory is as
+Linux reports it: the process's own memory and, separately, the pages of the file of frames, which the system can reclaim.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ VARIANTS = ("uniform", "prioritized", "uniform, memory-mapped")
 
 
 def resident(kind: str) -> int:
-    """Bytes of this process that lie in memory: its own (``RssAnon``) or those of mapped files (``RssFile``)."""
+    """Resident bytes of this process: its own (``RssAnon``) or those of mapped files (``RssFile``)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(kind))
 
 
 def batches() -> Iterator[Any]:
-    """Batches [N, T] of noise, as a collector yields them."""
+    """Batches [N, T] of noise, in a collector's form."""
     import torch
     from tensordict import TensorDict
 
@@ -78,7 +78,7 @@ def measure(variant: str, folder: Path) -> dict[str, Any]:
     next(source)
     before = {kind: resident(kind) for kind in ("RssAnon", "RssFile")}
     seconds = 0.0
-    turns = int(1.2 * CAPACITY / (ENVS * TURN))  # until every slot of the ring was written
+    turns = int(1.2 * CAPACITY / (ENVS * TURN))  # enough to write every slot of the ring
     for _ in range(turns):
         batch = next(source)
         started = perf_counter()
@@ -110,10 +110,10 @@ def _with_errors(minibatch: Any) -> Any:
 
 
 def main() -> None:
-    """Print a line a variant, and write all of them where asked."""
+    """Print one line for each variant; with ``--json``, write all figures to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)  # one line, in a process of its own
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)  # measure one variant in this process
     arguments = parser.parse_args()
     if arguments.variant:
         with tempfile.TemporaryDirectory() as folder:

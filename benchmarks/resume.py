@@ -1,10 +1,10 @@
-"""Kills runs at random moments, resumes them, and holds what they come to against a run that was never killed: every bit must be the same.
+"""Kills runs at random moments, resumes them, and compares the results with a run that was never killed: every bit must be the same.
 
     python benchmarks/resume.py --kills 20 --recipe cartpole_pixels --recipe cartpole_dqn --set total_steps=3000 --json resume.json
 
-Each run is a process of its own, ended by SIGKILL: between batches, within one, while it saves, before its first checkpoint and while it
-resumes, as it happens. Compared are ``metrics.jsonl``, apart from times, and every tensor of the last checkpoint: weights, optimizer,
-random number generators, simulators, experience, and the frames of a replay. Exit code 1: something differs.
+Each run is its own process. SIGKILL may hit it between batches, within one, while it saves, before its first checkpoint, or while it
+resumes. The comparison covers ``metrics.jsonl``, except times, and every tensor of the last checkpoint: weights, optimizer, random number
+generators, simulators, experience, and the frames of a replay. Exit code 1: something differs.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ JITTER_SECONDS = 0.1
 
 
 def processes() -> ForkServerContext:
-    """Makes processes that have torch imported already, which takes seconds, and have never used it."""
+    """A source of processes that have imported torch, which takes seconds, but have not used it yet."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jepakit.training.run"])
     return context
 
 
 def run_whole(context: ForkServerContext, recipe: Path | str, overrides: Sequence[str], folder: Path) -> None:
-    """A run that is never killed."""
+    """Run without kills."""
     _finish(_start(context, recipe, overrides, folder))
 
 
 def run_killed(
     context: ForkServerContext, recipe: Path | str, overrides: Sequence[str], folder: Path, size: int, kills: int, rng: random.Random
 ) -> list[dict[str, Any]]:
-    """The same run, killed ``kills`` times.
+    """Run, kill and resume, ``kills`` times.
 
     Args:
-        context: Of `processes`.
-        recipe: What to run.
-        overrides: Laid on it.
-        folder: The run's.
-        size: That of the whole run's ``metrics.jsonl``: kills come where this one's reaches random parts of it, and a moment later.
-        kills: How many.
-        rng: Says when.
+        context: The result of `processes`.
+        recipe: The recipe to run.
+        overrides: Overrides of the recipe.
+        folder: The run's folder.
+        size: Size of the uninterrupted run's ``metrics.jsonl``. A kill comes shortly after this run's file reaches a random share of it.
+        kills: Number of kills.
+        rng: Decides when.
 
     Returns:
-        Of each kill, how far the run had come, and which checkpoint it went on from.
+        For each kill, the env steps so far and those of the checkpoint to resume from.
     """
     process = _start(context, recipe, overrides, folder)
     metrics, killed = folder / "metrics.jsonl", []
@@ -69,11 +69,11 @@ def run_killed(
             time.sleep(POLL_SECONDS)
         time.sleep(rng.random() * JITTER_SECONDS)
         if (folder / "summary.json").exists():
-            break  # it was quicker
+            break  # the run ended first
         process.kill()
         process.join()
         if (folder / "summary.json").exists():
-            return killed  # it was a moment quicker
+            return killed  # the run ended just before the kill
         if not (folder / "recipe.yaml").exists():
             raise SystemExit(f"{folder}: killed before its recipe was written")
         newest = checkpoints(folder / "checkpoints")[-1:]
@@ -85,7 +85,7 @@ def run_killed(
 
 
 def differences(whole: Path, other: Path) -> list[str]:
-    """What two runs that should be the same differ in: lines of metrics, tensors."""
+    """The differences between two runs that should be identical: lines of metrics, tensors, frames."""
     found = []
     lines, theirs = timeless(whole), timeless(other)
     if lines != theirs:
@@ -99,26 +99,26 @@ def differences(whole: Path, other: Path) -> list[str]:
     ring, their_ring = (frames(*end) for end in ends)
     for env, held in ring.items():
         theirs_held = their_ring.get(env, {})
-        both = held.keys() & theirs_held.keys()  # how many old frames the files still hold depends on when was saved
+        both = held.keys() & theirs_held.keys()  # how many old frames remain depends on when the run saved
         if max(held) != max(theirs_held, default=None) or not all(same(held[n], theirs_held[n]) for n in both):
             found.append(f"frames of env {env}")
     return found
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Bit for bit: a NaN equals itself, and 0 is not -0."""
+    """Bitwise equality: NaN equals itself, and 0 differs from -0."""
     shape_and_type = (one.shape, one.dtype) == (other.shape, other.dtype)
     return shape_and_type and torch.equal(one.contiguous().flatten().view(torch.uint8), other.contiguous().flatten().view(torch.uint8))
 
 
 def timeless(folder: Path) -> list[dict[str, Any]]:
-    """The records of ``metrics.jsonl`` without times."""
+    """The records of ``metrics.jsonl``, without times."""
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in record.items() if name != "wall_s" and not name.startswith("time/")} for record in records]
 
 
 def frames(path: Path, folder: Path) -> dict[str, dict[int, Tensor]]:
-    """The frames that a replay holds at a checkpoint, by env and number, whichever files they lie in."""
+    """A replay's frames at a checkpoint, by env and number, from all files."""
     from safetensors.torch import load_file
 
     held: dict[str, dict[int, Tensor]] = {}
@@ -148,14 +148,14 @@ def _steps(metrics: Path) -> int:
 
 
 def main() -> None:
-    """Print a line a run, and write all of them where asked."""
+    """Print one line for each run; with ``--json``, write all figures to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="of each recipe")
-    parser.add_argument("--each", type=int, default=5, help="kills of one run")
+    parser.add_argument("--kills", type=int, default=20, help="kills for each recipe")
+    parser.add_argument("--each", type=int, default=5, help="kills for each run")
     parser.add_argument("--recipe", action="append", required=True, help="may be repeated")
     parser.add_argument("--set", action="append", default=[], help="override a value of each recipe")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     context, rng, figures, all_same = processes(), random.Random(arguments.seed), [], True
     for recipe in arguments.recipe:

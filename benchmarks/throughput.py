@@ -1,9 +1,9 @@
-"""How fast the main recipe runs and where the time goes; and what each of the encoder's tricks is worth.
+"""Measures how fast the main recipe runs, where the time goes, and the gain from each of the encoder's optimisations.
 
     python benchmarks/throughput.py            # both parts, some four minutes on 2 cores
     python benchmarks/throughput.py --json docs/results/throughput.json
 
-Each figure is from a process of its own, on an otherwise idle machine.
+Each figure comes from its own process. The machine should be otherwise idle.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 
 STEPS = 5_000
 BATCH = 64
-SPIN = "2000"  #: as `jepakit` sets it
+SPIN = "2000"  #: the value that `jepakit` sets
 
 
 def start_run(out: Path, threads: int, precision: str, spin: str) -> subprocess.Popen[bytes]:
-    """The main recipe in a process of its own, whose OpenMP threads spin ``spin`` times before they sleep."""
+    """Start the main recipe in its own process, whose OpenMP threads spin ``spin`` times before they sleep."""
     settings = (f"total_steps={STEPS}", f"threads={threads}", f"precision={precision}")
     command = [sys.executable, "-m", "jepakit", "run", "cartpole_pixels", "--quiet", "--out", str(out)]
     command += [word for setting in settings for word in ("--set", setting)]
@@ -34,7 +34,7 @@ def start_run(out: Path, threads: int, precision: str, spin: str) -> subprocess.
 
 
 def measure_run(threads: int, precision: str = "fp32", at_once: int = 1, spin: str = SPIN) -> dict[str, Any]:
-    """Env steps/s of the main recipe, in all and by part; of one of ``at_once`` runs. The first batch, which warms up, is left out."""
+    """Env steps/s of the main recipe, total and by part, in one of ``at_once`` parallel runs. Skips the first batch as a warm-up."""
     with tempfile.TemporaryDirectory() as scratch:
         outs = [Path(scratch) / str(number) for number in range(at_once)]
         for process in [start_run(out, threads, precision, spin) for out in outs]:
@@ -49,10 +49,10 @@ def measure_run(threads: int, precision: str = "fp32", at_once: int = 1, spin: s
 
 
 def measure_encoder(variant: str) -> dict[str, Any]:
-    """Forward and backward samples/s of the default ViT at minibatch 64 on one thread, in this process."""
+    """Samples/s of the default ViT, forward and backward, at minibatch 64 on one thread, in this process."""
     import torch
 
-    from jepakit.components.encoders import vit
+    from jepakit.components.encoders import transformer, vit
     from jepakit.machine.hardware import keep_freed_memory
     from jepakit.protocols import FrameShape
 
@@ -61,10 +61,10 @@ def measure_encoder(variant: str) -> dict[str, Any]:
         keep_freed_memory()
     encoder = vit.ViT(FrameShape(3, 1, 80, 120))
     if variant == "all rows in the last block":
-        vit.CLASS_TOKEN = slice(None)
+        encoder.read = slice(None)
         encoder.norm.register_forward_hook(lambda module, inputs, output: output[:, :1])
     if variant == "fused attention":
-        vit.attention = torch.nn.functional.scaled_dot_product_attention
+        transformer.attention = torch.nn.functional.scaled_dot_product_attention
     pixels = torch.randint(200, 256, (BATCH, 3, 1, 80, 120), dtype=torch.uint8)
 
     def both() -> None:
@@ -94,10 +94,10 @@ VARIANTS = ("as shipped", "memory handed back", "all rows in the last block", "f
 
 
 def main() -> None:
-    """Print a line a figure, and write all of them where asked."""
+    """Print one line for each measurement; with ``--json``, write all figures to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--encoder", choices=VARIANTS, help=argparse.SUPPRESS)  # one figure, in a process of its own
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--encoder", choices=VARIANTS, help=argparse.SUPPRESS)  # measure one variant in this process
     arguments = parser.parse_args()
     if arguments.encoder:
         sys.stdout.write(json.dumps(measure_encoder(arguments.encoder)))
@@ -115,7 +115,7 @@ def main() -> None:
     keep(measure_run(cores))
     keep(measure_run(1))
     keep(measure_run(cores, precision="bf16"))
-    keep(measure_run(cores, spin="300000"))  # GNU OpenMP's own
+    keep(measure_run(cores, spin="300000"))  # GNU OpenMP's default
     keep(measure_run(1, at_once=2))
     keep(measure_run(cores, at_once=2))
     keep(measure_run(cores, at_once=2, spin="300000"))
