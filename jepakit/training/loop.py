@@ -1,4 +1,4 @@
-"""The loop: a TorchRL collector's batches to the learner, and all that is recorded on the way."""
+"""The training loop: feeds a TorchRL collector's batches to the learner, and records metrics and checkpoints."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Loop:
     """Trains the learner in the env for ``recipe.total_steps`` env steps, rounded up to whole batches.
 
     Args:
-        state: The run's parts, at its start or where a checkpoint left them.
-        progress: Shows the user how the run goes.
-        stop_requested: Asked after each batch; true ends the run as interrupted.
+        state: The run's parts, at its start or restored from a checkpoint.
+        progress: The progress display.
+        stop_requested: Called after each batch; true ends the run as interrupted.
     """
 
     def __init__(self, state: RunState, progress: Progress, stop_requested: Callable[[], bool]) -> None:
         self.state = state
         self.recipe = state.recipe
-        self.id = recipe_id(state.recipe)  #: taken once: files that it covers may change while the run goes on
+        self.id = recipe_id(state.recipe)  #: computed once, because files that it covers may change during the run
         self.env = state.env
         self.learner = state.learner
         self.folder = state.folder
@@ -50,7 +50,7 @@ class Loop:
         self.has_begun = False  #: whether `run` was called
 
     def run(self) -> Status:
-        """Collect, learn, record, until the steps are done or something ends the run early."""
+        """Collect, learn and record until all steps are done or something ends the run early."""
         self.has_begun = True
         device, steps = self.learner.hardware.device, self.learner.algorithm.rollout_steps
         collector = Collector(
@@ -61,12 +61,12 @@ class Loop:
             policy_device=device,
             env_device="cpu",
             storing_device="cpu",
-            auto_register_policy_transforms=False,  # the policy keeps no state over steps
+            auto_register_policy_transforms=False,  # the policy keeps no state between steps
         )
         try:
             batches = iter(collector)
             if self.state.generators:
-                set_generators(self.state.generators)  # last: making a collector may draw numbers
+                set_generators(self.state.generators)  # last: creating a collector may draw random numbers
             return self._train(batches)
         finally:
             collector.shutdown(close_env=False)
@@ -102,7 +102,7 @@ class Loop:
         return self._end("finished")
 
     def checkpoint(self) -> None:
-        """Save all that decides how the run goes on."""
+        """Save everything that determines how the run continues."""
         keep = self.recipe.keep_checkpoints
         save_checkpoint(self.folder.checkpoints, capture(self.state), keep)
         if self.state.frames:
@@ -113,7 +113,7 @@ class Loop:
         return status
 
     def _record_episodes(self, batch: TensorDictBase) -> None:
-        """One record a finished episode, in the order in which they ended."""
+        """Write one record for each finished episode, in the order of their ends."""
         num_envs = batch.shape[0]
         ended = batch["next", "done"].squeeze(-1).T.nonzero().tolist()  # [T, N]: time first
         for step, env in ended:

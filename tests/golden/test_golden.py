@@ -1,4 +1,4 @@
-"""Training numbers are what they were. A change that alters them says so in CHANGELOG.md under *Numbers*, and makes the records anew:
+"""Training numbers have not changed. A change that alters them says so in CHANGELOG.md under *Numbers*, and makes the records anew:
 
 python tests/golden/test_golden.py
 """

@@ -1,4 +1,4 @@
-"""What a checkpoint on disk is: whole or not there, known to be as it was written, no code."""
+"""A checkpoint on disk is complete or absent, is checked for corruption, and holds no code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One writer a folder, whatever became of the last one."""
+"""Only one process writes a folder, however the last one ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stranger's recipe is read, and what it names is not run."""
+"""A stranger's recipe is read without running the code that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A component for each rule of the kit that breaks this rule and no other."""
+"""For each rule of the kit, a component that breaks only this rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run goes on: as a new run, beside the old one, with all that the old one had learned."""
+"""Extending a finished run makes a new run beside it, with everything that the old one had learned."""
 
 from __future__ import annotations
 

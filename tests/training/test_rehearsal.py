@@ -1,4 +1,4 @@
-"""What is legal, and may not be meant."""
+"""Notices about settings that are valid but probably unintended, and what a rehearsal refuses."""
 
 from pathlib import Path
 

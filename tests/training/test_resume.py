@@ -1,4 +1,4 @@
-"""Runs that are killed outright and go on as if they had not been; and all that can stand in the way of that."""
+"""Killed runs resume as if nothing had happened; and everything that can prevent that."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_run_that_was_killed_again_and_again_ends_as_one_that_was_not(recipe: 
 
 
 class Killed(BaseException):
-    """As if the process had been: nothing handles it."""
+    """Acts as a kill of the process: nothing handles it."""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def cut_off(recipe: Path, folder: Path, at: int, overrides: tuple[str, ...] = ()
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What that run comes to."""
+    """The result of that run without interruption."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "small.yaml").write_text(SMALL)
     return run(folder / "small.yaml", out=folder / "run", quiet=True).path

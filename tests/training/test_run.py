@@ -1,4 +1,4 @@
-"""A run from recipe to folder: what it leaves, that it repeats bit for bit, how it ends."""
+"""A run from recipe to folder: its files, its bitwise reproducibility, how it ends."""
 
 from __future__ import annotations
 

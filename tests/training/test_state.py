@@ -1,4 +1,4 @@
-"""All that decides how a run goes on, through a checkpoint and back."""
+"""Everything that determines how a run continues survives a checkpoint."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class BatchNormEncoder(nn.Module):
 
 
 class Env:
-    """Counts, and says what was asked of it."""
+    """Counts its calls and records their arguments."""
 
     def __init__(self) -> None:
         self.count, self.seed = 0, None
@@ -79,7 +79,7 @@ class Env:
 
 @pytest.fixture
 def make_loop(make_learner: Any, tmp_path: Path) -> MakeLoop:
-    """As much of a loop as its state is taken of."""
+    """The part of a loop that its state needs."""
 
     def make(learner: Learner | None = None, exact: bool = True) -> Any:
         learner = learner or make_learner()

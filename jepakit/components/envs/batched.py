@@ -1,4 +1,4 @@
-"""N Gymnasium simulators stepped side by side as one batched TorchRL env; what their observations show is a subclass's matter."""
+"""N Gymnasium simulators stepped side by side as one batched TorchRL env; a subclass decides what a frame is."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ ENDS = ("done", "terminated", "truncated")
 
 
 class EnvFailed(Exception):
-    """A simulator raised; the message says which, when, and with which seed to see it again."""
+    """A simulator raised; the message says which one, when, and with which seed to reproduce it."""
 
 
 class BatchedEnv(EnvBase):
-    """Keeps each simulator's stack of the last K frames, return and length; a subclass says what one frame is.
+    """Keeps each simulator's stack of the last K frames, return and length; a subclass defines one frame.
 
-    Observations hold ``pixels``, ``episode_return`` and ``episode_length``, in fresh tensors at every step: a collector keeps references,
-    and an episode's final stack must outlive the reset that follows it.
+    Observations hold ``pixels``, ``episode_return`` and ``episode_length``, in new tensors at every step: a collector keeps references,
+    and an episode's final stack must outlive the next reset.
 
     Args:
-        seed: Starts the one stream that all simulators' seeds come from.
+        seed: Seed from which all simulators' seeds are drawn.
         id: Names the env in messages.
-        make: Makes one Gymnasium simulator.
+        make: Creates one Gymnasium simulator.
         num_envs: N.
-        frame_shape: That of one simulator's stack.
-        pixels: What a stack's numbers are: uint8 or float32.
+        frame_shape: The shape of one simulator's stack.
+        pixels: The dtype of a stack: uint8 or float32.
 
     Raises:
-        UserError: The simulators' actions are of a kind not supported.
+        UserError: The simulators' kind of actions is not supported.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class BatchedEnv(EnvBase):
         self.action_space = self.simulators[0].action_space
         self._make_specs(pixels)
 
-        # All that an episode is made of, beside the simulators themselves. Written here in place, handed out as copies only.
+        # The state of the episodes, other than the simulators'. Changed in place; observations are copies.
         self.stacks = torch.zeros(num_envs, *frame_shape, dtype=pixels)
         self.returns = torch.zeros(num_envs, 1)
         self.lengths = torch.zeros(num_envs, 1, dtype=torch.int64)
-        self.is_restored = False  #: the next reset goes on where the episodes are, rather than beginning new ones
-        self.seconds = 0.0  #: spent in steps and resets so far
+        self.is_restored = False  #: the next reset continues the restored episodes instead of starting new ones
+        self.seconds = 0.0  #: wall-clock time in steps and resets so far
         self._first_seeds: list[int] = []
         self._seeds: list[int | None] = []
         self.set_seed(seed)
@@ -81,11 +81,11 @@ class BatchedEnv(EnvBase):
             simulator.close()
 
     def restores_exactly(self) -> bool:
-        """Whether an env that was restored goes on just as this one would; tried out, on two simulators made for it."""
+        """Whether a restored env continues exactly as this one would, tested on two new simulators."""
         return restores_exactly(self.make)
 
     def snapshot(self) -> dict[str, Any]:
-        """Where all episodes are: tensors, and what JSON can hold."""
+        """The state of all episodes: tensors and JSON values."""
         return {
             "simulators": [simulator.snapshot() for simulator in self.simulators],
             "seeds": list(self._seeds),
@@ -95,7 +95,7 @@ class BatchedEnv(EnvBase):
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go there. The next reset, a new collector's first act, changes nothing and returns the stacks as they are."""
+        """Restore ``snapshot``. The next reset, a new collector's first call, then changes nothing and returns the restored stacks."""
         for simulator, where in zip(self.simulators, snapshot["simulators"], strict=True):
             simulator.restore(where)
         self._seeds = list(snapshot["seeds"])
@@ -104,7 +104,7 @@ class BatchedEnv(EnvBase):
 
     @abstractmethod
     def _frame(self, n: int, observation: Any) -> Tensor:
-        """What simulator ``n`` shows now, [C, H, W]; its last reset or step returned ``observation``."""
+        """The current frame of simulator ``n``, [C, H, W]; its last reset or step returned ``observation``."""
 
     def _make_specs(self, pixels: torch.dtype) -> None:
         n = self.batch_size
@@ -131,7 +131,7 @@ class BatchedEnv(EnvBase):
         raise UserError(f"id {self.id}: its actions are {space}; supported are Discrete and bounded one-dimensional float Box actions")
 
     def _set_seed(self, seed: int | None) -> None:
-        # Each simulator is seeded at its next reset only: later episodes continue its own stream.
+        # Only the next reset seeds each simulator: later episodes continue its own stream.
         self._first_seeds = np.random.SeedSequence(seed).generate_state(self.numel()).tolist()
         self._seeds = list(self._first_seeds)
 

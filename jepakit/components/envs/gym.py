@@ -25,17 +25,17 @@ class GymEnv(BatchedEnv):
     """Any Gymnasium id, seen only through its rendered frames.
 
     Args:
-        seed: Starts the one stream that all simulators' seeds come from.
-        id: The id that `gymnasium.make` knows; `module:id` imports the module first.
-        num_envs: How many simulators are stepped side by side.
-        frames: How many of the last frames make one observation (K).
+        seed: Seed from which all simulators' seeds are drawn.
+        id: An id of `gymnasium.make`; `module:id` imports the module first.
+        num_envs: N, number of simulators stepped side by side.
+        frames: K, number of latest frames in one observation.
         size: Height and width of a frame; null keeps the rendered size.
-        grayscale: One luma channel rather than RGB.
-        max_episode_steps: Truncates an episode after so many steps; null keeps Gymnasium's own limit.
+        grayscale: One luma channel instead of RGB.
+        max_episode_steps: Maximum length of an episode, which is then truncated; null keeps Gymnasium's own limit.
         make_kwargs: Further arguments of `gymnasium.make`, such as the env's own options.
 
     Raises:
-        UserError: The env cannot be made, its actions are of a kind not supported, or its ``pixels`` fail `prove_pixels`.
+        UserError: The env cannot be created, its kind of actions is not supported, or its ``pixels`` fail `prove_pixels`.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class GymEnv(BatchedEnv):
         super().__init__(seed, id, make, num_envs, FrameShape(frames, 1 if grayscale else 3, height, width), torch.uint8)
         self.size, self.grayscale = size, grayscale
 
-        # Proved here rather than on request, so that no caller can forget it. Seeding anew makes the proof leave no trace in the episodes.
+        # Checked here, so that no caller can forget it. Seeding again removes every trace of the check from the episodes.
         prove_pixels(self)
         self.set_seed(seed)
 
     def render(self) -> list[NDArray[np.uint8]]:
-        """What each simulator draws now, uint8 [H, W, 3] at its own size."""
+        """The current image of each simulator, uint8 [H, W, 3], at its own size."""
         return [draw(simulator) for simulator in self.simulators]
 
     def _frame(self, n: int, observation: Any) -> Tensor:

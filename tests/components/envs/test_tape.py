@@ -1,4 +1,4 @@
-"""Simulators are brought back to where they were, or it is noticed that they are not."""
+"""Simulators are restored exactly, or the check says that they are not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Make = Callable[[], Simulator]
 
 
 class Walk(gymnasium.Env[Any, Any]):
-    """A random walk of its own generator, in steps as in resets; `quirk` says how it is not what it should be."""
+    """A random walk whose steps and resets draw from its own generator; `quirk` names its defect."""
 
     metadata: ClassVar = {"render_modes": ["rgb_array"]}
     observation_space = spaces.Box(-np.inf, np.inf, (2,))

@@ -1,4 +1,4 @@
-"""Frames on disk: each once, shared by checkpoints, and the ring exactly as it was."""
+"""Frames on disk: each is written once, checkpoints share them, and the ring is restored exactly."""
 
 from __future__ import annotations
 

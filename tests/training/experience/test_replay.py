@@ -20,7 +20,7 @@ from jepakit.training.experience.replay import Replay
 
 @dataclass
 class OffPolicy:
-    """As much of an algorithm as replay asks for."""
+    """The part of an algorithm that replay needs."""
 
     n_step: int = 1
     gamma: float = 0.9

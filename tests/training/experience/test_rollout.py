@@ -79,7 +79,7 @@ def test_windows_stay_on_the_rollouts_device() -> None:
 
 
 class OnPolicy:
-    """As much of an algorithm as a rollout asks for."""
+    """The part of an algorithm that a rollout needs."""
 
     def __init__(self, epochs: int, minibatch_size: int | None) -> None:
         self.epochs, self.minibatch_size = epochs, minibatch_size
