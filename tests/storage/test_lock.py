@@ -69,7 +69,7 @@ def test_who_looks_is_in_nobodys_way(tmp_path: Path) -> None:
 def test_another_hosts_lock_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text('{"pid": 12, "host": "elsewhere.example"}')
     assert is_locked(tmp_path)
-    with pytest.raises(UserError, match=r"written by process 12 on elsewhere\.example; if that has ended, remove .*lock"):
+    with pytest.raises(UserError, match=r"process 12 on elsewhere\.example was writing .*; if it has ended, remove .*lock"):
         Lock(tmp_path)
     assert "elsewhere" in (tmp_path / "lock").read_text()
     (tmp_path / "lock").unlink()

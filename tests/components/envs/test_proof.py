@@ -21,7 +21,7 @@ from jepakit.errors import UserError
         ("row_of_colours", r"render\(\) gave uint8 \[12, 3\]"),
         ("nothing", r"render\(\) gave NoneType"),
         ("missing", r"id Toy-v0: cannot render rgb_array, so it has no pixels to learn from"),
-        ("noisy", r"`pixels` after a reset must be render\(\) through the same resize"),
+        ("noisy", r"`pixels` after a reset must be K copies of render\(\), resized in the same way"),
     ],
 )
 def test_refuses_what_is_no_image_of_the_state(image: str, reason: str) -> None:
@@ -78,7 +78,7 @@ class OneEnvBlank(GymEnv):
         (ChannelsLast, r"`pixels` must be \[2, 3, 1, 6, 10\] \(envs, frames, channels, height, width\), not \[2, 3, 6, 10, 1\]"),
         (OneEnvBlank, "hold only the value 7"),
         (ZeroFilled, "resized in the same way, but are not"),
-        (LastEnvOnly, "and are not"),
+        (LastEnvOnly, "but are not"),
     ],
 )
 def test_refuses_an_env_that_breaks_the_slots_promise(broken: type[GymEnv], reason: str) -> None:
