@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from jepakit.files.writing import digest, needing, to_disk
 from jepakit.storage.checkpoint import load_tensors
-from jepakit.storage.manifest import Damaged
+from jepakit.storage.manifest import Corrupt
 from jepakit.training.experience.replay import Replay
 
 PATTERN = "frames-*.safetensors"
@@ -56,7 +56,7 @@ class FrameLog:
         """Restore the ring to its content when `save` returned ``segments``; the replay's own state must be loaded already.
 
         Raises:
-            Damaged: The segments do not hold all frames of the ring.
+            Corrupt: The segments do not hold all frames of the ring.
         """
         replay = self.replay
         reached = (replay.end - replay.slots).clamp(min=0)
@@ -66,11 +66,11 @@ class FrameLog:
             for env, begin in enumerate(held["begin"].tolist()):
                 frames = held[str(env)]
                 if begin > reached[env]:
-                    raise Damaged(f"{segment.name}: frames of env {env} before its {begin:,}th are missing")
+                    raise Corrupt(f"{segment.name}: frames of env {env} before its {begin:,}th are missing")
                 reached[env] = begin + len(frames)
                 replay.write_frames(torch.full((len(frames),), env), begin + torch.arange(len(frames)), frames)
         if (reached != replay.end).any() or any(len(segment.end) != replay.num_envs for segment in self.segments):
-            raise Damaged("its frame files do not hold all frames of its replay")
+            raise Corrupt("its frame files do not hold all frames of its replay")
         for path in self.folder.glob(f".{PATTERN}.partial"):
             path.unlink()
 
