@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 from itertools import pairwise
 from pathlib import Path
@@ -90,18 +91,48 @@ def test_every_field_that_a_run_writes_is_in_the_guide(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out").iterdir() if f"`{path.name}" not in guide} == set()
 
 
-def test_the_guides_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide.md").read_text(), re.S)
-    assert len(blocks) >= 3
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
+
+
+def test_the_guides_env_is_registered_as_the_guide_says() -> None:
+    (block,) = python_blocks("guide.md")
     try:
-        for block in blocks:
-            exec(block, names)
+        exec(block, {})
+        assert "Toy-v0" in gymnasium.registry
     finally:
         gymnasium.registry.pop("Toy-v0", None)
-    assert re.fullmatch(r"my_run [0-9.]+\n32 0\.99\n", capsys.readouterr().out)
+
+
+def test_the_python_pages_script_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    script = tmp_path / "script.py"
+    script.write_text("\n".join(python_blocks("python.md")))
+    monkeypatch.chdir(tmp_path)
+    try:
+        names = runpy.run_path(str(script))
+    finally:
+        registry.forget(lambda module: module == "<run_path>")
+    printed = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"my_run [0-9.]+", printed[0])
+    assert printed[1:5] == ["32 0.99", "128 1.0", "finished", "12 Ĵ∇R̂ 100 recorded"]
+    assert printed[5].startswith("gradients_to_encoder=false Estimate(")
     assert names["s_x"].shape == (8, 64)
+
+
+def test_the_parts_train_in_a_loop_of_ones_own() -> None:
+    names: dict[str, Any] = {}
+    for block in python_blocks("parts.md"):
+        exec(block, names)
+    assert names["losses"][-1] < 0.5 * names["losses"][0]
+    assert names["encoder"](names["steps"]["pixels"][:8]).shape == (8, 64)
+
+
+def test_every_import_in_the_parts_table_works() -> None:
+    lines = re.findall(r"`(from [^`]+)`", (ROOT / "docs" / "parts.md").read_text())
+    assert len(lines) >= 7
+    for line in lines:
+        exec(line, {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -62,7 +62,7 @@ def command(
     outcomes = run_plan(plan, out, at_a_time, records, quiet)
     emit(*_result(plan, outcomes, out, records))
     if any(outcome.state in ("interrupted", "waiting") for outcome in outcomes):
-        typer.echo(f"interrupted; to go on: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
+        typer.echo(f"interrupted; to continue: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
         raise typer.Exit(130)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
