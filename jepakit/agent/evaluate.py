@@ -13,7 +13,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.agent.trained import opened
 from jepakit.machine.generators import seed_everything
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN
 from jepakit.training.policy import Policy
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
@@ -70,7 +70,8 @@ def _play(env: EnvBase, policy: Policy, mode: str, episodes: int, seed: int, on_
         now = env.reset()
         while any(len(mine) < wanted for mine, wanted in zip(played, quota, strict=True)):
             step, now = env.step_and_maybe_reset(policy(now))
-            for n in step["next", "done"].flatten().nonzero().flatten().tolist():
+            over = step["next"].get(EPISODE_OVER, step["next", "done"])
+            for n in over.flatten().nonzero().flatten().tolist():
                 end = step["next"][n]
                 if len(played[n]) < quota[n]:
                     played[n].append((end[EPISODE_RETURN].item(), end[EPISODE_LENGTH].item()))

@@ -9,7 +9,7 @@ from torchrl.data import Bounded, Categorical
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import check_env_specs, step_mdp
 
-from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, REWARD, Env
+from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, REWARD, Env
 from jepakit.testing.modules import Make
 from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, name_of
 from jepakit.testing.settings import Setting
@@ -113,9 +113,12 @@ def _check_episodes(rules: Rules, steps: TensorDictBase) -> None:
         expect(shifted, "the older frames of a next stack should be the newer ones of the stack before it")
     with rules.rule("episodes", "start at 0 on reset and count every step, including the last"):
         expect_same("episode_length", after[EPISODE_LENGTH], steps[EPISODE_LENGTH] + 1)
-        expect_same("episode_return", after[EPISODE_RETURN], steps[EPISODE_RETURN] + after[REWARD])
-        begins = steps["next", "done"][:, :-1].squeeze(-1)
-        for key in (EPISODE_RETURN, EPISODE_LENGTH):
+        learned = LEARNED_RETURN if LEARNED_RETURN in after else EPISODE_RETURN
+        expect_same(learned, after[learned], steps[learned] + after[REWARD])
+        over = after.get(EPISODE_OVER, after["done"])
+        expect(bool((after["done"] | ~over).all()), "an episode that is over should be done, too")
+        begins = over[:, :-1].squeeze(-1)
+        for key in {EPISODE_RETURN, EPISODE_LENGTH, learned}:
             first = torch.cat((steps[key][:, :1].flatten(), steps[key][:, 1:][begins].flatten()))
             expect(not first.any(), f"{key} should be 0 at an episode's start")
         expect(torch.equal(after["done"], after["terminated"] | after["truncated"]), "done should be terminated or truncated")

@@ -13,7 +13,7 @@ from torchrl.collectors import Collector
 
 from jepakit.diagnostics.collapse import below_paper_variance
 from jepakit.machine.generators import set_generators
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS
 from jepakit.recipe import recipe_id
 from jepakit.storage.checkpoint import save_checkpoint
 from jepakit.storage.manifest import checkpoints, named_frames
@@ -112,19 +112,28 @@ class Loop:
         self.checkpoint()
         return status
 
+    @property
+    def frames(self) -> dict[str, int]:
+        """Simulator frames so far, to be recorded where they are not the env steps: the env repeats each action."""
+        per_step = getattr(self.env, "frames_per_step", 1)
+        return {} if per_step == 1 else {"frames": self.history.env_steps * per_step}
+
     def _record_episodes(self, batch: TensorDictBase) -> None:
         """Write one record for each finished episode, in the order of their ends."""
         num_envs = batch.shape[0]
-        ended = batch["next", "done"].squeeze(-1).T.nonzero().tolist()  # [T, N]: time first
+        over = batch["next"].get(EPISODE_OVER, batch["next", "done"])
+        ended = over.squeeze(-1).T.nonzero().tolist()  # [T, N]: time first
         for step, env in ended:
             end = batch["next"][env, step]
             episode_return = end[EPISODE_RETURN].item()
+            learned_return = end[LEARNED_RETURN].item() if LEARNED_RETURN in end else episode_return
             self.history.episodes += 1
             self.history.returns.append(episode_return)
             self.folder.metric(
                 "episode",
                 env_steps=self.history.env_steps + (step + 1) * num_envs,
                 episode_return=episode_return,
+                **({} if learned_return == episode_return else {"learned_return": learned_return}),
                 episode_length=end[EPISODE_LENGTH].item(),
                 terminated=end["terminated"].item(),
             )
@@ -135,6 +144,7 @@ class Loop:
             history.return_curve.append(fmean(history.returns))
         history.latest = {
             "env_steps": history.env_steps,
+            **self.frames,
             "updates": self.learner.updates,
             "return_last_100": history.return_last(100),
             **metrics,

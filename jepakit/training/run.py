@@ -248,6 +248,7 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
         "parent": loop.recipe.parent,
         "status": status,
         "env_steps": history.env_steps,
+        **loop.frames,
         "updates": loop.learner.updates,
         "episodes": history.episodes,
         "return_last_100": history.return_last(100),

@@ -19,7 +19,7 @@ from torchrl.envs import EnvBase
 
 from jepakit.components.envs.tape import Simulator, Tape, restores_exactly
 from jepakit.errors import UserError
-from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_RETURN, PIXELS, FrameShape
+from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, FrameShape
 
 MAX_ENVS = 4096
 ENDS = ("done", "terminated", "truncated")
@@ -32,8 +32,12 @@ class EnvFailed(Exception):
 class BatchedEnv(EnvBase):
     """Keeps each simulator's stack of the last K frames, return and length; a subclass defines one frame.
 
-    Observations hold ``pixels``, ``episode_return`` and ``episode_length``, in new tensors at every step: a collector keeps references,
+    Observations hold ``pixels`` and what `jepakit.protocols.Env` names, in new tensors at every step: a collector keeps references,
     and an episode's final stack must outlive the next reset.
+
+    Learning may see other rewards and ends of episodes than the task has. A simulator reports the task's in ``info``: ``raw_reward`` (absent:
+    the reward) and ``episode_over`` (absent: terminated or truncated). A step that ends an episode for learning alone sets ``episode_over``
+    to False, and so does the reset after it, which continues the same episode. Return and length are the task's.
 
     Args:
         seed: Seed from which all simulators' seeds are drawn.
@@ -42,18 +46,26 @@ class BatchedEnv(EnvBase):
         num_envs: N.
         frame_shape: The shape of one simulator's stack.
         pixels: The dtype of a stack: uint8 or float32.
+        frames_per_step: Simulator frames in one env step, because the simulators repeat each action.
 
     Raises:
         UserError: The simulators' kind of actions is not supported.
     """
 
     def __init__(
-        self, seed: int, id: str, make: Callable[[], Simulator], num_envs: int, frame_shape: FrameShape, pixels: torch.dtype
+        self,
+        seed: int,
+        id: str,
+        make: Callable[[], Simulator],
+        num_envs: int,
+        frame_shape: FrameShape,
+        pixels: torch.dtype,
+        frames_per_step: int = 1,
     ) -> None:
         if num_envs > MAX_ENVS:
             raise UserError(f"num_envs {num_envs} is more simulators than one process can step: at most {MAX_ENVS}")
         super().__init__(batch_size=[num_envs], device="cpu")
-        self.id, self.make, self.frame_shape = id, make, frame_shape
+        self.id, self.make, self.frame_shape, self.frames_per_step = id, make, frame_shape, frames_per_step
         self.simulators = [Tape(make()) for _ in range(num_envs)]
         self.action_space = self.simulators[0].action_space
         self._make_specs(pixels)
@@ -61,6 +73,7 @@ class BatchedEnv(EnvBase):
         # The state of the episodes, other than the simulators'. Changed in place; observations are copies.
         self.stacks = torch.zeros(num_envs, *frame_shape, dtype=pixels)
         self.returns = torch.zeros(num_envs, 1)
+        self.learned_returns = torch.zeros(num_envs, 1)
         self.lengths = torch.zeros(num_envs, 1, dtype=torch.int64)
         self.is_restored = False  #: the next reset continues the restored episodes instead of starting new ones
         self.seconds = 0.0  #: wall-clock time in steps and resets so far
@@ -91,6 +104,7 @@ class BatchedEnv(EnvBase):
             "seeds": list(self._seeds),
             "stacks": self.stacks.clone(),
             "returns": self.returns.clone(),
+            "learned_returns": self.learned_returns.clone(),
             "lengths": self.lengths.clone(),
         }
 
@@ -99,7 +113,8 @@ class BatchedEnv(EnvBase):
         for simulator, where in zip(self.simulators, snapshot["simulators"], strict=True):
             simulator.restore(where)
         self._seeds = list(snapshot["seeds"])
-        self.stacks, self.returns, self.lengths = (snapshot[name].clone() for name in ("stacks", "returns", "lengths"))
+        for name in ("stacks", "returns", "learned_returns", "lengths"):
+            setattr(self, name, snapshot[name].clone())
         self.is_restored = True
 
     @abstractmethod
@@ -113,7 +128,9 @@ class BatchedEnv(EnvBase):
             {
                 PIXELS: Bounded(0, 255, shape=shape, dtype=pixels) if pixels == torch.uint8 else Unbounded(shape, dtype=pixels),
                 EPISODE_RETURN: Unbounded((*n, 1)),
+                LEARNED_RETURN: Unbounded((*n, 1)),
                 EPISODE_LENGTH: Unbounded((*n, 1), dtype=torch.int64),
+                EPISODE_OVER: Categorical(2, shape=(*n, 1), dtype=torch.bool),
             },
             shape=n,
         )
@@ -143,32 +160,36 @@ class BatchedEnv(EnvBase):
             self.is_restored, which = False, []
         for n in which:
             with self._naming(n, "reset"):
-                observation, _ = self.simulators[n].reset(seed=self._seeds[n])
+                observation, info = self.simulators[n].reset(seed=self._seeds[n])
             self._seeds[n] = None
             self.stacks[n] = self._frame(n, observation)
-            self.returns[n], self.lengths[n] = 0.0, 0
-        now = self._observation().update({key: torch.zeros_like(self.lengths, dtype=torch.bool) for key in ENDS})
+            if info.get("episode_over", True):
+                self.returns[n], self.learned_returns[n], self.lengths[n] = 0.0, 0.0, 0
+        now = self._observation().update({key: torch.zeros_like(self.lengths, dtype=torch.bool) for key in (EPISODE_OVER, *ENDS)})
         self.seconds += time.perf_counter() - started
         return now
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         started = time.perf_counter()
-        observations, rewards, terminated, truncated = [], [], [], []
+        observations, rewards, raw_rewards, terminated, truncated, over = [], [], [], [], [], []
         for n, action in enumerate(self._to_gymnasium(tensordict[ACTION])):
             with self._naming(n, f"step({action})"):
-                observation, reward, has_terminated, has_truncated, _ = self.simulators[n].step(action)
+                observation, reward, has_terminated, has_truncated, info = self.simulators[n].step(action)
                 if not math.isfinite(reward):
                     raise ValueError(f"its reward is {reward}")
             observations.append(observation)
             rewards.append([float(reward)])
+            raw_rewards.append([float(info.get("raw_reward", reward))])
             terminated.append([bool(has_terminated)])
             truncated.append([bool(has_truncated)])
+            over.append([bool(info.get("episode_over", has_terminated or has_truncated))])
         frames = torch.stack([self._frame(n, observation) for n, observation in enumerate(observations)])
         self.stacks = torch.cat([self.stacks[:, 1:], frames[:, None]], dim=1)
         reward = torch.tensor(rewards)
-        self.returns += reward
+        self.returns += torch.tensor(raw_rewards)
+        self.learned_returns += reward
         self.lengths += 1
-        ends = {"terminated": torch.tensor(terminated), "truncated": torch.tensor(truncated)}
+        ends = {"terminated": torch.tensor(terminated), "truncated": torch.tensor(truncated), EPISODE_OVER: torch.tensor(over)}
         step = self._observation().update({"reward": reward, **ends, "done": ends["terminated"] | ends["truncated"]})
         self.seconds += time.perf_counter() - started
         return step
@@ -182,7 +203,7 @@ class BatchedEnv(EnvBase):
             raise EnvFailed(f"{self.id}: {call} raised {type(error).__name__}: {error} ({where})") from error
 
     def _observation(self) -> TensorDict:
-        now = {PIXELS: self.stacks, EPISODE_RETURN: self.returns, EPISODE_LENGTH: self.lengths}
+        now = {PIXELS: self.stacks, EPISODE_RETURN: self.returns, LEARNED_RETURN: self.learned_returns, EPISODE_LENGTH: self.lengths}
         return TensorDict({key: value.clone() for key, value in now.items()}, batch_size=self.batch_size, device=self.device)
 
     def _to_gymnasium(self, actions: Tensor) -> list[Any]:

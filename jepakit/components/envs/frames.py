@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def to_frame(rgb: NDArray[np.uint8], size: tuple[int, int] | None, grayscale: bool) -> Tensor:
-    """Resize with antialiasing, then convert to grey (Rec. 601 luma, rounded).
+def to_frame(drawn: NDArray[np.uint8], size: tuple[int, int] | None, grayscale: bool) -> Tensor:
+    """Resize with antialiasing, then convert to grey (Rec. 601 luma, rounded) unless it is grey already.
 
     Resizing stays in uint8, and grey is computed from the small image: five times faster than on full-size floats.
 
     Args:
-        rgb: The image, uint8 [H, W, 3].
+        drawn: The image, uint8 [H, W, 3]; [H, W] or [H, W, 1] is grey already.
         size: Height and width of the frame; None keeps the image's size.
         grayscale: One channel instead of three.
 
     Returns:
-        uint8 [C, height, width]. It shares memory with ``rgb`` if it is neither resized nor grey.
+        uint8 [C, height, width]. It shares memory with ``drawn`` if it is neither resized nor converted.
     """
-    image = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
-    if size is not None and size != rgb.shape[:2]:
+    image = torch.from_numpy(np.require(drawn, requirements=["C", "W"])).view(*drawn.shape[:2], -1).permute(2, 0, 1)
+    if size is not None and size != drawn.shape[:2]:
         image = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
-    if grayscale:
+    if grayscale and len(image) == 3:
         red, green, blue = image.float()
         image = (0.299 * red + 0.587 * green + 0.114 * blue).round().to(torch.uint8)[None]
     return image

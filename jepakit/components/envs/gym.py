@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue, PositiveInt
-from torch import Tensor
 
-from jepakit.components.envs.batched import BatchedEnv
-from jepakit.components.envs.frames import to_frame
-from jepakit.components.envs.proof import prove_pixels
+from jepakit.components.envs.pixels import PixelEnv
 from jepakit.components.envs.simulators import draw, make_simulator
-from jepakit.components.envs.tape import Simulator
-from jepakit.protocols import FrameShape
 from jepakit.registry import register
 
 
 @register("env", "gym")
-class GymEnv(BatchedEnv):
+class GymEnv(PixelEnv):
     """Any Gymnasium id, seen only through its rendered frames.
 
     Args:
@@ -51,23 +44,7 @@ class GymEnv(BatchedEnv):
         make_kwargs: dict[str, JsonValue] | None = None,
     ) -> None:
         make = partial(make_simulator, id, max_episode_steps, make_kwargs or {})
-        height, width = size or _drawn_size(make())
-        super().__init__(seed, id, make, num_envs, FrameShape(frames, 1 if grayscale else 3, height, width), torch.uint8)
-        self.size, self.grayscale = size, grayscale
+        super().__init__(seed, id, make, num_envs, frames=frames, size=size, grayscale=grayscale)
 
-        # Checked here, so that no caller can forget it. Seeding again removes every trace of the check from the episodes.
-        prove_pixels(self)
-        self.set_seed(seed)
-
-    def render(self) -> list[NDArray[np.uint8]]:
-        """The current image of each simulator, uint8 [H, W, 3], at its own size."""
-        return [draw(simulator) for simulator in self.simulators]
-
-    def _frame(self, n: int, observation: Any) -> Tensor:
-        return to_frame(draw(self.simulators[n]), self.size, self.grayscale)
-
-
-def _drawn_size(simulator: Simulator) -> tuple[int, int]:
-    height, width = draw(simulator).shape[:2]
-    simulator.close()
-    return height, width
+    def _image(self, n: int) -> NDArray[np.uint8]:
+        return draw(self.simulators[n])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -16,7 +17,9 @@ Simulator = gymnasium.Env[Any, Any]
 
 
 class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Records the state of a simulator's generator before each reset, and the actions since.
+    """Records the state of a simulator's generator before each episode, and the actions since.
+
+    A reset that continues its episode (``info["episode_over"]`` is False) is recorded among the actions, as None.
 
     If ``unwrapped`` has ``save_state() -> JSON`` and ``load_state(JSON)``, these are used instead; that state must include the generator.
     `Tape` restores the step count of Gymnasium's `TimeLimit`; the simulator's state must cover any other wrapper with a state of its own.
@@ -24,19 +27,24 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, simulator: Simulator) -> None:
         super().__init__(simulator)
-        self.generator: JSON = None  #: the generator's state before the last reset; None: that reset was seeded
-        self.seed: int | None = None  #: seed of the last reset
-        self.actions: list[Any] = []  #: actions since the last reset
+        self.generator: JSON = None  #: the generator's state before the episode's reset; None: that reset was seeded
+        self.seed: int | None = None  #: seed of that reset
+        self.actions: list[Any] = []  #: actions since then; none if the simulator offers its state
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the simulator and clear the tape."""
-        self.generator = _plain(self.unwrapped.np_random.bit_generator.state) if seed is None else None
-        self.seed, self.actions = seed, []
-        return super().reset(seed=seed, options=options)
+        """Reset the simulator, and clear the tape unless the episode continues."""
+        generator = _plain(self.unwrapped.np_random.bit_generator.state) if seed is None else None
+        observation, info = super().reset(seed=seed, options=options)
+        if info.get("episode_over", True):
+            self.generator, self.seed, self.actions = generator, seed, []
+        elif not self._offers_state:
+            self.actions.append(None)
+        return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the simulator and record the action."""
-        self.actions.append(action)
+        if not self._offers_state:
+            self.actions.append(action)
         return super().step(action)
 
     def snapshot(self) -> JSON:
@@ -44,6 +52,7 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
         tape = {"generator": self.generator, "seed": self.seed, "actions": [_plain(action) for action in self.actions]}
         if self._offers_state:
             tape["state"] = self.unwrapped.save_state()  # type: ignore[attr-defined]
+            tape["elapsed"] = [limit._elapsed_steps for limit in self._limits()]
         return tape
 
     def restore(self, snapshot: JSON) -> None:
@@ -54,21 +63,22 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
         actions = [self._action(action) for action in snapshot["actions"]]
         if "state" in snapshot:
             self.unwrapped.load_state(snapshot["state"])  # type: ignore[attr-defined]
-            self._set_elapsed(len(actions))
+            for limit, elapsed in zip(self._limits(), snapshot["elapsed"], strict=True):
+                limit._elapsed_steps = elapsed
         else:
             for action in actions:
-                super().step(action)
+                super().reset() if action is None else super().step(action)
         self.generator, self.seed, self.actions = snapshot["generator"], snapshot["seed"], actions
 
-    @property
+    @cached_property
     def _offers_state(self) -> bool:
         return hasattr(self.unwrapped, "save_state") and hasattr(self.unwrapped, "load_state")
 
-    def _set_elapsed(self, steps: int) -> None:
+    def _limits(self) -> Iterator[TimeLimit[Any, Any]]:
         wrapped = self.env
         while isinstance(wrapped, gymnasium.Wrapper):
             if isinstance(wrapped, TimeLimit):
-                wrapped._elapsed_steps = steps  # type: ignore[assignment]
+                yield wrapped
             wrapped = wrapped.env
 
     def _action(self, action: Any) -> Any:

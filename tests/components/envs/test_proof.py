@@ -92,6 +92,6 @@ def test_leaves_no_trace_in_the_episodes(monkeypatch: pytest.MonkeyPatch) -> Non
         return torch.cat([env.rollout(10)["pixels"] for _ in range(3)], dim=1)
 
     proved = shades()
-    monkeypatch.setattr("jepakit.components.envs.gym.prove_pixels", lambda env: None)
+    monkeypatch.setattr("jepakit.components.envs.pixels.prove_pixels", lambda env: None)
     assert torch.equal(proved, shades())
     assert len(np.unique(proved[:, :, 0, 0, 0, 0])) > 2

@@ -1,0 +1,74 @@
+"""N simulators seen through what they draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepakit.components.envs.batched import BatchedEnv
+from jepakit.components.envs.frames import to_frame
+from jepakit.components.envs.proof import prove_pixels
+from jepakit.components.envs.tape import Simulator
+from jepakit.protocols import FrameShape
+
+
+class PixelEnv(BatchedEnv):
+    """A frame is what a simulator's ``render()`` draws, resized and, where asked for, grey.
+
+    Args:
+        seed: Starts the one stream that all simulators' seeds come from.
+        id: Names the env in messages.
+        make: Makes one simulator, which was reset once: it can draw.
+        num_envs: N.
+        frames: How many of the last frames make one observation (K).
+        size: Height and width of a frame; None keeps those of the drawn image.
+        grayscale: One luma channel rather than RGB.
+        frames_per_step: Simulator frames in one env step.
+
+    Raises:
+        UserError: The actions are of a kind not supported, or the ``pixels`` fail `prove_pixels`.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        id: str,
+        make: Callable[[], Simulator],
+        num_envs: int,
+        *,
+        frames: int,
+        size: tuple[int, int] | None,
+        grayscale: bool,
+        frames_per_step: int = 1,
+    ) -> None:
+        height, width = size or _drawn_size(make())
+        shape = FrameShape(frames, 1 if grayscale else 3, height, width)
+        super().__init__(seed, id, make, num_envs, shape, torch.uint8, frames_per_step)
+        self.size, self.grayscale = size, grayscale
+
+        # Proved here rather than on request, so that no caller can forget it. Seeding anew makes the proof leave no trace in the episodes.
+        prove_pixels(self)
+        self.set_seed(seed)
+
+    def render(self) -> list[NDArray[np.uint8]]:
+        """What each simulator draws now, uint8 [H, W, 3] (or grey, [H, W]) at its own size."""
+        return [self._image(n) for n in range(len(self.simulators))]
+
+    def _image(self, n: int) -> NDArray[np.uint8]:
+        image: Any = self.simulators[n].render()
+        return image
+
+    def _frame(self, n: int, observation: Any) -> Tensor:
+        return to_frame(self._image(n), self.size, self.grayscale)
+
+
+def _drawn_size(simulator: Simulator) -> tuple[int, int]:
+    image: Any = simulator.render()
+    simulator.close()
+    height, width = image.shape[:2]
+    return height, width
