@@ -35,6 +35,13 @@ class FrameShape(NamedTuple):
     width: int
 
 
+class ReferenceScores(NamedTuple):
+    """Published scores at a task, by which returns are normalised: (return - random) / (human - random)."""
+
+    random: float  #: of a policy that draws its actions
+    human: float
+
+
 @runtime_checkable
 class Env(Protocol):
     """What the slot ``env`` asks for in addition to TorchRL's ``EnvBase`` of batch size [N].
@@ -45,6 +52,7 @@ class Env(Protocol):
     Learning may see something else than the task. Such an env's observations also hold ``episode_over`` [N, 1], false where ``done`` ends
     an episode for learning alone (the next reset goes on with the same one), and ``learned_return`` [N, 1]; its ``episode_return`` and
     ``episode_length`` are the task's. An env that repeats each action has ``frames_per_step``: simulator frames in one env step.
+    One whose task has `ReferenceScores` has them as ``reference_scores``.
     """
 
     frame_shape: FrameShape
