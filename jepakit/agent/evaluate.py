@@ -13,7 +13,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.agent.trained import opened
 from jepakit.machine.generators import seed_everything
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, ReferenceScores
 from jepakit.training.policy import Policy
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
@@ -45,7 +45,8 @@ def evaluate(
 
     Returns:
         ``env_steps`` (of training), ``best`` (the argument), ``seed``, ``episodes``, and for each policy ``mean``, ``ci95`` (half width,
-        normal approximation; None for one episode), ``returns`` and ``lengths``.
+        normal approximation; None for one episode), ``returns`` and ``lengths``. Where the env's task has reference scores, also
+        ``human_normalized``: the mean on the scale on which a random policy has 0 and a human 1.
 
     Raises:
         UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
@@ -56,6 +57,10 @@ def evaluate(
         policy = Policy(learner)
         learner.parts.eval()
         results = {mode: _play(env, policy, mode, episodes, env_seed, on_episode) for mode in MODES}
+        reference: ReferenceScores | None = getattr(env, "reference_scores", None)
+    if reference:
+        for played in results.values():
+            played["human_normalized"] = (played["mean"] - reference.random) / (reference.human - reference.random)
     return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | results
 
 

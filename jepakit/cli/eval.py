@@ -38,10 +38,12 @@ def command(
     for mode in MODES:
         played = result[mode]
         interval = "" if played["ci95"] is None else f" ± {played['ci95']:.1f}"
-        rows.append((mode, f"{played['mean']:.1f}{interval}", f"{min(played['returns']):g}", f"{max(played['returns']):g}"))
+        normalized = [f"{played['human_normalized']:.3f}"] if "human_normalized" in played else []
+        rows.append((mode, f"{played['mean']:.1f}{interval}", f"{min(played['returns']):g}", f"{max(played['returns']):g}", *normalized))
+    headings = ["policy", "return (mean ± 95% CI)", "min", "max", "human-normalised"][: len(rows[0])]
     emit(
         f"{run}: weights of {result['env_steps']:,} env steps, {episodes} episodes each, seed {result['seed']}",
-        table("policy", "return (mean ± 95% CI)", "min", "max", rows=rows),
+        table(*headings, rows=rows),
     )
     try:
         write_atomically(run / "eval.json", json.dumps(result, indent=2) + "\n")

@@ -57,12 +57,15 @@ def resume_command(run: Path) -> str:
 
 
 def _code(path: Path) -> list[str]:
-    """The code that a recipe and all it extends would import: plug-ins, and the module of an env's id."""
+    """The code that a recipe and all it extends would import: plug-ins, the module of an env's id, an env's wrappers."""
     plain = draft_recipe(path, run_plugins=False).tree.plain()
     plugins = plain.get("plugins") or []
     named = [f"the plug-in `{entry}`" for entry in (plugins if isinstance(plugins, list) else [plugins])]
     env = plain.get("env")
-    id = env.get("id") if isinstance(env, dict) else None
+    env = env if isinstance(env, dict) else {}
+    id, wrappers = env.get("id"), env.get("wrappers")
     if isinstance(id, str) and ":" in id:
         named.append(f"the module `{id.partition(':')[0]}` of the env's id")
+    for wrapper in wrappers if isinstance(wrappers, list) else []:
+        named.append(f"the env's wrapper `{wrapper.get('path') if isinstance(wrapper, dict) else wrapper}`")
     return named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -31,7 +31,6 @@ class Game(gymnasium.Env[NDArray[np.uint8], Any]):
         UserError: The ALE has no such game.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 60}
     render_mode = "rgb_array"
 
     def __init__(self, name: str, *, grayscale: bool, sticky_actions: float, full_action_set: bool, max_frames: int) -> None:

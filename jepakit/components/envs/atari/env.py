@@ -31,9 +31,9 @@ class AtariEnv(PixelEnv):
 
     The ALE's own grey screen is taken, and resized with antialiasing, where ``grayscale``; else its RGB screen.
 
-    Source: Bellemare et al. 2013, The Arcade Learning Environment; Mnih et al. 2015, Human-level control through deep reinforcement learning
-        (all defaults but fire); Kaiser et al. 2020, Model-Based Reinforcement Learning for Atari (the 100k protocol); Machado et al. 2018,
-        Revisiting the Arcade Learning Environment (the protocol with sticky actions at 0.25, all 18 actions, and no end at a lost life).
+    Source: Mnih et al. 2015, Human-level control through deep reinforcement learning (all defaults but fire); Kaiser et al. 2020,
+        Model-Based Reinforcement Learning for Atari (the 100k protocol); Machado et al. 2018, Revisiting the Arcade Learning Environment
+        (another protocol: sticky actions at 0.25, all 18 actions, no end at a lost life).
 
     Args:
         seed: Starts the one stream that all simulators' seeds come from.

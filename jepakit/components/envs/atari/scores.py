@@ -2,8 +2,8 @@
 
 A human-normalised score is (score - random) / (human - random): 0 is a random policy, 1 the human.
 
-Source: Wang et al. 2016, Dueling Network Architectures for Deep Reinforcement Learning (the table of scores from no-op starts; up to rounding
-those of Mnih et al. 2015 where that has the game). Results on Atari-100k are normalised by these: the 26 games of Kaiser et al. 2020.
+Source: Wang et al. 2016, Dueling Network Architectures for Deep Reinforcement Learning (the table of scores from no-op starts). Results on
+Atari-100k, the 26 games of Kaiser et al. 2020, are normalised by these.
 """
 
 from __future__ import annotations
