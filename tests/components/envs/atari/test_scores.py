@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from jepakit.components.envs.atari.ale import rom_of
+from jepakit.components.envs.atari.scores import REFERENCE_SCORES
+
+#: Kaiser et al. 2020.
+ATARI_100K = """Alien Amidar Assault Asterix BankHeist BattleZone Boxing Breakout ChopperCommand CrazyClimber DemonAttack Freeway Frostbite
+Gopher Hero Jamesbond Kangaroo Krull KungFuMaster MsPacman Pong PrivateEye Qbert RoadRunner Seaquest UpNDown""".split()
+
+
+def test_every_game_of_atari_100k_has_its_scale() -> None:
+    assert len(ATARI_100K) == 26
+    assert set(ATARI_100K) <= set(REFERENCE_SCORES)
+    assert all(scores.random < scores.human for scores in REFERENCE_SCORES.values())
+
+
+def test_the_games_are_those_of_the_ale() -> None:
+    pytest.importorskip("ale_py", reason="the extra `atari` is not installed")
+    for game in REFERENCE_SCORES:
+        rom_of(game)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import pytest
+import torch
+
+from jepakit.components.envs.frames import to_frame
+from jepakit.components.envs.gym import GymEnv
+from jepakit.components.envs.wrappers.by_path import Wrapping
+from jepakit.errors import UserError
+
+DRAWN = {"make_kwargs": {"render_mode": "rgb_array"}, "observation": "env"}
+IMAGE = Wrapping(path="gymnasium.wrappers:AddRenderObservation", render_only=True)
+GREY = Wrapping(path="gymnasium.wrappers:GrayscaleObservation")
+
+
+def make(*wrappers: Wrapping, id: str = "CartPole-v1", **fields: Any) -> GymEnv:
+    return GymEnv(0, id=id, **{"num_envs": 2, "size": (20, 30), "wrappers": list(wrappers)} | fields)
+
+
+def test_wrappers_are_put_around_the_env_the_innermost_first() -> None:
+    env = make(
+        Wrapping(path="gymnasium.wrappers:StickyAction", repeat_action_probability=0.25),
+        Wrapping(path="gymnasium.wrappers:TransformReward", func=None),
+    )
+    outer: Any = env.simulators[0].env
+    assert isinstance(outer, gymnasium.wrappers.TransformReward)
+    assert isinstance(outer.env, gymnasium.wrappers.StickyAction)
+    assert outer.env.repeat_action_probability == 0.25
+
+
+def test_sticky_actions_are_restored_exactly() -> None:
+    assert make(Wrapping(path="gymnasium.wrappers:StickyAction", repeat_action_probability=0.25)).restores_exactly()
+
+
+def test_observations_that_are_images_are_the_frames() -> None:
+    """The same pictures by either way; grey ones stay as they are."""
+    played = []
+    for env in (make(), make(IMAGE, **DRAWN)):
+        torch.manual_seed(0)  # the actions'
+        played.append(env.rollout(30, break_when_any_done=False)["pixels"])
+    assert torch.equal(*played)
+    grey = make(IMAGE, GREY, **DRAWN)
+    grey.set_seed(3)
+    now = grey.reset()
+    image = grey.simulators[0].env.seen
+    assert image.ndim == 2
+    assert torch.equal(now["pixels"][0, -1], to_frame(image, (20, 30), True))
+    assert grey.restores_exactly()
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "fields", "reason"),
+    [
+        ([Wrapping(path="gymnasium.wrappers:StickyActio")], {}, "has no Gymnasium wrapper `StickyActio`; did you mean `StickyAction`"),
+        ([Wrapping(path="gymnasium:Env")], {}, "`gymnasium` has no Gymnasium wrapper `Env`"),
+        ([Wrapping(path="no_such_module:A")], {}, "no_such_module:A cannot be imported: ModuleNotFoundError"),
+        ([Wrapping(path="gymnasium.wrappers:StickyAction")], {}, "StickyAction cannot be made: TypeError: .*repeat_action_probability"),
+        ([GREY], {}, "GrayscaleObservation cannot be made: AssertionError"),
+        ([], {"observation": "env"}, "`observation: env` does not fit: its observations are Box.*no uint8 images"),
+        ([IMAGE, GREY], DRAWN | {"grayscale": False}, "its observations are grey: write `grayscale: true`"),
+    ],
+)
+def test_what_does_not_fit_is_told(wrappers: list[Wrapping], fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        make(*wrappers, **fields)
