@@ -11,6 +11,8 @@ from jepakit.testing import FRAME_SHAPES, check_component
 FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("env", "gym"): {"id": "CartPole-v1", "num_envs": 3, "size": [20, 30]},
     ("env", "gym_state"): {"id": "CartPole-v1", "num_envs": 3},
+    ("env", "atari"): {"game": "Breakout", "num_envs": 2, "size": [20, 30], "max_frames": 320},
+    ("env", "minigrid"): {"id": "MiniGrid-Empty-5x5-v0", "num_envs": 2, "max_episode_steps": 30},
     ("encoder", "impala"): {"dim": 16},
     ("encoder", "mlp"): {"hidden": [8]},
     ("encoder", "timm"): {"backbone": "test_convnext2"},

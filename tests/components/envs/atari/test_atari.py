@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 import jepakit.components.envs.atari.ale
 import jepakit.components.envs.atari.env
 from jepakit import registry
+from jepakit.agent.evaluate import evaluate
 from jepakit.components.envs.atari.env import AtariEnv
 from jepakit.components.envs.frames import to_frame
 from jepakit.components.envs.tape import Tape
 from jepakit.errors import UserError
+from jepakit.training.run import run
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +134,14 @@ def test_actions(ale: Any, full: bool, number: int) -> None:
     env = AtariEnv(0, game="Pong", num_envs=1, full_action_set=full)
     assert env.single_action_spec.n == number
     assert env.simulators[0].unwrapped.action("NOOP") == 0
+
+
+def test_a_run_records_frames_and_its_evaluation_the_human_normalised_score(ale: Any, tmp_path: Path) -> None:
+    small = {"env.num_envs": 1, "env.max_frames": 200, "env.size": [16, 16], "total_steps": 50, "threads": 1, "replay.capacity": 200}
+    result = run("atari/jepa_dqn", overrides=small, out=tmp_path / "run", quiet=True)
+    assert (result.summary["env_steps"], result.summary["frames"]) == (50, 200)
+    played = evaluate(tmp_path / "run", episodes=2)["greedy"]
+    assert played["human_normalized"] == pytest.approx((played["mean"] + 20.7) / (14.6 + 20.7))  # Pong's
 
 
 def test_an_unknown_game_is_told_with_the_nearest(ale: Any) -> None:

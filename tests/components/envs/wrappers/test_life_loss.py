@@ -11,7 +11,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 
 from jepakit.agent.evaluate import evaluate
 from jepakit.components.envs.gym import GymEnv
@@ -62,7 +61,7 @@ class Lives(gymnasium.Env[Any, Any]):
 gymnasium.register("Lives-v0", Lives)
 '''
 WRAPPERS = [f"jepakit.components.envs.wrappers.{path}" for path in ("life_loss:LifeLoss", "clipped_reward:ClippedReward")]
-exec(TOY, names := dict[str, Any]())
+exec(TOY.rpartition("gymnasium.register")[0], names := dict[str, Any]())
 Lives = names["Lives"]
 
 
