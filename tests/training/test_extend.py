@@ -92,7 +92,8 @@ def test_extending_copies_nothing_but_what_a_checkpoint_has(tmp_path: Path) -> N
     (newest / "endless").unlink()
     (newest / "manifest.json").unlink()
     _write_manifest(newest, state)
-    with pytest.warns(UserWarning, match="names as a file of frames"), pytest.raises(UserError, match="has no intact checkpoint to start from"):
+    unusable = pytest.raises(UserError, match="has no intact checkpoint to start from")
+    with pytest.warns(UserWarning, match="names as a file of frames"), unusable:
         resume(parent, total_steps=120, quiet=True)
     assert [path.parent.name for path in tmp_path.rglob("evil")] == ["a"]
 

@@ -35,8 +35,8 @@ class BatchedEnv(EnvBase):
     Observations hold ``pixels`` and what `jepakit.protocols.Env` names, in new tensors at every step: a collector keeps references,
     and an episode's final stack must outlive the next reset.
 
-    Learning may see other rewards and ends of episodes than the task has. A simulator reports the task's in ``info``: ``raw_reward`` (absent:
-    the reward) and ``episode_over`` (absent: terminated or truncated). A step that ends an episode for learning alone sets ``episode_over``
+    Learning may see other rewards and ends of episodes than the task has. A simulator reports the task's in ``info``: ``raw_reward``
+    (absent: the reward) and ``episode_over`` (absent: terminated or truncated). A step that ends an episode for learning alone sets ``episode_over``
     to False, and so does the reset after it, which continues the same episode. Return and length are the task's.
 
     Args:

@@ -36,8 +36,8 @@ class GymEnv(PixelEnv):
             ``{path: "gymnasium.wrappers:StickyAction", repeat_action_probability: 0.25}``.
 
     Raises:
-        UserError: The env or a wrapper cannot be created, its kind of actions is not supported, ``observation: env`` finds no images, or its
-            ``pixels`` fail `prove_pixels`.
+        UserError: The env or a wrapper cannot be created, its kind of actions is not supported, ``observation: env`` finds no images,
+            or its ``pixels`` fail `prove_pixels`.
     """
 
     def __init__(
