@@ -149,7 +149,12 @@ def _mark_collapse(axes: Axes) -> None:
         axes.axhline(PAPER_VARIANCE, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
         text = "below: collapsed (the paper's 1e-7)"
         behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-        where = {"xy": (0.005, PAPER_VARIANCE), "xycoords": ("axes fraction", "data"), "xytext": (1, 3), "textcoords": "offset points"}
+        where: dict[str, Any] = {
+            "xy": (0.005, PAPER_VARIANCE),
+            "xycoords": ("axes fraction", "data"),
+            "xytext": (1, 3),
+            "textcoords": "offset points",
+        }
         axes.annotate(text, **where, color=GREY, fontsize=7.5, bbox=behind, zorder=1.5)  # under the lines: it must not hide one
 
 

@@ -66,7 +66,7 @@ def test_an_extended_run_is_trusted_no_more_than_its_parent(tmp_path: Path) -> N
     (child / "odd.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\n")
     recipe = (child / "recipe.yaml").read_text()
     (child / "recipe.yaml").write_text(recipe.replace("plugins: []", "plugins: [odd.py]"))
-    with pytest.raises(UserError, match="names code that would be run: the plug-in"):
+    with pytest.raises(UserError, match="names code to run: the plug-in"):
         resume(parent.path, total_steps=96, quiet=True)
     assert not (tmp_path / "trace").exists()
 

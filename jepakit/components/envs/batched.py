@@ -36,8 +36,8 @@ class BatchedEnv(EnvBase):
     and an episode's final stack must outlive the next reset.
 
     Learning may see other rewards and ends of episodes than the task has. A simulator reports the task's in ``info``: ``raw_reward``
-    (absent: the reward) and ``episode_over`` (absent: terminated or truncated). A step that ends an episode for learning alone sets ``episode_over``
-    to False, and so does the reset after it, which continues the same episode. Return and length are the task's.
+    (absent: the reward) and ``episode_over`` (absent: terminated or truncated). A step that ends an episode for learning alone sets
+    ``episode_over`` to False, and so does the reset after it, which continues the same episode. Return and length are the task's.
 
     Args:
         seed: Seed from which all simulators' seeds are drawn.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -11,12 +11,23 @@ from torch import Tensor
 from jepakit.protocols import ACTION, REWARD
 
 if TYPE_CHECKING:
-    from jepakit.training.experience.replay import Replay
+    from jepakit.recipe.schema import Replay as Settings
 
 _OF_A_STEP = {REWARD: torch.float32, "done": torch.bool, "terminated": torch.bool, "position": torch.int64, "age": torch.int64}
 
 
-def check_stored(replay: Replay, state: Mapping[str, Tensor]) -> None:
+class Rings(Protocol):
+    """What the checks need to know of a replay."""
+
+    settings: Settings
+    num_envs: int
+    rows: int
+    end: Tensor
+    first: Tensor
+    live: Tensor
+
+
+def check_stored(replay: Rings, state: Mapping[str, Tensor]) -> None:
     """Check that ``state`` can come from a replay with the same arguments as ``replay``, which is new.
 
     Raises:
