@@ -174,11 +174,11 @@ def _refuse_links(path: Path) -> None:
     """
     for file in (path / "lock", path / "summary.json", *path.glob("*.jsonl")):
         if file.is_symlink() or (file.exists() and not file.is_file()):
-            raise UserError(f"{file} is no plain file: what is behind it would be written over")
+            raise UserError(f"{file} is not a regular file: a resume would write over what is behind it")
     for folder in (path / "checkpoints", path / "replay"):
         for below in chain([folder], folder.rglob("*")):  # the folder itself first: a link may lead to a whole disk
             if below.is_symlink() or (below.exists() and not (below.is_file() or below.is_dir())):
-                raise UserError(f"{below} is a link or no plain file: what is behind it would be written over or removed")
+                raise UserError(f"{below} is a link or a special file: a resume would write over or remove what is behind it")
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, Any]:
