@@ -149,13 +149,17 @@ def _mark_collapse(axes: Axes) -> None:
         axes.axhline(PAPER_VARIANCE, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
         text = "below: collapsed (the paper's 1e-7)"
         behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-        where: dict[str, Any] = {
-            "xy": (0.005, PAPER_VARIANCE),
-            "xycoords": ("axes fraction", "data"),
-            "xytext": (1, 3),
-            "textcoords": "offset points",
-        }
-        axes.annotate(text, **where, color=GREY, fontsize=7.5, bbox=behind, zorder=1.5)  # under the lines: it must not hide one
+        axes.annotate(
+            text,
+            (0.005, PAPER_VARIANCE),
+            (1, 3),
+            ("axes fraction", "data"),
+            "offset points",
+            color=GREY,
+            fontsize=7.5,
+            bbox=behind,
+            zorder=1.5,  # below the curves, none of which it may hide
+        )
 
 
 def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Sequence[_Style], title: str | None) -> None:
