@@ -15,10 +15,12 @@ from torchrl.data import Categorical
 
 from jepakit.components.algorithms.ppo import PPO
 from jepakit.components.encoders.vit import ViT
+from jepakit.components.envs.dmc.opengl import choose_opengl
 from jepakit.components.envs.gym import GymEnv
 from jepakit.components.objectives.l2 import L2
 from jepakit.components.predictors.mlp import MLPPredictor
 from jepakit.components.targets.ema import EMA
+from jepakit.errors import UserError
 from jepakit.machine.hardware import Hardware
 from jepakit.protocols import Augmentation, FrameShape
 from jepakit.training.learner import Learner
@@ -65,6 +67,16 @@ class Diary(gymnasium.Env[Any, Any]):
         canvas[0:2], canvas[2:4], canvas[4:6] = self.episode, self.steps, 10 + self.action
         canvas[:, -1] = 0
         return canvas
+
+
+@pytest.fixture(scope="session")
+def opengl_here() -> str:
+    """The OpenGL that dm_control draws with on this machine; without one the test is skipped."""
+    pytest.importorskip("dm_control")
+    try:
+        return choose_opengl()["opengl"]
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,8 +6,9 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from jepakit.machine.hardware import Hardware, usable_cores
 from jepakit.version import __version__
 
 PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "numpy", "pydantic")
+#: Module -> package.
+OPTIONAL = {"ale_py": "ale-py", "dm_control": "dm_control", "minigrid": "minigrid", "mujoco": "mujoco", "timm": "timm"}
 
 
 def provenance(hardware: Hardware) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def provenance(hardware: Hardware) -> dict[str, Any]:
         "command": sys.argv,
         "git": _git_state(),
         "python": platform.python_version(),
-        "packages": {"jepakit": __version__} | {name: version(name) for name in PACKAGES},
+        "packages": {"jepakit": __version__} | {name: version(name) for name in PACKAGES} | _used(),
         "platform": platform.platform(),
         "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
         "cores": usable_cores(),
@@ -35,6 +38,16 @@ def provenance(hardware: Hardware) -> dict[str, Any]:
         "pid": os.getpid(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _used() -> dict[str, str]:
+    """Those of the optional packages that this process has imported."""
+    found = {}
+    for module, package in OPTIONAL.items():
+        if sys.modules.get(module):
+            with suppress(PackageNotFoundError):
+                found[package] = version(package)
+    return found
 
 
 def _git_state() -> dict[str, Any] | None:

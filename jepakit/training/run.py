@@ -149,7 +149,8 @@ def _begin(loop: Loop) -> None:
     folder = loop.folder
     folder.write_recipe(loop.recipe)
     code = {"id": loop.id, "sources": source_digests(loop.recipe)}
-    folder.write_json("provenance.json", provenance(loop.learner.hardware) | code)
+    drawing = {"drawing": loop.env.drawing} if hasattr(loop.env, "drawing") else {}
+    folder.write_json("provenance.json", provenance(loop.learner.hardware) | code | drawing)
     folder.event("start", pid=os.getpid(), host=platform.node())
     for plugin in loop.recipe.loaded_plugins:
         if plugin.failure:

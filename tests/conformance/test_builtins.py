@@ -9,6 +9,7 @@ from jepakit.testing import FRAME_SHAPES, check_component
 
 #: What a recipe has to write, or what makes a kind small enough for a test.
 FIELDS: dict[tuple[str, str], dict[str, Any]] = {
+    ("env", "dmc"): {"domain": "cartpole", "task": "swingup", "num_envs": 2, "size": [16, 16], "draw": "fast", "max_episode_steps": 20},
     ("env", "gym"): {"id": "CartPole-v1", "num_envs": 3, "size": [20, 30]},
     ("env", "gym_state"): {"id": "CartPole-v1", "num_envs": 3},
     ("env", "atari"): {"game": "Breakout", "num_envs": 2, "size": [20, 30], "max_frames": 320},
@@ -22,9 +23,11 @@ BUILTINS = [found for found in registry.components() if found.cls.__module__.sta
 
 
 @pytest.mark.parametrize("found", BUILTINS, ids=lambda found: f"{found.slot}-{found.kind}")
-def test_it_keeps_the_rules_of_its_slot(found: registry.Component) -> None:
+def test_it_keeps_the_rules_of_its_slot(found: registry.Component, request: pytest.FixtureRequest) -> None:
     if found.missing:
         pytest.skip(found.missing)
+    if found.kind == "dmc":
+        request.getfixturevalue("opengl_here")
     vectors = found.slot in ("target", "auxiliary") or (found.slot, found.kind) in (("encoder", "mlp"), ("encoder", "impala"))
     shapes = [*FRAME_SHAPES, VECTORS] if vectors else FRAME_SHAPES
     check_component(found.slot, found.kind, frame_shapes=shapes, **FIELDS.get((found.slot, found.kind), {}))

@@ -1,0 +1,1 @@
+"""The DeepMind Control Suite, its frames drawn by OpenGL without a screen."""
