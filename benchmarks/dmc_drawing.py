@@ -17,9 +17,9 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
+from jepakit.components.envs.dmc.opengl import choose_opengl
 from numpy.typing import NDArray
 
-from jepakit.components.envs.dmc.opengl import choose_opengl
 from jepakit.components.envs.dmc.simulator import Draw, make_simulator
 
 TASKS = ("cartpole/swingup", "walker/walk", "reacher/easy", "cheetah/run", "finger/spin", "ball_in_cup/catch")

@@ -15,8 +15,8 @@ from torchrl.data import Categorical
 
 from jepakit.components.algorithms.ppo import PPO
 from jepakit.components.encoders.vit import ViT
-from jepakit.components.envs.dmc.opengl import choose_opengl
 from jepakit.components.envs.gym import GymEnv
+from jepakit.components.envs.opengl import choose_opengl
 from jepakit.components.objectives.l2 import L2
 from jepakit.components.predictors.mlp import MLPPredictor
 from jepakit.components.targets.ema import EMA

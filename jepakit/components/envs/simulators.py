@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from jepakit.components.envs.opengl import choose_opengl
 from jepakit.errors import UserError
 
 
@@ -37,6 +39,8 @@ def make_simulator(
         UserError: The id is unknown, a package is not installed, an argument is refused, or it renders no RGB image.
     """
     render_mode = {"render_mode": "rgb_array"} if drawing else {}
+    if drawing and _is_mujoco(id):
+        choose_opengl()
     try:
         # Gymnasium's checker wraps every call but checks only the first; `prove_pixels` checks what matters here.
         simulator = gymnasium.make(id, max_episode_steps=max_episode_steps, disable_env_checker=True, **render_mode, **make_kwargs)
@@ -60,6 +64,12 @@ def make_simulator(
     if image is not None:
         _pack_canvas(simulator, image)
     return simulator
+
+
+def _is_mujoco(id: str) -> bool:
+    """Whether a registered id is a MuJoCo env of Gymnasium's, and MuJoCo is there."""
+    spec = gymnasium.registry.get(id)
+    return spec is not None and "mujoco" in str(spec.entry_point) and find_spec("mujoco") is not None
 
 
 class InOwnContext(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -70,6 +70,10 @@ class Toy(gymnasium.Env[Any, Any]):
                 return super().render()
             case "noisy":
                 return np.random.default_rng().integers(0, 256, canvas.shape, dtype=np.uint8)
+            case "blinking":  # in a corner, each time it draws
+                self.drawn = getattr(self, "drawn", 0) + 1
+                canvas[:1, :4] = 40 * (self.drawn % 5)
+                return canvas
             case "flipped":
                 return canvas[::-1]
         return canvas

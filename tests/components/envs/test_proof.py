@@ -31,7 +31,7 @@ def test_refuses_what_is_no_image_of_the_state(image: str, reason: str) -> None:
 
 @pytest.mark.parametrize("size", [(6, 10), None])
 @pytest.mark.parametrize("grayscale", [True, False])
-@pytest.mark.parametrize("image", ["honest", "flipped"])
+@pytest.mark.parametrize("image", ["honest", "flipped", "blinking"])
 def test_accepts_images(image: str, size: tuple[int, int] | None, grayscale: bool) -> None:
     prove_pixels(GymEnv(0, id="Toy-v0", num_envs=2, size=size, grayscale=grayscale, make_kwargs={"image": image}))
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from pydantic import PositiveInt
 
-from jepakit.components.envs.dmc.opengl import choose_opengl
 from jepakit.components.envs.dmc.simulator import Draw, make_simulator
+from jepakit.components.envs.opengl import choose_opengl
 from jepakit.components.envs.pixels import PixelEnv
 from jepakit.registry import register
 

@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jepakit.components.envs.dmc import opengl
-from jepakit.components.envs.dmc.opengl import choose_opengl
+from jepakit.components.envs import opengl
+from jepakit.components.envs.opengl import choose_opengl
 from jepakit.errors import UserError
 
 
