@@ -95,7 +95,7 @@ def test_compare_says_what_does_not_compare(cli: Cli, sweep: Sweep) -> None:
     runs = sweep(dims=(8, 32, 64), steps={64: 5000}, evaluated=True)
     (runs / "0003200000" / "eval.json").unlink()
     out = cli("compare", str(runs)).out
-    assert "different numbers of env steps (dim=8: 2,000; dim=32: 2,000; dim=64, total_steps=5000: 5,000)" in out
+    assert "differ in their number of env steps (dim=8: 2,000; dim=32: 2,000; dim=64, total_steps=5000: 5,000)" in out
     table = cells(out.split("\n\n")[0])
     assert [row[-1] for row in table] == ["held out, sampled", "408.0 [408.0, 408.0]", "–", "464.0 [464.0, 464.0]"]
 
@@ -115,7 +115,7 @@ def test_links_are_followed_and_not_in_circles(cli: Cli, sweep: Sweep, tmp_path:
     for run in runs.iterdir():
         (linked / run.name).symlink_to(run)
     assert cli("compare", "linked").out == cli("compare", str(runs)).out
-    assert cli("runs", "linked").out.count("finished") == 4
+    assert cli("runs", "linked").out.count("no: it has finished") == 4
 
 
 def test_runs_that_were_stopped_are_named(cli: Cli, sweep: Sweep) -> None:
@@ -123,7 +123,7 @@ def test_runs_that_were_stopped_are_named(cli: Cli, sweep: Sweep) -> None:
     assert "stopped" not in cli("compare", str(runs)).out
     summary = runs / "0003200000" / "summary.json"
     summary.write_text(summary.read_text().replace("finished", "stopped"))
-    assert "Some runs were stopped before their last env step (dim=32)" in cli("compare", str(runs)).out
+    assert "Some runs stopped early (dim=32)" in cli("compare", str(runs)).out
 
 
 def test_of_many_configurations_the_pairs_are_left_out(cli: Cli, sweep: Sweep) -> None:

@@ -19,7 +19,7 @@ def test_returns_of_different_envs_do_not_compare(make_run: MakeRun) -> None:
         {c.label for c in configurations if "Pendulum" not in c.label}
     ]
     assert any(
-        "different envs (" in note and ": Pendulum-v1" in note and ": CartPole-v1" in note for note in notes(summarise(configurations))
+        "differ in their env (" in note and ": Pendulum-v1" in note and ": CartPole-v1" in note for note in notes(summarise(configurations))
     )
 
 
