@@ -22,8 +22,8 @@ REWARD = "reward"  #: float32 [*, 1], unscaled
 MASK = "mask"  #: bool [B, H+1]: True where the window is still in the episode it started in
 EPISODE_RETURN = "episode_return"  #: float32 [*, 1], undiscounted and unscaled, so far
 EPISODE_LENGTH = "episode_length"  #: int64 [*, 1], env steps so far
-EPISODE_OVER = "episode_over"  #: bool [*, 1], whether the episode that is counted has ended: ``done`` where an env does not tell
-LEARNED_RETURN = "learned_return"  #: float32 [*, 1], sum of the rewards that were learned from: the return where an env does not tell
+EPISODE_OVER = "episode_over"  #: bool [*, 1]: the task's episode has ended; absent: as ``done``
+LEARNED_RETURN = "learned_return"  #: float32 [*, 1]: sum of the rewards used in learning; absent: as ``episode_return``
 
 
 class FrameShape(NamedTuple):
@@ -36,9 +36,9 @@ class FrameShape(NamedTuple):
 
 
 class ReferenceScores(NamedTuple):
-    """Published scores at a task, by which returns are normalised: (return - random) / (human - random)."""
+    """Published scores for a task, which normalise returns: (return - random) / (human - random)."""
 
-    random: float  #: of a policy that draws its actions
+    random: float  #: mean return of a random policy
     human: float
 
 
@@ -49,10 +49,10 @@ class Env(Protocol):
     Its observations hold uint8 ``pixels`` [N, K, C, H, W], ``episode_return`` and ``episode_length`` [N, 1]. Every step returns fresh
     tensors.
 
-    Learning may see something else than the task. Such an env's observations also hold ``episode_over`` [N, 1], false where ``done`` ends
-    an episode for learning alone (the next reset goes on with the same one), and ``learned_return`` [N, 1]; its ``episode_return`` and
-    ``episode_length`` are the task's. An env that repeats each action has ``frames_per_step``: simulator frames in one env step.
-    One whose task has `ReferenceScores` has them as ``reference_scores``.
+    If learning sees other rewards or episodes than the task has, observations also hold ``learned_return`` [N, 1] and ``episode_over``
+    [N, 1], which is False if ``done`` ends an episode only for learning (the next reset continues it). ``episode_return`` and
+    ``episode_length`` are then the task's. An env that repeats each action has ``frames_per_step``, the simulator frames in one env step.
+    An env whose task has `ReferenceScores` has them as ``reference_scores``.
     """
 
     frame_shape: FrameShape
