@@ -39,7 +39,7 @@ def test_a_replay_that_does_not_fit_is_refused_before_the_run(tmp_path: Path) ->
     )
     recipe = load_recipe(file)
     env = build_env(recipe)
-    with pytest.raises(RecipeError, match=r"recipe.yaml:4:20: replay of 1,000,000,000,000 env steps takes .* TB, and") as caught:
+    with pytest.raises(RecipeError, match=r"recipe.yaml:4:20: replay of 1,000,000,000,000 env steps takes .* TB, but") as caught:
         rehearse(recipe, env, Hardware("cpu", "fp32", 1))
     assert "memory_map" in str(caught.value)
     env.close()

@@ -115,7 +115,8 @@ def test_what_is_only_misspelled_is_not_missing_too(problems: Problems) -> None:
     (problem,) = problems("envv: {kind: fake, id: x}")
     assert problem.advice == "did you mean `env`?"
     (problem,) = problems("seed: 1")
-    assert str(problem).startswith("r.yaml:1:1: `env` is missing\n    seed: 1\n    ^\n    expected a mapping with a `kind`: `fake`")
+    assert str(problem).startswith("r.yaml:1:1: `env` is missing\n    seed: 1\n    ^\n    expected a mapping with a `kind`: ")
+    assert "`fake`" in str(problem)
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
     register("predictor", "hidden")(Hidden)
     register("target", "holds")(Holds)
     build("jepa.predictor={kind: plain}", "jepa.target={kind: holds}")
-    with pytest.raises(RecipeError, match=r"--set #1: it holds weights \(`layers`\) and is no torch\.nn\.Module"):
+    with pytest.raises(RecipeError, match=r"--set #1: it holds weights \(`layers`\) but is not a torch\.nn\.Module"):
         build("jepa.predictor={kind: hidden}")
 
 

@@ -92,7 +92,7 @@ def test_a_run_that_was_killed_again_and_again_ends_as_one_that_was_not(recipe: 
     size = (whole / "metrics.jsonl").stat().st_size
     kills = run_killed(context, recipe, RECIPES[name], killed, size, kills=3, rng=random.Random(os.urandom(8)))
     assert differences(whole, killed) == [], kills
-    assert len(events(killed, "resume")) >= len(kills) - 1  # one was killed before it could tell, perhaps
+    assert events(killed, "resume")  # fewer than kills if some processes were killed before they could tell
     assert [record["event"] for record in records(killed, "events.jsonl")][-1] == "finished"
     ends = [json.loads((folder / "summary.json").read_text()) for folder in (whole, killed)]
     assert [end.pop("wall_s") > 0 and end.pop("steps_per_second") > 0 for end in ends] == [True, True]

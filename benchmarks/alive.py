@@ -1,0 +1,51 @@
+"""Tables of what is alive: variance / mean square and effective rank of s_x, for each run of a study.
+
+jepakit ablate studies/alive && jepakit record runs/alive --to docs/results/alive/runs
+python benchmarks/alive.py docs/results/alive/runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from jepakit.report.runs import Run, load_runs
+
+RATIO, RANK = 1e-3, 2.0  #: an embedding is alive with more
+
+
+def figures(run: Run) -> tuple[float, float, float]:
+    """The least and the last variance / mean square over the run's batches, and the last effective rank."""
+    variance, mean_square = run.curves["embedding/variance"], run.curves["embedding/mean_square"]
+    ratio = np.divide(variance, mean_square, out=np.zeros_like(variance), where=mean_square > 0)
+    ranks = run.curves["embedding/rank"]
+    return float(np.nanmin(ratio)), float(ratio[-1]), float(ranks[~np.isnan(ranks)][-1])
+
+
+def env_name(run: Run) -> str:
+    """The env as a reader knows it."""
+    env = run.recipe["env"]
+    return str(env.get("game") or env.get("id") or f"{env['domain']} {env['task']}")
+
+
+def main() -> None:
+    """Print one row for each env and case."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, records, or folders that contain either")
+    rows: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    for run in sorted(load_runs(parser.parse_args().runs), key=lambda run: run.seed):
+        case = str(run.recipe.get("case") or "").partition(",")[0]
+        rows.setdefault((env_name(run), case), []).append(figures(run))
+    sys.stdout.write("| env | case | least variance / mean square | at the end | rank at the end | alive |\n|---|---|---|---|---|---|\n")
+    for (env, case), seeds in rows.items():
+        columns = zip(zip(*seeds, strict=True), (".1e", ".1e", ".1f"), strict=True)
+        cells = [", ".join(f"{figure:{form}}" for figure in column) for column, form in columns]
+        alive = sum(least >= RATIO and rank > RANK for least, _, rank in seeds)
+        sys.stdout.write(f"| {env} | {case} | {' | '.join(cells)} | {alive} of {len(seeds)} |\n")
+
+
+if __name__ == "__main__":
+    main()
