@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Annotated
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-#: By slot, the recipe line that uses a component.
-LINES = {
-    "env": "env: {{kind: {}}}",
-    "encoder": "encoder: {{kind: {}}}",
-    "target": "jepa: {{target: {{kind: {}}}}}",
-    "predictor": "jepa: {{predictor: {{kind: {}}}}}",
-    "objective": "jepa: {{objective: {{kind: {}}}}}",
-    "projector": "jepa: {{projector: {{kind: {}}}}}",
-    "regularizer": "regularizers: [{{kind: {}}}]",
-    "auxiliary": "auxiliary: [{{kind: {}}}]",
-    "augmentation": "augmentations: [{{kind: {}}}]",
-    "algorithm": "algorithm: {{kind: {}}}",
+from jepakit.cli.options import PluginsOption
+
+if TYPE_CHECKING:
+    from jepakit.registry import Component
+
+EXTENDED = "cartpole_pixels"  #: the recipe that a new component is tried in
+#: By slot, the path of its component in a recipe, and whether a list of them stands there.
+PATHS = {
+    "env": ("env", False),
+    "encoder": ("encoder", False),
+    "target": ("jepa.target", False),
+    "predictor": ("jepa.predictor", False),
+    "objective": ("jepa.objective", False),
+    "projector": ("jepa.projector", False),
+    "regularizer": ("regularizers", True),
+    "auxiliary": ("auxiliary", True),
+    "augmentation": ("augmentations", True),
+    "algorithm": ("algorithm", False),
 }
 
 
@@ -31,15 +39,20 @@ def command(
         typer.Option("--from", metavar="KIND", help="Start from this kind: write a subclass with one more field.", show_default=False),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to; created if missing.")] = Path(),
+    plugins: PluginsOption = None,
 ) -> None:
     """Write a component and its test. Both work as they are, for you to change."""
+    from jepakit import registry
     from jepakit.cli.output import emit
+    from jepakit.cli.plugins import load_needed
     from jepakit.errors import UserError
 
+    load_needed(plugins)
     component, test = out / f"{name}.py", out / f"test_{name}.py"
     _check(slot, name)
     cls = "".join(word.capitalize() for word in name.split("_"))
-    texts = dict(zip((component, test), _subclass(slot, name, cls, base) if base else _template(slot, name, cls), strict=True))
+    parent = registry.component(slot, base) if base else None
+    texts = dict(zip((component, test), _texts(slot, name, cls, parent, out), strict=True))
     if there := [str(path) for path in (component, test) if path.exists()]:
         raise UserError(
             f"{' and '.join(there)} already exist{'s' * (len(there) == 1)}; choose another name, or another folder with --out DIR"
@@ -50,14 +63,63 @@ def command(
             path.write_text(text, "utf-8")
     except OSError as error:
         raise UserError(f"can't write {error.filename or out}: {error.strerror}") from error
+    files = [_from(file, out) for file in plugins or ()] + [f"./{name}.py"]
+    loaded = "".join(f" --plugins {quote(file)}" for file in (*(plugins or ()), str(component)))
     emit(
         f"wrote {component} and {test}",
         f"to check it:  pytest {test}",
+        f"or:           jepakit check {slot} {name}{loaded}" + "".join(f" --set {field}" for field in _required(parent)),
         f"to use it, in a recipe in {out if out != Path() else 'this folder'}:",
-        "    extends: cartpole_pixels",
-        f"    plugins: [./{name}.py]",
-        f"    {LINES[slot].format(name)}",
+        f"    extends: {EXTENDED}",
+        f"    plugins: [{', '.join(files)}]",
+        *(f"    {line}" for line in _recipe_lines(slot, name, base)),
     )
+
+
+def _from(plugin: str, folder: Path) -> str:
+    """A plug-in as a recipe in ``folder`` names it."""
+    from jepakit.registry.plugins import is_file
+
+    return f"./{Path(os.path.relpath(plugin, folder)).as_posix()}" if is_file(plugin) else plugin
+
+
+def _required(parent: Component | None) -> list[str]:
+    """A value for each field that has no default."""
+    from jepakit.testing.subclass import REQUIRED
+
+    fields = parent.fields.model_fields if parent else {}
+    return [REQUIRED[name].replace('"', "") for name, info in fields.items() if info.is_required()]
+
+
+def _recipe_lines(slot: str, name: str, base: str | None) -> list[str]:
+    """The lines that put the component into a recipe, with all that the extended recipe writes for its base: a changed kind drops it."""
+    from jepakit.recipe.dump import flow
+    from jepakit.recipe.load import draft_recipe
+
+    path, is_list = PATHS[slot]
+    steps = path.split(".")
+    there = draft_recipe(EXTENDED, run_plugins=False).tree.find(steps)
+    written = there.plain() if there else None
+    fields = {"kind": name}
+    if isinstance(written, dict) and base and written.get("kind") == base:
+        fields |= {field: value for field, value in written.items() if field != "kind"}
+    nested: Any = fields
+    if len(fields) == 1:
+        for step in reversed(steps):
+            nested = {step: [nested] if is_list else nested}
+        return [flow(nested)[1:-1]]
+    blocks = [f"{'  ' * depth}{step}:" for depth, step in enumerate(steps)]
+    return [*blocks, *(f"{'  ' * len(steps)}{field}: {flow(value)}" for field, value in fields.items())]
+
+
+def _texts(slot: str, name: str, cls: str, parent: Component | None, out: Path) -> tuple[str, str]:
+    """The component and its test: from the slot's template, or a subclass of ``parent``."""
+    from jepakit.testing.subclass import subclass
+
+    if parent is None:
+        return _template(slot, name, cls)
+    _refuse_hiding(cls, name, parent.cls.__name__)
+    return subclass(parent, name, cls, out)
 
 
 def _template(slot: str, name: str, cls: str) -> tuple[str, str]:
@@ -67,67 +129,10 @@ def _template(slot: str, name: str, cls: str) -> tuple[str, str]:
     folder = Path(templates.__file__).parent
     component, test = ((folder / file).read_text("utf-8") for file in (f"{slot}.py", f"tests/test_{slot}.py"))
     _refuse_hiding(cls, name, component, test)
-    names = ((f"jepakit.testing.templates.{slot}", name), ("my_component", name), ("MyComponent", cls))
+    beside = f'Path(__file__).with_name("{name}.py")'
+    names = ((f'Path(__file__).parents[1] / "{slot}.py"', beside), ("my_component", name), ("MyComponent", cls))
     for old, new in names:
         component, test = component.replace(old, new), test.replace(old, new)
-    return component, test
-
-
-def _subclass(slot: str, name: str, cls: str, kind: str) -> tuple[str, str]:
-    """A subclass of ``kind`` that adds a field, and its test."""
-    from jepakit import registry
-    from jepakit.errors import UserError, listing
-
-    base = registry.component(slot, kind)
-    fields = base.fields.model_fields
-    examples = {"id": 'id="CartPole-v1"'}
-    required = [field for field, info in fields.items() if info.is_required()]
-    if unknown := [field for field in required if field not in examples]:
-        raise UserError(f"`{kind}` needs a value for {listing(unknown)}: write its subclass by hand (docs/components.md)")
-    added = "strength" if "strength" not in fields else "strength_of_mine"
-    given = ", ".join([f'"{slot}"', cls, *(examples[field] for field in required), f"{added}=0.5"])
-    component = f'''"""A variant of the {slot} `{kind}`."""
-
-from __future__ import annotations
-
-from typing import Any
-
-from {base.cls.__module__} import {base.cls.__name__}
-from jepakit import register
-
-
-@register("{slot}", "{name}")
-class {cls}({base.cls.__name__}):
-    """One line: how it differs from `{kind}`.
-
-    Source: a choice. (If there is a paper, give authors, year, title and equation.)
-
-    Args:
-        {added}: What the field does, and its unit.
-    """
-
-    def __init__(self, *, {added}: float = 1.0, **rest: Any) -> None:
-        super().__init__(**rest)  # context and the fields of `{kind}`
-        self.{added} = {added}
-'''
-    test = f'''"""Tests of the {slot} `{name}`."""
-
-from {name} import {cls}
-from jepakit.registry import component
-from jepakit.testing import check_component
-
-
-def test_it_keeps_all_rules_of_its_slot() -> None:
-    """A failure names the broken rule and what to change."""
-    check_component({given})
-
-
-def test_it_takes_every_field_of_its_base() -> None:
-    """Replace this by a test of what your {slot} is for."""
-    mine, base = component("{slot}", "{name}").fields, component("{slot}", "{kind}").fields
-    assert set(mine.model_fields) == {{*base.model_fields, "{added}"}}
-'''
-    _refuse_hiding(cls, name, base.cls.__name__)
     return component, test
 
 

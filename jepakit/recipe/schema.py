@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -22,8 +22,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from jepakit.recipe.errors import Place, Problem, RecipeError
-from jepakit.recipe.slots import InSlot, default_kind
-from jepakit.recipe.tree import KeyPath, Node
+from jepakit.recipe.slots import InSlot, default_kind, default_kinds
+from jepakit.recipe.tree import KeyPath, Node, dotted
 from jepakit.registry import EncoderFields, TermFields
 from jepakit.registry.plugins import Plugin
 from jepakit.registry.signature import ComponentFields
@@ -132,6 +132,15 @@ class Written:
     plugins: tuple[Plugin, ...] = field(default=(), compare=False, repr=False)
 
 
+class Dropped(NamedTuple):
+    """What a change of kind has dropped."""
+
+    path: str  #: of the component
+    kind: str  #: the new one
+    old_kind: str
+    values: dict[str, Any]  #: by field, as they were written
+
+
 class Recipe(Block):
     """One run: every choice that decides it."""
 
@@ -204,6 +213,19 @@ class Recipe(Block):
     def locate(self, path: str) -> Place | None:
         """Where the value at a path is written; for a default, the key of the block that contains it; None if nothing is written."""
         return self._written.tree.nearest_place(key_path(path)) if self._written.tree else None
+
+    def dropped_fields(self) -> Iterator[Dropped]:
+        """Of each component whose kind was changed: the dropped fields that the new kind has, with another default."""
+        tree, default = self._written.tree, dict(default_kinds(Recipe))
+        for path, old in tree.components_replaced() if tree else ():
+            component: Any = self
+            for key in path:
+                component = component[key] if isinstance(key, int) else getattr(component, key)
+            now, new = component.model_dump(mode="json"), tree and tree.find(path)
+            written = old.plain()
+            lost = {name: written[name] for name in written if name in now and written[name] != now[name] and not (new and new.get(name))}
+            if lost:
+                yield Dropped(dotted(path), component.kind, str(written.get("kind", default.get(path))), lost)
 
     def error(self, path: str, wrong: str, advice: str = "") -> RecipeError:
         """A `RecipeError` about the value at a path, for the caller to raise.

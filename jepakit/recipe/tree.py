@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ class Node:
     data: bool | int | float | str | list[Node] | dict[str, Node] | None
     place: Place
     keys: dict[str, Place] = field(default_factory=dict)  #: where a mapping's keys are written
+    replaced: Node | None = None  #: the component of another kind that this one was laid over, all of whose fields are gone
 
     def plain(self) -> Any:
         """The value without places."""
@@ -47,6 +48,14 @@ class Node:
         for key in path:
             node = node.get(key) if node else None
         return node
+
+    def components_replaced(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
+        """The path of every component whose kind was changed, and the component of the old kind."""
+        if self.replaced:
+            yield path, self.replaced
+        entries = self.data.items() if isinstance(self.data, dict) else enumerate(self.data) if isinstance(self.data, list) else ()
+        for key, node in entries:
+            yield from node.components_replaced((*path, key))
 
     def nearest_place(self, path: KeyPath, of_key: bool = False) -> Place:
         """Where the value (or its key) is written, or else the key of the nearest block around it."""
@@ -78,8 +87,8 @@ class Node:
         if "kind" in over.data:
             mine = self.data["kind"].data if "kind" in self.data else default_kinds.get(path)
             if mine != over.data["kind"].data:
-                return over
+                return replace(over, replaced=self)
         data = dict(self.data)
         for key, node in over.data.items():
             data[key] = data[key].merged(node, default_kinds, (*path, key)) if key in data else node
-        return Node(data, over.place, self.keys | over.keys)
+        return Node(data, over.place, self.keys | over.keys, self.replaced)

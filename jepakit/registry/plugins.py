@@ -51,6 +51,11 @@ def is_file(entry: str) -> bool:
     return entry.endswith(".py") or "/" in entry or "\\" in entry
 
 
+def is_from_file(component: registry.Component) -> bool:
+    """Whether a component was registered by a plug-in that is a file: its class cannot be imported by a module's name."""
+    return component.cls.__module__.startswith(_FILE_MODULE)
+
+
 def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPlugin | NameTaken]:
     """Import a recipe's plug-ins. Components from the plug-in files of earlier recipes are unregistered.
 

@@ -6,7 +6,8 @@ check_component("encoder", MyCNN, width=16)
 """
 
 from jepakit.testing.component import check_component
+from jepakit.testing.loading import load_file
 from jepakit.testing.rules import NonConformant
 from jepakit.testing.settings import FRAME_SHAPES
 
-__all__ = ["FRAME_SHAPES", "NonConformant", "check_component"]
+__all__ = ["FRAME_SHAPES", "NonConformant", "check_component", "load_file"]

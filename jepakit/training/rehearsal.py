@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torchrl.envs import EnvBase
 
 from jepakit.diagnostics.finite import BadWeights
+from jepakit.errors import shown
 from jepakit.machine.hardware import Hardware
 from jepakit.machine.memory import free_memory, in_words
 from jepakit.protocols import PIXELS, Algorithm, OffPolicyAlgorithm
+from jepakit.recipe.dump import flow
 from jepakit.training.blame import Blame
 from jepakit.training.build import build_learner, build_replay
 from jepakit.training.experience.replay import Replay
@@ -29,6 +31,9 @@ REHEARSED_CAPACITY = 64  #: env steps of each env in a rehearsal's replay
 def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> list[str]:
     """Settings that are valid but probably unintended. ``encoder`` is not changed."""
     found = []
+    for path, kind, old_kind, values in recipe.dropped_fields():
+        written = ", ".join(f"{name} {shown(flow(value))}" for name, value in values.items())
+        found.append(f"`{path}.kind: {kind}` begins with its own defaults; not taken over from `{shown(old_kind)}`: {written}")
     if encoder and not _is_one_function(encoder, env.fake_tensordict()[PIXELS]):
         found.append(
             "the encoder's s_x differs between train() and eval() (batch normalisation, dropout): acting and learning must see the same"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jepakit.cli.new import LINES
+from jepakit.cli.new import PATHS
+from jepakit.recipe import load_recipe
 from jepakit.registry import SLOTS
 
 if TYPE_CHECKING:
@@ -17,19 +19,39 @@ if TYPE_CHECKING:
 
 
 def test_of_every_slot_the_test_passes_and_a_recipe_with_the_lines_it_prints_is_valid(cli: Cli, tmp_path: Path) -> None:
-    assert set(LINES) == set(SLOTS)
+    assert set(PATHS) == set(SLOTS)
     for slot in SLOTS:
         code, out, _ = cli("new", slot, f"tiny_{slot}", "--out", "mine")
         assert code == 0
-        recipe = [line.strip() for line in out.splitlines() if line.startswith("    ")]
-        (tmp_path / "mine" / f"{slot}.yaml").write_text("\n".join([*recipe, "threads: 1"]))
+        (tmp_path / "mine" / f"{slot}.yaml").write_text(recipe_in(out))
         code, out, err = cli("validate", f"mine/{slot}.yaml")
         assert (code, err) == (0, ""), err
         assert out.startswith("valid: ")
+    sort_of_imports(tmp_path / "mine")
+    assert f"{2 * len(SLOTS)} passed" in passes(tmp_path)
+
+
+def recipe_in(out: str) -> str:
+    """The recipe that `new` prints."""
+    lines = [line for line in out.splitlines() if line.startswith("    ")]
+    return textwrap.dedent("\n".join([*lines, "    threads: 1"]))
+
+
+def passes(folder: Path) -> str:
+    """What pytest says of the folder ``mine``, which lies below a project whose settings are jepakit's own."""
+    (folder / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\npythonpath = ["."]\n')
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "mine"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
-    assert f"{2 * len(SLOTS)} passed" in done.stdout
+    return done.stdout
+
+
+def sort_of_imports(folder: Path) -> None:
+    """Ruff's import rule has nothing to say about the folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "I", str(folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
 
 
 FROM = [("algorithm", "ppo"), ("algorithm", "sac"), ("encoder", "vit"), ("env", "gym"), ("target", "ema"), ("regularizer", "vicreg")]
@@ -39,16 +61,31 @@ def test_a_subclass_of_a_kind_passes_its_test_and_makes_a_valid_recipe(cli: Cli,
     for slot, kind in FROM:
         code, out, err = cli("new", slot, f"my_{kind}", "--from", kind, "--out", "mine")
         assert (code, err) == (0, "")
-        recipe = [line.strip() for line in out.splitlines() if line.startswith("    ")]
-        (tmp_path / "mine" / f"{kind}.yaml").write_text("\n".join([*recipe, "threads: 1"]).replace("my_gym}", "my_gym, id: CartPole-v1}"))
-        overrides = ["--set", "encoder.patch=20"] if kind in ("vit", "gym") else []
-        overrides += ["--set", "env.size=[40,60]"] if kind == "gym" else []
-        code, out, err = cli("validate", f"mine/{kind}.yaml", *overrides)
+        (tmp_path / "mine" / f"{kind}.yaml").write_text(recipe_in(out))
+        code, out, err = cli("validate", f"mine/{kind}.yaml")
         assert (code, err) == (0, ""), err
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "mine"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout
-    assert f"{2 * len(FROM)} passed" in done.stdout
+        assert ("not taken over" in out) == (kind == "sac")  # the others are laid over their own base
+    sort_of_imports(tmp_path / "mine")
+    assert f"{2 * len(FROM)} passed" in passes(tmp_path)
+
+
+def test_the_recipe_for_a_subclass_has_all_that_the_main_recipe_writes_for_its_base(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(recipe_in(cli("new", "algorithm", "my_ppo", "--from", "ppo").out))
+    mine, main = load_recipe("r.yaml").algorithm.model_dump(), load_recipe("cartpole_pixels").algorithm.model_dump()
+    assert mine == main | {"kind": "my_ppo", "magnitude_weight": 0.001}
+
+
+def test_a_subclass_of_a_plugins_kind(cli: Cli, tmp_path: Path) -> None:
+    assert cli("new", "encoder", "basis", "--out", "theirs").code == 0
+    code, out, err = cli("new", "encoder", "mine", "--from", "basis", "--out", "mine", "--plugins", "theirs/basis.py")
+    assert (code, err) == (0, "")
+    (tmp_path / "mine" / "r.yaml").write_text(recipe_in(out))
+    assert cli("validate", "mine/r.yaml").code == 0
+    (command,) = [line.partition("jepakit ")[2] for line in out.splitlines() if "jepakit check" in line]
+    assert command == "check encoder mine --plugins theirs/basis.py --plugins mine/mine.py"
+    code, out, err = cli(*command.split())
+    assert (code, out, err) == (0, "encoder `mine` keeps all rules of its slot\n", "")
+    assert "2 passed" in passes(tmp_path)
 
 
 def test_from_a_kind_that_is_not_there(cli: Cli) -> None:
@@ -62,13 +99,14 @@ def test_as_a_user_calls_it(process: Cli, tmp_path: Path) -> None:
     assert out.splitlines() == [
         "wrote cnn_of_a_test.py and test_cnn_of_a_test.py",
         "to check it:  pytest test_cnn_of_a_test.py",
+        "or:           jepakit check encoder cnn_of_a_test --plugins cnn_of_a_test.py",
         "to use it, in a recipe in this folder:",
         "    extends: cartpole_pixels",
         "    plugins: [./cnn_of_a_test.py]",
         "    encoder: {kind: cnn_of_a_test}",
     ]
     assert '@register("encoder", "cnn_of_a_test")\nclass CnnOfATest(nn.Module):' in (tmp_path / "cnn_of_a_test.py").read_text()
-    assert "from cnn_of_a_test import CnnOfATest" in (tmp_path / "test_cnn_of_a_test.py").read_text()
+    assert 'with_name("cnn_of_a_test.py")).CnnOfATest' in (tmp_path / "test_cnn_of_a_test.py").read_text()
     assert not any("my_component" in path.read_text() or "MyComponent" in path.read_text() for path in tmp_path.glob("*.py"))
 
 

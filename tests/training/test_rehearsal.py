@@ -11,6 +11,8 @@ from jepakit.training.build import build_env
 from jepakit.training.rehearsal import notices
 
 CONSTANT = "with gradients through both encoders a constant embedding minimises L_JEPA: a regularizer prevents that"
+A2C = ["algorithm.kind=a2c", "algorithm.rollout_steps=8"]
+DROPPED = "`algorithm.kind: a2c` begins with its own defaults; not taken over from `ppo`: gamma 0.9"
 RANDOM = "no loss term reaches the encoder: it keeps its random weights"
 
 
@@ -25,12 +27,14 @@ RANDOM = "no loss term reaches the encoder: it keeps its random weights"
         (["jepa.target.kind=online", "jepa.weight=0.0"], []),
         (["jepa=null", "algorithm.gradients_to_encoder=false"], [RANDOM]),
         (["jepa=null", "algorithm.gradients_to_encoder=false", "auxiliary=[{kind: reconstruction}]"], []),
+        (A2C, [DROPPED]),
+        ([*A2C, "algorithm.gamma=0.99"], []),
         (["total_steps=1001"], ["total_steps 1,001 is rounded up to whole batches of 16: 1,008"]),
     ],
 )
 def test_notices(tmp_path: Path, overrides: list[str], expected: list[str]) -> None:
     file = tmp_path / "recipe.yaml"
-    file.write_text("env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8}\ntotal_steps: 1600\n")
+    file.write_text("env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8, gamma: 0.9, clip: 0.3}\ntotal_steps: 1600\n")
     recipe = load_recipe(file, overrides)
     env = build_env(recipe)
     assert notices(recipe, env) == expected

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import torch
+from jepakit import Embed, Term, register
 from pydantic import Field, PositiveInt
 from tensordict import TensorDictBase
-from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule, TensorDictModuleBase
+from tensordict.nn import (
+    ProbabilisticTensorDictModule,
+    ProbabilisticTensorDictSequential,
+    TensorDictModule,
+    TensorDictModuleBase,
+)
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn import functional as F
-
-from jepakit import Embed, Term, register
 
 if TYPE_CHECKING:
     from torchrl.data import TensorSpec

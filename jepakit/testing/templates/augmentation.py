@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import torch
+from jepakit import register
 from pydantic import Field
 from torch import Tensor, nn
-
-from jepakit import register
 
 if TYPE_CHECKING:
     from jepakit import FrameShape

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jepakit import register
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from jepakit import register
 
 if TYPE_CHECKING:
     from jepakit import FrameShape

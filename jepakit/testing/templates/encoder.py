@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jepakit import register
 from pydantic import PositiveInt
 from torch import Tensor, nn
-
-from jepakit import register
 
 if TYPE_CHECKING:
     from jepakit import FrameShape

@@ -6,13 +6,12 @@ import time
 from typing import Any
 
 import torch
+from jepakit import FrameShape, register
 from pydantic import PositiveInt
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, TensorSpec, Unbounded
 from torchrl.envs import EnvBase
-
-from jepakit import FrameShape, register
 
 
 @register("env", "my_component")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from jepakit import register
 from pydantic import Field
 from torch import Tensor, nn
-
-from jepakit import register
 
 
 @register("objective", "my_component")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from jepakit import register
 from pydantic import PositiveInt
 from torch import Tensor, nn
-
-from jepakit import register
 
 
 @register("projector", "my_component")

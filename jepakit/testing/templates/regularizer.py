@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from jepakit import register
 from pydantic import PositiveFloat
 from torch import Tensor, nn
-
-from jepakit import register
 
 
 @register("regularizer", "my_component")

@@ -6,10 +6,9 @@ import copy
 from typing import Annotated
 
 import torch
+from jepakit import register
 from pydantic import Field
 from torch import Tensor, nn
-
-from jepakit import register
 
 
 @register("target", "my_component")

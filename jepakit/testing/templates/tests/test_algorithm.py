@@ -1,11 +1,13 @@
 """Tests of the algorithm `my_component`."""
 
+from pathlib import Path
+
 import torch
+from jepakit.testing import check_component, load_file
 from tensordict import TensorDict
 from torchrl.data import Categorical
 
-from jepakit.testing import check_component
-from jepakit.testing.templates.algorithm import MyComponent
+MyComponent = load_file(Path(__file__).parents[1] / "algorithm.py").MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:

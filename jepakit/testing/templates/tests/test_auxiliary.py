@@ -1,10 +1,12 @@
 """Tests of the auxiliary term `my_component`."""
 
-import torch
+from pathlib import Path
 
+import torch
 from jepakit import FrameShape
-from jepakit.testing import check_component
-from jepakit.testing.templates.auxiliary import MyComponent
+from jepakit.testing import check_component, load_file
+
+MyComponent = load_file(Path(__file__).parents[1] / "auxiliary.py").MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:

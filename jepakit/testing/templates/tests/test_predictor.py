@@ -1,10 +1,12 @@
 """Tests of the predictor `my_component`."""
 
+from pathlib import Path
+
 import torch
+from jepakit.testing import check_component, load_file
 from torchrl.data import Categorical
 
-from jepakit.testing import check_component
-from jepakit.testing.templates.predictor import MyComponent
+MyComponent = load_file(Path(__file__).parents[1] / "predictor.py").MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:

@@ -1,9 +1,11 @@
 """Tests of the projector `my_component`."""
 
-import torch
+from pathlib import Path
 
-from jepakit.testing import check_component
-from jepakit.testing.templates.projector import MyComponent
+import torch
+from jepakit.testing import check_component, load_file
+
+MyComponent = load_file(Path(__file__).parents[1] / "projector.py").MyComponent
 
 
 def test_it_keeps_all_rules_of_its_slot() -> None:
