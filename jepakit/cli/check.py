@@ -31,11 +31,11 @@ def command(
 ) -> None:
     """Test a component against all rules of its slot, as `jepakit.testing.check_component` does. Exit code 1: it breaks one or more."""
     from jepakit.cli.output import emit
-    from jepakit.cli.plugins import load_all
+    from jepakit.cli.plugins import load_needed
     from jepakit.testing import NonConformant, check_component
     from jepakit.testing.settings import FRAME_SHAPES
 
-    load_all(plugins, recipe)
+    load_needed(plugins, recipe)
     shapes = [_shape(text) for text in frames] if frames else FRAME_SHAPES
     try:
         check_component(slot, kind, frame_shapes=shapes, **dict(_field(text) for text in fields or ()))

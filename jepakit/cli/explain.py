@@ -34,9 +34,10 @@ def command(
     """Explain a component: its fields with type, default and meaning, and the paper it comes from."""
     from jepakit import registry
     from jepakit.cli.output import emit
-    from jepakit.cli.plugins import load_all
+    from jepakit.cli.plugins import load_all, load_needed
 
-    load_all(plugins, recipe)
+    load = load_needed if kind else load_all
+    load(plugins, recipe)
     if kind is None:
         from jepakit.cli.list import listed
 

@@ -11,13 +11,16 @@ from pydantic_core import ErrorDetails
 
 from jepakit import registry
 from jepakit.errors import listing, nearest, printable, shown, suggestion
+from jepakit.recipe.dump import flow
 from jepakit.recipe.errors import Problem
 from jepakit.recipe.schema import recipe_schema
 from jepakit.recipe.tree import KeyPath, Node, dotted
 from jepakit.recipe.words import Schema, Vocabulary, describe_value
+from jepakit.registry.nearby import file_registering
 from jepakit.registry.plugins import Plugin
 from jepakit.registry.signature import ComponentFields
 
+MAX_SHOWN = 200  #: characters of a value to write instead
 _OWN_WORDS = {"value_error", "assertion_error", "twice", "failed"}
 
 
@@ -127,11 +130,16 @@ class _Teller:
             wrong = f"jepakit has no {slot} `{shown(kind)}` of its own"
             advice = f"not checked: {names} may define it"
             return Problem(self.tree.nearest_place((*path, "kind")), wrong, advice, unchecked=True)
+        place = self.tree.nearest_place((*path, "kind"))
         advice = suggestion(str(kind), kinds, "its kinds are")
+        if file := file_registering(slot, str(kind), place.source.folder):
+            entry = f"./{shown(file.name)}"
+            written = f"write `plugins: [{entry}]`" if place.source.is_file else f"add --set 'plugins=[{entry}]'"
+            advice = f"{entry} registers it: {written}"
         if self.failures:
             advice += f"\n    these plug-ins could not be imported: {'; '.join(self.failures)}"
         wrong = f"unknown {slot} `{shown(kind)}`" if isinstance(kind, str) else f"`kind` must be a name, got {describe_value(kind)}"
-        return Problem(self.tree.nearest_place((*path, "kind")), wrong, advice)
+        return Problem(place, wrong, advice)
 
     def slot(self, path: KeyPath) -> str:
         name = str(next(step for step in reversed(path) if isinstance(step, str)))
@@ -146,7 +154,9 @@ class _Teller:
 
     def hints(self, schema: Schema, value: Any) -> Iterator[str]:
         types = {branch.get("type") for branch in self.words.branches(schema)}
-        if isinstance(value, str):
+        if "array" in types and isinstance(value, dict) and len(told := flow([value])) <= MAX_SHOWN:
+            yield f"(write `{shown(told, MAX_SHOWN)}`)"
+        elif isinstance(value, str):
             if near := nearest(value, self.words.choices(schema)):
                 yield f"(did you mean `{near}`?)"
             elif "boolean" in types and value.lower() in {"yes", "no", "on", "off", "y", "n"}:

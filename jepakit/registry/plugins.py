@@ -161,7 +161,8 @@ def _failure(error: BaseException) -> str:
     if isinstance(error, RegistrationError):
         return shown(str(error), 1_000)  # it already begins with the place
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{told(error)} ({shown(error.filename, 300)}:{error.lineno})"
+        line = f": `{shown(error.text.strip())}`" if error.text else ""
+        return f"{told(error)} ({shown(error.filename, 300)}:{error.lineno}){line}"
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((frame for frame in reversed(frames) if not frame.filename.startswith(_OWN_FOLDER)), frames[-1])
     return f"{told(error)} ({shown(frame.filename, 300)}:{frame.lineno})"

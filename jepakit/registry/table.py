@@ -10,10 +10,12 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from jepakit.errors import UserError, listing, suggestion
+from jepakit.errors import UserError, listing, shown, suggestion
 from jepakit.registry.docstrings import Docstring, read_docstring
+from jepakit.registry.nearby import file_registering
 from jepakit.registry.signature import ComponentFields, NameTaken, RegistrationError, context_and_fields
 from jepakit.registry.slots import CONTEXT, SLOTS
 
@@ -129,7 +131,9 @@ def component(slot: str, kind: str) -> Component:
         load_builtins()
     if (slot, kind) not in _table:
         kinds = [known.kind for known in components(slot)]
-        raise UserError(f"unknown {slot} `{kind}`; {suggestion(kind, kinds, 'there are')}")
+        file = file_registering(slot, kind, Path())
+        advice = f"{shown(str(file))} registers it: add --plugins {shown(str(file))}" if file else suggestion(kind, kinds, "there are")
+        raise UserError(f"unknown {slot} `{kind}`; {advice}")
     return _table[slot, kind]
 
 

@@ -34,6 +34,26 @@ def test_a_component_that_breaks_one(cli: Cli, tmp_path: Path) -> None:
     assert out.startswith("regularizer `vector` (Vector at broken.py:5) breaks a rule of its slot\n- output: ")
 
 
+def test_a_file_that_would_register_the_kind_is_named(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    assert cli("check", "regularizer", "vector") == (
+        2,
+        "",
+        "unknown regularizer `vector`; broken.py registers it: add --plugins broken.py\n",
+    )
+    err = cli("validate", "cartpole_pixels", "--set", "regularizers=[{kind: vector}]").err
+    assert "./broken.py registers it: add --set 'plugins=[./broken.py]'" in err
+    (tmp_path / "r.yaml").write_text("extends: cartpole_pixels\nregularizers: [{kind: vector}]\n")
+    assert "./broken.py registers it: write `plugins: [./broken.py]`" in cli("validate", "r.yaml").err
+
+
+def test_a_plugin_that_cannot_be_imported_is_the_mistake(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "half.py").write_text("from torch import nn\ndef f(:\n")
+    code, out, err = cli("check", "encoder", "half", "--plugins", "half.py")
+    assert (code, out) == (2, "")
+    assert err == "the plug-in `half.py` cannot be imported: SyntaxError: invalid syntax (half.py:2): `def f(:`\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
