@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import typer
@@ -34,9 +35,8 @@ def tell(result: RunResult) -> None:
     if summary.get("collapsed"):
         lines.append(f"warning: the embedding is collapsed (first seen at {figure('collapsed_at', ',')} env steps)")
     if not result.fresh:
-        lines.append(
-            "nothing was trained; to repeat the run: jepakit run RECIPE --out DIR; to extend it: jepakit resume RUN --total-steps N"
-        )
+        go_on = f"jepakit resume {quote(str(result.path))} --total-steps N"
+        lines.append(f"nothing was trained; to go on: {go_on}; to train it anew, name a folder: jepakit run RECIPE --out DIR")
     if summary["status"] == "interrupted":
         from jepakit.storage.stored import resume_command
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
         raise UserError(f"--total-steps {total_steps}: {run} has already made {steps:,} env steps; write a larger number")
     new, _ = settle(load_recipe(recipe, {"total_steps": total_steps, "parent": f"{recipe_id(recipe)}@{steps}"}))
     id = recipe_id(new)
-    final = run.absolute().parent / id
+    final = Path(os.path.normpath(run / ".." / id))  # as relative as the user has written `run`
     if final.exists():
         return final
     partial = final.with_name(f".{id}.partial")

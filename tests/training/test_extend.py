@@ -46,6 +46,13 @@ def test_a_finished_run_is_extended(tmp_path: Path, recipe: str, overrides: dict
     assert grandchild.summary["parent"] == f"{child.summary['id']}@128"
 
 
+def test_a_folder_is_named_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("cartpole_pixels", overrides=SMALL, out="runs/parent", quiet=True)
+    child = resume("runs/parent", total_steps=96, quiet=True)
+    assert child.path == Path("runs") / child.summary["id"]
+
+
 def test_what_cannot_be_extended(tmp_path: Path) -> None:
     parent = run("cartpole_pixels", overrides=SMALL, out=tmp_path / "parent", quiet=True)
     with pytest.raises(UserError, match="has already made 64 env steps; write a larger number"):
