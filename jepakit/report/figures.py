@@ -98,6 +98,7 @@ def _figure(configurations: Sequence[Configuration], title: str | None, footnote
     for configuration, style in zip(configurations, styles, strict=True):
         _draw(returns, configuration, "return_last_100", style, each_run)
         _draw(variances, configuration, "embedding/variance", style, each_run)
+        _mark_collapsed_runs(variances, configuration, style)
     returns.set_ylabel("return, mean of the last 100 episodes")
     returns.set_ylim(bottom=0 if returns.dataLim.y0 >= 0 else None)
     variances.set_yscale("log")
@@ -142,24 +143,24 @@ def _line(style: _Style) -> dict[str, Any]:
     }
 
 
+def _mark_collapsed_runs(axes: Axes, configuration: Configuration, style: _Style) -> None:
+    """Mark where each run ends that the collapse watch calls collapsed: it judges by variance / mean square, not by the variance drawn."""
+    for run in configuration.runs:
+        variance = run.curves["embedding/variance"]
+        seen = np.flatnonzero(~np.isnan(variance))
+        if run.summary["collapsed"] and len(seen):
+            at = run.curves["env_steps"][seen[-1]], max(variance[seen[-1]], LEAST_VARIANCE)
+            axes.plot(*at, marker="x", color=style.colour, markersize=7, markeredgewidth=1.8, linestyle="none", clip_on=False, zorder=4)
+
+
 def _mark_collapse(axes: Axes) -> None:
     low, high = axes.get_ylim()
     if low < 10 * PAPER_VARIANCE:
         axes.set_ylim(min(low, PAPER_VARIANCE / 3), high)
         axes.axhline(PAPER_VARIANCE, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
-        text = "below: collapsed (the paper's 1e-7)"
-        behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-        axes.annotate(
-            text,
-            (0.005, PAPER_VARIANCE),
-            (1, 3),
-            ("axes fraction", "data"),
-            "offset points",
-            color=GREY,
-            fontsize=7.5,
-            bbox=behind,
-            zorder=1.5,  # below the curves, none of which it may hide
-        )
+        beside: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "linespacing": 1.1}
+        text = "the paper's\nthreshold\n1e-7"  # outside the panel: no marker is there
+        axes.annotate(text, (1, PAPER_VARIANCE), xycoords=("axes fraction", "data"), color=GREY, fontsize=7.5, **beside)
 
 
 def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Sequence[_Style], title: str | None) -> None:
@@ -190,12 +191,14 @@ def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Seq
 
 def _caption(configurations: Sequence[Configuration]) -> str:
     counts = [len(configuration.runs) for configuration in configurations]
+    collapsed = any(run.summary["collapsed"] for configuration in configurations for run in configuration.runs)
+    crosses = " ×: a run that ends collapsed, by its variance / mean square." if collapsed else ""
     if max(counts, default=1) == 1:
-        return "One run a line."
+        return f"One run a line.{crosses}"
     middle = (
         "Interquartile mean" if min(counts) >= 4 else "Mean" if max(counts) < 4 else "Interquartile mean (of fewer than 4 runs the mean)"
     )
-    return f"{middle} over runs; shaded: its {CONFIDENCE:.0%} bootstrap interval."
+    return f"{middle} over runs; shaded: its {CONFIDENCE:.0%} bootstrap interval.{crosses}"
 
 
 def _literal(text: str) -> str:

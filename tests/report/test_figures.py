@@ -78,10 +78,17 @@ def test_the_caption_says_what_the_lines_are(make_run: MakeRun, tmp_path: Path, 
 def test_the_line_of_collapse_is_drawn_when_it_is_near(make_run: MakeRun, tmp_path: Path) -> None:
     _, healthy = plot_curves([configuration(make_run, "a")], tmp_path / "healthy")
     _, dead = plot_curves([configuration(make_run, "a", variances=DEAD)], tmp_path / "dead")  # a variance of zero on a log axis, too
-    assert not [text for text in texts(healthy) if "collapsed" in text]
-    assert [text for text in texts(dead) if "collapsed" in text]
-    panel = dead.read_text().partition('id="axes_2"')[2]
-    assert panel.index("below: collapsed") < panel.index("stroke-width: 1.6")  # the words lie under the curves, and hide none
+    assert "threshold" not in texts(healthy)
+    assert "threshold" in texts(dead)
+
+
+def test_runs_that_the_watch_calls_collapsed_are_marked(make_run: MakeRun, tmp_path: Path) -> None:
+    drawn = configuration(make_run, "a", runs=2)
+    _, before = plot_curves([drawn], tmp_path / "before")
+    drawn.runs[1].summary["collapsed"] = True
+    _, svg = plot_curves([drawn], tmp_path / "figure")
+    assert not any("×" in text for text in texts(before))
+    assert any("×: a run that ends collapsed" in text for text in texts(svg))
 
 
 def test_lines_differ_in_colour_and_dashes(make_run: MakeRun, tmp_path: Path) -> None:
