@@ -61,7 +61,8 @@ def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     texts = [json.dumps(recipe, sort_keys=True, default=str) for recipe in results]
     distinct = list(dict.fromkeys(texts))
     apart = dict(zip(distinct, _labels([json.loads(text) for text in distinct]), strict=True))
-    cases = [_case([recipe]) for recipe in recipes]
+    shared = {text: _case([recipe for recipe, other in zip(recipes, texts, strict=True) if other == text]) for text in distinct}
+    cases = [_case([recipe]) or shared[text] for recipe, text in zip(recipes, texts, strict=True)]
     meant = {case: {text for text, other in zip(texts, cases, strict=True) if other == case} for case in cases}
     return [
         apart[text] if case is None else case if len(meant[case]) == 1 else ", ".join(filter(None, [case, apart[text]]))
@@ -70,10 +71,10 @@ def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _case(recipes: Sequence[Mapping[str, Any]]) -> str | None:
-    """The case's name, if all recipes have the same one; else None."""
-    names = {recipe.get("case") for recipe in recipes}
-    (name, *others) = names
-    return name if isinstance(name, str) and name and not others else None
+    """The case's name, if one is written and no other; else None. Runs from before the sweep have none."""
+    names = {name for recipe in recipes if (name := recipe.get("case"))}
+    (name, *others) = names or {None}
+    return name if isinstance(name, str) and not others else None
 
 
 def _code(run: Run) -> str:

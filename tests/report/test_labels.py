@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jepakit.report.labels import group
+from jepakit.report.labels import called, group
 
 if TYPE_CHECKING:
     from tests.report.conftest import MakeRun
@@ -102,5 +102,8 @@ def test_a_sweeps_case_is_the_label(make_run: MakeRun) -> None:
     assert [configuration.label for configuration in group(runs)] == ["baseline", "with JEPA"]
     runs = [make_run({"total_steps": 7, "case": "same"}), make_run({"total_steps": 8, "case": "same"})]
     assert [configuration.label for configuration in group(runs)] == ["same, total_steps=7", "same, total_steps=8"]
+    runs = [make_run(), make_run({"seed": 1, "case": "here"}), make_run({"total_steps": 7})]  # seed 0 ran before the sweep
+    assert [configuration.label for configuration in group(runs)] == ["here", "total_steps=7"]
+    assert called([run.recipe for run in runs]) == ["here", "here", "total_steps=7"]
     runs = [make_run({"case": "one"}), make_run({"seed": 1, "case": "another"})]  # one configuration of two sweeps
     assert len(group(runs)) == 1
