@@ -145,7 +145,10 @@ class Live(Quiet):
 
     def warn(self, text: str) -> None:
         """Print a line above the display, in colour."""
-        self.console.print(f"warning: {text}", style="bold yellow", highlight=False, soft_wrap=True)
+        from rich.text import Text
+
+        # a Text: rich would lay a style of `print` on the display, too, which it redraws below
+        self.console.print(Text(f"warning: {text}", style="bold yellow"), soft_wrap=True)
 
 
 class Clock:
@@ -166,16 +169,14 @@ class Clock:
         new, self.steps = steps - self.steps, steps
         remaining = (perf_counter() - self.start) / (steps - self.begin) * max(0, self.total_steps - steps)
 
-        def rate(part: str) -> str:
-            seconds = record[f"time/{part}"]
-            return f"{new / seconds:,.0f}" if seconds else "-"
-
+        seconds = record["time/batch"]
+        shares = {f"{part} time": f"{record[f'time/{part}'] / seconds:.0%}" if seconds else "-" for part in ("env", "policy", "learner")}
         figures = {
             "steps": f"{steps:,}/{self.total_steps:,}",
             "done": f"{min(1.0, steps / self.total_steps):.0%}",
             "ETA": f"{int(remaining) // 60}:{int(remaining) % 60:02d}",
-            "steps/s": rate("batch"),
-            **{f"{part} steps/s": rate(part) for part in ("env", "policy", "learner")},
+            "steps/s": f"{new / seconds:,.0f}" if seconds else "-",
+            **shares,
             "return": "-" if record["return_last_100"] is None else f"{record['return_last_100']:.1f}",
         }
         figures |= {name.removeprefix("loss/"): f"{value:.3g}" for name, value in record.items() if name.startswith("loss/")}
