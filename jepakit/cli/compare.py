@@ -26,7 +26,7 @@ def command(
     each_run: Annotated[bool, typer.Option("--each-run", help="Also draw every run as a thin line.")] = False,
 ) -> None:
     """Compare configurations over their seeds: returns with intervals, collapse, probability of improvement, curves."""
-    from jepakit.cli.output import emit, table
+    from jepakit.cli.output import emit, fitting_table
     from jepakit.errors import UserError
     from jepakit.report.compare import compare
     from jepakit.report.tables import pair_table, row_table
@@ -34,7 +34,9 @@ def command(
     if odd := [at for at in threshold or () if not math.isfinite(at)]:
         raise UserError(f"--threshold {odd[0]}: write a finite return")
     found = compare(runs, threshold or ())
-    tables = [table(*headings, rows=cells) for headings, cells in (row_table(found.rows), pair_table(found.pairs)) if cells]
-    emit(*(line for grid in tables for line in (grid, "")), *found.notes)
+    statistics, left_out = fitting_table(*row_table(found.rows), foldable=("configuration",), less=("AUC", "runs", "rank", "variance"))
+    pairs = [fitting_table(*pair_table(found.pairs), foldable=("ends higher", "than"))[0]] if found.pairs else []
+    narrow = [f"not shown, for want of width: {', '.join(left_out)}"] if left_out else []
+    emit(*(line for grid in (statistics, *pairs) for line in (grid, "")), *narrow, *found.notes)
     if out is not None:
         emit(f"wrote {', '.join(map(str, found.write(out, each_run=each_run)))}")

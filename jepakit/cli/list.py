@@ -37,10 +37,10 @@ def listed(components: Iterable[Component]) -> RenderableType:
     """A table with one row per component."""
     from rich.text import Text
 
-    from jepakit.cli.output import place, prose, table, to_terminal
+    from jepakit.cli.output import UNWRAPPED, columns, place, prose, table
 
     rows = [(found.slot, found.kind, prose(found.summary) + _missing(found), place(found.place)) for found in components]
-    if not to_terminal():
+    if columns() == UNWRAPPED:
         return table("slot", "kind", "summary", "defined at", rows=rows)
     # the path on a line of its own: a folded path can be neither read nor clicked
     stacked = ((slot, kind, Text.assemble(summary, "\n", (at, "dim"))) for slot, kind, summary, at in rows)

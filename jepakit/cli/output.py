@@ -1,7 +1,8 @@
-"""Output of the verbs: laid out to fit a terminal; in a pipe one item per line, never wrapped or cut."""
+"""Output of the verbs: laid out to fit a terminal; in a pipe neither wrapped nor cut, but for tables where ``COLUMNS`` is set."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -22,11 +23,28 @@ def to_terminal() -> bool:
     return Console().is_terminal
 
 
+def columns() -> int:
+    """The width of tables: the terminal's, or ``COLUMNS``; in a pipe without it as wide as their text."""
+    written = os.environ.get("COLUMNS", "")
+    if to_terminal() or (written.isdecimal() and int(written) > 0):
+        return Console().width
+    return UNWRAPPED
+
+
+def counted(count: int, noun: str) -> str:
+    """The number with its noun, such as ``1 run`` or ``2 runs``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def emit(*blocks: RenderableType) -> None:
     """Print each block from the left margin on."""
-    console = Console(width=None if to_terminal() else UNWRAPPED, highlight=False, markup=False, emoji=False)
+    console = Console(width=columns(), highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
-        console.print(*(printable(block) if isinstance(block, str) else block for block in blocks), sep="\n")
+        for block in blocks:
+            if isinstance(block, str):
+                console.print(printable(block), soft_wrap=not to_terminal())
+            else:
+                console.print(block)
     typer.echo("\n".join(line.rstrip() for line in capture.get().rstrip().splitlines()))
 
 
@@ -55,7 +73,7 @@ def fitting_table(
         The table, and the headings of the dropped columns.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
-    width = Console().width if to_terminal() else UNWRAPPED
+    width = columns()
     needed = {
         heading: max(len(heading), *(min(len(row[at]), 16) if heading in foldable else len(row[at]) for row in cells)) + 2
         for at, heading in enumerate(headings)

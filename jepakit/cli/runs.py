@@ -19,7 +19,7 @@ def command(
     import json
     from dataclasses import asdict
 
-    from jepakit.cli.output import emit, fitting_table
+    from jepakit.cli.output import counted, emit, fitting_table
     from jepakit.files.writing import readable
     from jepakit.report.inventory import take_inventory
 
@@ -32,17 +32,18 @@ def command(
         return
     rows = [_row(entry, folder) for entry in entries]
     headings = ("run", "configuration", "seed", "state", "env steps", "done", "return", "size", "resumable")
-    grid, left_out = fitting_table(headings, rows, foldable=("configuration", "resumable"), less=("size", "done", "resumable", "env steps"))
-    emit(grid, f"{len(entries)} runs, {readable(sum(entry.size for entry in entries))}")
+    grid, left_out = fitting_table(headings, rows, foldable=("configuration", "resumable"), less=("size", "env steps", "done", "seed"))
+    emit(grid, f"{counted(len(entries), 'run')}, {readable(sum(entry.size for entry in entries))}")
     if left_out:
         emit(f"not shown, for want of width: {', '.join(left_out)}")
 
 
 def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
     from jepakit.files.writing import readable
+    from jepakit.report.inventory import ALREADY
 
     done = f"{min(1.0, entry.env_steps / entry.total_steps):.0%}" if entry.total_steps and entry.total_steps > 0 else "-"
-    resumable = f"no: {entry.why_not}"
+    resumable = "-" if entry.state in ALREADY else f"no: {entry.why_not}"
     if entry.resumes_at is not None:
         resumable = f"yes, at {entry.resumes_at:,}" if entry.resumes_at else "yes, from the start"
     return (

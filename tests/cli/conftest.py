@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -50,7 +51,9 @@ def process(tmp_path: Path) -> Cli:
     """Call ``jepakit`` as a process, piped, from a folder that is not the project's."""
 
     def call(*args: str) -> Outcome:
-        done = subprocess.run([sys.executable, "-m", "jepakit", *args], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        command = [sys.executable, "-m", "jepakit", *args]
+        environment = dict(os.environ)  # named, as readline writes COLUMNS into what is inherited otherwise
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return call

@@ -59,6 +59,15 @@ def test_compare_prints_a_row_a_configuration_and_every_pair(cli: Cli, sweep: Sw
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # nothing is written unless asked
 
 
+def test_80_columns_break_no_heading_and_no_interval(cli: Cli, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = cli("compare", str(sweep())).out
+    rows, *_ = out.split("\n\n")
+    assert cells(rows)[0] == ["configuration", "runs", "final return", "variance", "rank", "collapsed"]
+    assert cells(rows)[1][2] == "32.5 [32.0, 33.0]"
+    assert "not shown, for want of width: AUC" in out
+
+
 def test_compare_writes_tables_and_figures(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
     code, out, _ = cli("compare", str(sweep(seeds=5, evaluated=True)), "--out", "new/cmp", "--threshold", "40")
     assert code == 0
