@@ -43,7 +43,11 @@ def ablate(
     Raises:
         RecipeError: A run's recipe is wrong; nothing was started.
         UserError: A run's folder holds something else; nothing was started.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, once the running runs have saved; the same call goes on with them.
     """
     axes = [f"{path}={json.dumps(list(values))[1:-1]}" for path, values in over.items()] if isinstance(over, Mapping) else over
     plan = load_sweep(recipe, overrides, axes, seeds, threads=1 if jobs == "auto" else None)
-    return run_plan(plan, Path(out), plan.jobs() if jobs == "auto" else jobs, [Path(folder) for folder in recorded], quiet)
+    outcomes = run_plan(plan, Path(out), plan.jobs() if jobs == "auto" else jobs, [Path(folder) for folder in recorded], quiet)
+    if left := sum(outcome.state in ("interrupted", "waiting") for outcome in outcomes):
+        raise KeyboardInterrupt(f"{left} of {len(outcomes)} runs have not finished; the same call goes on with them")
+    return outcomes

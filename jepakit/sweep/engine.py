@@ -20,7 +20,7 @@ from jepakit.storage.lock import is_locked
 from jepakit.sweep.child import resume_run, start_run, why_it_ended
 from jepakit.sweep.found import Found, find_run
 from jepakit.sweep.plan import Plan, Planned, rehearse_runs
-from jepakit.sweep.table import Board, board_for, named
+from jepakit.sweep.table import Board, board_for, figure, named
 from jepakit.sweep.watched import RunState, Watched
 from jepakit.training.run import ENDED_AS_MEANT
 
@@ -28,7 +28,7 @@ POLL_SECONDS = 0.25
 LOOK_AGAIN_SECONDS = 2.0  #: between two checks of a run that another process holds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """The state of a planned run when the sweep ends."""
 
@@ -39,6 +39,12 @@ class Outcome:
     fresh: bool  #: False if the run had finished before this sweep began
     error: str = ""  #: why it failed
     log: Path | None = None  #: a failed run's traceback, or else its output
+
+    def __repr__(self) -> str:
+        """One line: a planned run holds its whole recipe."""
+        value = self.summary.get("return_last_100")
+        more = f", return {figure(value)}" if isinstance(value, float) else f", {self.error}" if self.error else ""
+        return f"<{self.planned.label!r} seed {self.planned.seed}: {self.state}{more}, {self.path}>"
 
 
 def run_plan(plan: Plan, root: Path, jobs: int, recorded: Sequence[Path] = (), quiet: bool = False) -> list[Outcome]:

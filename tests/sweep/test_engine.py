@@ -15,6 +15,7 @@ import pytest
 from jepakit.errors import UserError
 from jepakit.recipe import dump
 from jepakit.storage.lock import Lock
+from jepakit.sweep.ablate import ablate
 from jepakit.sweep.engine import Outcome, run_plan
 from jepakit.sweep.found import find_run
 from jepakit.sweep.plan import Plan
@@ -116,6 +117,21 @@ def test_ctrl_c_lets_running_runs_save_and_starts_no_new_one(
     how = [line.split()[0] for line in diary()[before:] if not line.startswith("end")]
     assert how == ["resume", "resume", "start"], "what is half done goes on"
     assert len((outcomes[1].path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_from_python_ctrl_c_is_raised_once_the_runs_have_saved(
+    tmp_path: Path, recipe: Path, endings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    endings |= {"dim=16": "wait"}
+    signal_when(lambda: bool(list(out.glob("swept/*/metrics.jsonl"))), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt, match="2 of 2 runs have not finished"):
+        ablate(recipe, {"encoder.dim": [16, 32]}, jobs=1, out=out, quiet=True)
+    (summary,) = out.glob("swept/*/summary.json")
+    assert json.loads(summary.read_text())["status"] == "interrupted"
+    endings.clear()
+    outcomes = ablate(recipe, {"encoder.dim": [16, 32]}, jobs=1, out=out, quiet=True)
+    assert repr(outcomes[0]) == f"<'encoder.dim=16' seed 0: finished, return 20, {summary.parent}>"
 
 
 def test_the_second_ctrl_c_kills(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
