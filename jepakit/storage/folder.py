@@ -199,6 +199,17 @@ def _cut_half_a_line(path: Path) -> None:
         os.truncate(path, content.rfind(b"\n") + 1)
 
 
+def refuse_read_only(path: Path) -> None:
+    """Look before the seconds that a rehearsal takes.
+
+    Raises:
+        UserError: This process cannot write to ``path``, or cannot make it.
+    """
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"can't write to {path}: {there} is read-only here; name another folder with --out DIR")
+
+
 def refuse_taken(path: Path) -> None:
     """Refuse to overwrite a user's files.
 

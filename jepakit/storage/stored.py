@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 
 from jepakit.errors import UserError
+from jepakit.files.reading import walk
 from jepakit.recipe import Recipe, load_recipe
 from jepakit.recipe.load import draft_recipe
 from jepakit.storage.manifest import Corrupt, best_checkpoint, newest_whole, verify
+
+MAX_NAMED = 3  #: runs that a message names
+MAX_FOLDERS = 1_000  #: searched for them
 
 
 def stored_recipe(run: Path, trust: bool = False) -> Recipe:
@@ -26,12 +31,23 @@ def stored_recipe(run: Path, trust: bool = False) -> Recipe:
     if not path.is_file():
         if (run / "events.jsonl").is_file():
             raise UserError(f"{run} has no recipe.yaml: the run was killed before its first step; remove the folder and run it again")
-        raise UserError(f"{run} is not a run's folder: it has no recipe.yaml")
+        raise UserError(f"{run} {_why_no_run(run)}")
     if not trust:
         named = _code(path)
         if named:
             raise UserError(f"{path} names code to run: {', '.join(named)}; if you trust it, add --trust")
     return load_recipe(path)
+
+
+def _why_no_run(folder: Path) -> str:
+    if not folder.exists():
+        return "does not exist"
+    if not folder.is_dir():
+        return "is a file: name a run's folder"
+    below = [found for found, _, files in itertools.islice(walk(folder), MAX_FOLDERS) if "recipe.yaml" in files and "events.jsonl" in files]
+    more = f" and {len(below) - MAX_NAMED} more" if len(below) > MAX_NAMED else ""
+    runs = f"; runs beneath it: {', '.join(map(str, below[:MAX_NAMED]))}{more}" if below else ""
+    return f"is not a run's folder: it has no recipe.yaml{runs}"
 
 
 def chosen_checkpoint(run: Path, best: bool = False, warn: Callable[[str], object] = lambda _: None) -> Path:

@@ -23,7 +23,7 @@ from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
 from jepakit.recipe.identity import source_digests
-from jepakit.storage.folder import RunFolder, read_summary, refuse_taken
+from jepakit.storage.folder import RunFolder, read_summary, refuse_read_only, refuse_taken
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import checkpoints, newest_whole
 from jepakit.storage.provenance import provenance
@@ -82,6 +82,7 @@ def run(
     if out is None and path.exists():
         return _earlier_run(path)
     refuse_taken(path)
+    refuse_read_only(path)
     with contextlib.closing(build_env(recipe)) as env:
         rehearse(recipe, env, hardware)
         env.set_seed(recipe.seed)

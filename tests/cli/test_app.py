@@ -55,6 +55,18 @@ def verb_that() -> Iterator[Callable[[BaseException], None]]:
     app.registered_commands[:] = registered
 
 
+def test_another_tools_verb_is_understood(cli: Cli) -> None:
+    code, _, err = cli("train", "cartpole_pixels")
+    assert code == 2
+    assert "No such command 'train'. Did you mean 'run'?" in err
+
+
+@pytest.mark.parametrize("verb", ["run", "validate", "show"])
+def test_an_override_without_its_equals_sign_is_shown_with_it(cli: Cli, verb: str) -> None:
+    told = "--set encoder.dim 32: write --set encoder.dim=32\n"
+    assert cli(verb, "cartpole_pixels", "--set", "encoder.dim", "32") == (2, "", told)
+
+
 def test_a_users_mistake_exits_2_with_the_message_as_it_is(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
     message = f"recipe.yaml:3:5: {'long ' * 60}[red]\n  encoder: x\n           ^"
     verb_that(UserError(message))

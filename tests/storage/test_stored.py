@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_a_broken_recipe_is_a_mistake(tmp_path: Path, bomb: Path, text: str) -> 
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nope does not exist"):
+        stored_recipe(tmp_path / "nope")
+    run = tmp_path / "runs" / "mine" / "0123456789"
+    run.mkdir(parents=True)
+    for name in ("recipe.yaml", "events.jsonl"):
+        (run / name).touch()
+    with pytest.raises(UserError, match=f"it has no recipe.yaml; runs beneath it: {run}$"):
+        stored_recipe(tmp_path / "runs")
+    shutil.rmtree(tmp_path / "runs")
     with pytest.raises(UserError, match="is not a run's folder: it has no recipe"):
         stored_recipe(tmp_path)
     (tmp_path / "events.jsonl").touch()

@@ -34,7 +34,9 @@ RANDOM = "no loss term reaches the encoder: it keeps its random weights"
 )
 def test_notices(tmp_path: Path, overrides: list[str], expected: list[str]) -> None:
     file = tmp_path / "recipe.yaml"
-    file.write_text("env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8, gamma: 0.9, clip: 0.3}\ntotal_steps: 1600\n")
+    file.write_text(
+        "env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8, gamma: 0.9, clip: 0.3}\ntotal_steps: 1600\n"
+    )
     recipe = load_recipe(file, overrides)
     env = build_env(recipe)
     assert notices(recipe, env) == expected
