@@ -168,8 +168,9 @@ def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Seq
     texts: list[str] = []
     handles: list[Any] = []
     for configuration, style in zip(configurations, styles, strict=True):
-        runs = len(configuration.runs)
-        texts.append(textwrap.fill(f"{configuration.label} ({runs} run{'s' if runs > 1 else ''})", 90))
+        runs, collapsed = len(configuration.runs), sum(run.summary["collapsed"] for run in configuration.runs)
+        told = f"{runs} run{'s' if runs > 1 else ''}" + (f", {collapsed} collapsed" if collapsed else "")
+        texts.append(textwrap.fill(f"{configuration.label} ({told})", 90))
         band = Patch(color=style.colour, alpha=0.16 if runs > 1 else 0, linewidth=0)
         handles.append((band, Line2D([], [], **_line(style))))
     columns = max(1, min(len(texts), 96 // (8 + max(map(len, texts)))))

@@ -89,6 +89,7 @@ def test_runs_that_the_watch_calls_collapsed_are_marked(make_run: MakeRun, tmp_p
     _, svg = plot_curves([drawn], tmp_path / "figure")
     assert not any("×" in text for text in texts(before))
     assert any("×: a run that ends collapsed" in text for text in texts(svg))
+    assert any("(2 runs, 1 collapsed)" in text for text in texts(svg))
 
 
 def test_lines_differ_in_colour_and_dashes(make_run: MakeRun, tmp_path: Path) -> None:
