@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders, records, or folders that contain either")
     rows: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-    for run in sorted(load_runs(parser.parse_args().runs), key=lambda run: run.seed):
+    for run in sorted(load_runs(parser.parse_args().runs), key=lambda run: (env_name(run), str(run.recipe.get("case")), run.seed)):
         case = str(run.recipe.get("case") or "").partition(",")[0]
         rows.setdefault((env_name(run), case), []).append(figures(run))
     sys.stdout.write("| env | case | least variance / mean square | at the end | rank at the end | alive |\n|---|---|---|---|---|---|\n")
