@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 
+from jepakit.components.encoders.pixels import FIXED_SCALINGS, scale
+from jepakit.components.envs.gym import GymEnv
+from jepakit.diagnostics.frames import changing_share, frame_figures
 from jepakit.report.runs import Run, load_runs
+from jepakit.training.advice import random_frames
 
 RATIO, RANK = 1e-3, 2.0  #: an embedding is alive with more
 
@@ -31,12 +34,10 @@ def env_name(run: Run) -> str:
     return str(env.get("game") or env.get("id") or f"{env['domain']} {env['task']}")
 
 
-def main() -> None:
+def print_runs(places: list[str]) -> None:
     """Print one row for each env and case."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders, records, or folders that contain either")
     rows: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-    for run in sorted(load_runs(parser.parse_args().runs), key=lambda run: (env_name(run), str(run.recipe.get("case")), run.seed)):
+    for run in sorted(load_runs(places), key=lambda run: (env_name(run), str(run.recipe.get("case")), run.seed)):
         case = str(run.recipe.get("case") or "").partition(",")[0]
         rows.setdefault((env_name(run), case), []).append(figures(run))
     sys.stdout.write("| env | case | least variance / mean square | at the end | rank at the end | alive |\n|---|---|---|---|---|---|\n")
@@ -45,6 +46,28 @@ def main() -> None:
         cells = [", ".join(f"{figure:{form}}" for figure in column) for column, form in columns]
         alive = sum(least >= RATIO and rank > RANK for least, _, rank in seeds)
         sys.stdout.write(f"| {env} | {case} | {' | '.join(cells)} | {alive} of {len(seeds)} |\n")
+
+
+def print_frames(ids: list[str]) -> None:
+    """Print one row for each id."""
+    sys.stdout.write(f"| env | background, of 255 | pixels that change | {' | '.join(f'`{name}`' for name in FIXED_SCALINGS)} |\n")
+    sys.stdout.write(f"|---|---|---|{'---|' * len(FIXED_SCALINGS)}\n")
+    for id in ids:
+        env = GymEnv(0, id=id, size=(84, 84), grayscale=False)
+        frames = random_frames(env)
+        env.close()
+        shares = [f"{changing_share(scale(frames, name)):.3f}" for name in FIXED_SCALINGS]
+        background, changing, _ = frame_figures(frames)
+        sys.stdout.write(f"| {id} | {background} | {changing:.1%} | {' | '.join(shares)} |\n")
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("of", nargs="+", help="run folders, records, or folders that contain either")
+    parser.add_argument("--frames", action="store_true", help="OF are Gymnasium ids: look at frames of random play")
+    options = parser.parse_args()
+    (print_frames if options.frames else print_runs)(options.of)
 
 
 if __name__ == "__main__":
