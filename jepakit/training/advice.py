@@ -16,7 +16,7 @@ from jepakit.protocols import PIXELS
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
 
-LEAST_CHANGING = 0.05  #: of an encoder's input, measured on eight tasks (docs/results/alive.md): with less the embedding collapsed
+LEAST_CHANGING = 0.05  #: share of an encoder's input that changes; embeddings collapsed with less (docs/results/alive.md)
 LOOKED_AT = 256  #: frames
 
 
