@@ -17,10 +17,10 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from jepakit.components.envs.dmc.opengl import choose_opengl
 from numpy.typing import NDArray
 
 from jepakit.components.envs.dmc.simulator import Draw, make_simulator
+from jepakit.components.envs.opengl import choose_opengl
 
 TASKS = ("cartpole/swingup", "walker/walk", "reacher/easy", "cheetah/run", "finger/spin", "ball_in_cup/catch")
 STEPS_BETWEEN = 8
