@@ -99,6 +99,22 @@ def test_only_the_reset_after_a_lost_life_goes_on() -> None:
     assert simulator.reset(seed=1) == (0, {}), "a seed is meant"
 
 
+def test_a_last_life_is_lost_with_the_game() -> None:
+    """Some games show no lives for some frames before they are over: that is no episode of its own."""
+
+    class Lingers(Lives):
+        def step(self, action: Any) -> Any:
+            if self.left == 0:
+                return self.t, 0.0, True, False, {}
+            observation, reward, _, _, info = super().step(action)
+            return observation, reward, False, False, info
+
+    steps = [step for step in play(LifeLoss(Lingers()), 300) if len(step) == 5]
+    over = [step[2] and step[4].get("episode_over", True) for step in steps]
+    assert sum(over) > 5
+    assert sum(step[2] for step in steps) in range(3 * sum(over), 3 * sum(over) + 3)
+
+
 def made(fires: bool = False) -> gymnasium.Env[Any, Any]:
     simulator: Any = LifeLoss(Lives())
     return ClippedReward(FireReset(simulator, 1) if fires else simulator)
@@ -160,7 +176,16 @@ def test_records_and_evaluation_count_games(tmp_path: Path) -> None:
     assert episodes
     assert all(record["episode_return"] == 7 * record["episode_length"] for record in episodes)
     assert all(record["learned_return"] == record["episode_length"] for record in episodes)
+    assert sum(record["episode_length"] for record in episodes) <= 200, "a game is one record, however many lives it has"
     assert "frames" not in result.summary
-    played = evaluate(tmp_path / "run", episodes=4, trust=True)["greedy"]
+    played = evaluate(tmp_path / "run", episodes=4, seed=5, trust=True)["greedy"]
     assert played["returns"] == [7 * length for length in played["lengths"]]
-    assert np.mean(played["lengths"]) > 8  # three lives of five steps; one would be five
+    expected = []
+    for seed in np.random.SeedSequence(5).generate_state(2).tolist():  # those of the two simulators
+        game = Lives()
+        for first in (True, False):
+            game.reset(seed=seed if first else None)
+            while not game.step(0)[2]:
+                pass
+            expected.append(game.t)
+    assert played["lengths"] == expected
