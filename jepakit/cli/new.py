@@ -80,7 +80,10 @@ def _from(plugin: str, folder: Path) -> str:
     """A plug-in as a recipe in ``folder`` names it."""
     from jepakit.registry.plugins import is_file
 
-    return f"./{Path(os.path.relpath(plugin, folder)).as_posix()}" if is_file(plugin) else plugin
+    if not is_file(plugin):
+        return plugin
+    path = Path(os.path.relpath(plugin, folder)).as_posix()
+    return path if path.startswith("../") else f"./{path}"
 
 
 def _required(parent: Component | None) -> list[str]:
