@@ -1,7 +1,11 @@
 """Tables of what is alive: variance / mean square and effective rank of s_x, for each run of a study.
 
-jepakit ablate studies/alive && jepakit record runs/alive --to docs/results/alive/runs
-python benchmarks/alive.py docs/results/alive/runs
+    jepakit ablate studies/alive && jepakit record runs/alive --to docs/results/alive/runs
+    python benchmarks/alive.py docs/results/alive/runs
+
+With --frames, of Gymnasium ids instead: how much of an encoder's input changes, under each scaling that needs no statistics.
+
+    python benchmarks/alive.py --frames CartPole-v1 ale_py:ALE/Pong-v5
 """
 
 from __future__ import annotations

@@ -42,21 +42,22 @@ def scaling_advice(recipe: Recipe, frames: Tensor) -> str:
     if frames.dtype != torch.uint8 or scaling not in FIXED_SCALINGS:
         return ""
     shares = {name: changing_share(scale(frames, name)) for name in FIXED_SCALINGS}
-    if shares[scaling] >= LEAST_CHANGING or not frame_figures(frames).changing:
+    background, changing, _ = frame_figures(frames)
+    if shares[scaling] >= LEAST_CHANGING or not changing:
         return ""
     best = max(shares, key=lambda name: shares[name])
     better = f"{best}`, which makes that {shares[best]:.0%}" if shares[best] >= LEAST_CHANGING else "normalized`"
     return (
         f"only {shares[scaling]:.1%} of what the encoder sees changes with `scaling: {scaling}` on a background of "
-        f"{frame_figures(frames).background} of 255: try `encoder.scaling={better}"
+        f"{background} of 255: try `encoder.scaling={better}"
     )
 
 
 def frame_notices(recipe: Recipe, env: EnvBase) -> list[str]:
     """What a few hundred frames of random play show, and what in the recipe does not fit them; plays on in ``env``."""
-    frames = random_frames(env)
-    if frames.dtype != torch.uint8:
+    if env.observation_spec[PIXELS].dtype != torch.uint8:
         return []
+    frames = random_frames(env)
     background, changing, variance = frame_figures(frames)
     shown = (
         f"{len(frames)} frames of random play: background {background} of 255, {changing:.1%} of the pixels change, variance {variance:.1e}"
@@ -76,6 +77,6 @@ def random_frames(env: EnvBase) -> Tensor:
 
 
 def newest_frames(pixels: Tensor) -> Tensor:
-    """At most some hundred of the newest frames of ``pixels`` [*, K, C, H, W], evenly spaced: [M, C, H, W]."""
+    """The newest frame of each stack of ``pixels`` [*, K, C, H, W]; of more than `LOOKED_AT` as many, evenly spaced: [M, C, H, W]."""
     frames = pixels[..., -1, :, :, :].flatten(0, -4)
     return frames[torch.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).long()]

@@ -265,7 +265,6 @@ class Learner:
     def _anneal(self, progress: float) -> None:
         factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
         self.scheduled_lr = self.lr * factor
-        self._warm_up()
         self.algorithm.anneal(progress)
         for part in (self.jepa and self.jepa.target, self.experience):
             if isinstance(part, Annealed):
@@ -279,9 +278,8 @@ class Learner:
 
     def _observe(self, batch: TensorDictBase) -> None:
         """Pass the newest frame of every stack of ``batch`` [N, T] to the observers, which keep statistics of frames."""
-        frames = batch[PIXELS][:, :, -1].flatten(0, 1)  # [N·T, C, H, W]
         for observer in self.observers:
-            observer.observe(frames)
+            observer.observe(batch[PIXELS][:, :, -1].flatten(0, 1))  # [N·T, C, H, W]
 
 
 def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:

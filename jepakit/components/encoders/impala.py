@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jepakit.components.encoders.pixels import PixelScaling, Scaling, as_images, with_leading
+from jepakit.components.encoders.pixels import Scaling, as_images, pixel_scaling, with_leading
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Impala(nn.Module):
 
     def __init__(self, frames: FrameShape, *, dim: PositiveInt = 256, width: PositiveInt = 1, scaling: Scaling = "unit") -> None:
         super().__init__()
-        self.scale = PixelScaling(frames, scaling)
+        self.scale = pixel_scaling(frames, scaling)
         channels = (frames.frames * frames.channels, 16 * width, 32 * width, 32 * width)
         self.sections = nn.Sequential(*(_section(*pair) for pair in pairwise(channels)))
         rows, columns = -(-frames.height // 8), -(-frames.width // 8)

@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from jepakit.components.encoders.convolutions import flat_width
-from jepakit.components.encoders.pixels import PixelScaling, Scaling, as_images, with_leading
+from jepakit.components.encoders.pixels import Scaling, as_images, pixel_scaling, with_leading
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class NatureCNN(nn.Module):
 
     def __init__(self, frames: FrameShape, *, dim: PositiveInt = 512, scaling: Scaling = "unit") -> None:
         super().__init__()
-        self.scale = PixelScaling(frames, scaling)
+        self.scale = pixel_scaling(frames, scaling)
         self.convolutions = nn.Sequential(
             nn.Conv2d(frames.frames * frames.channels, 32, kernel_size=8, stride=4),
             nn.ReLU(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from jepakit.protocols import FrameShape
 
-#: How uint8 pixels x become floats: 1 - x/255, x/255, x/255 - 0.5, or standardised by what the run has seen (`PixelScaling`).
+#: How uint8 pixels x become floats: 1 - x/255, x/255, x/255 - 0.5, or standardised by what the run has seen (`NormalizedPixels`).
 Scaling = Literal["inverted", "unit", "centered", "normalized"]
 
 #: The scalings that need no statistics.
@@ -20,43 +22,43 @@ EPSILON = 8.0  #: ε, out of 255: smallest standard deviation to divide by, so t
 CLIP = 5.0  #: largest normalised value
 
 
-class PixelScaling(nn.Module):
-    """Turns uint8 pixels into floats.
+def pixel_scaling(frames: FrameShape, scaling: Scaling) -> Callable[[Tensor], Tensor]:
+    """What an encoder of stacks of shape ``frames`` turns uint8 pixels [*, K, C, H, W] into float32 of the same shape with."""
+    return NormalizedPixels(frames) if scaling == "normalized" else partial(scale, scaling=scaling)
 
-    ``normalized`` is (x - mean) / √(variance + ε²), clipped to ±5. Mean and variance are those of each pixel and channel over all frames
-    that the run has collected so far. A pixel that never changes becomes zero, whatever its colour. The statistics are integer sums: they
-    are exact, and every copy of the encoder holds the same ones.
+
+class NormalizedPixels(nn.Module):
+    """(x - mean) / √(variance + ε²), clipped to ±5.
+
+    Mean and variance are those of each pixel and channel over all frames that the run has collected so far. A pixel that never changes
+    becomes zero, whatever its colour. The statistics are integer sums: they are exact, and every copy of the encoder holds the same ones.
 
     Source: the code of Schulman et al. 2017 normalises observations in this way (running mean and variance, clipped); here for each pixel.
 
     Args:
         frames: The shape of a stack.
-        scaling: See `Scaling`.
     """
 
     count: Tensor
     sum: Tensor
     square_sum: Tensor
 
-    def __init__(self, frames: FrameShape, scaling: Scaling) -> None:
+    def __init__(self, frames: FrameShape) -> None:
         super().__init__()
-        self.scaling = scaling
-        if scaling == "normalized":
-            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-            for name in ("sum", "square_sum"):
-                self.register_buffer(name, torch.zeros(frames[1:], dtype=torch.int64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        for name in ("sum", "square_sum"):
+            self.register_buffer(name, torch.zeros(frames[1:], dtype=torch.int64))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> float32, the same shape."""
-        if self.scaling != "normalized":
-            return scale(pixels, self.scaling)
         mean, deviation = self.statistics()
         return pixels.to(torch.float32, copy=True).sub_(mean).div_(deviation).clamp_(-CLIP, CLIP)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and √(variance + ε²) of each pixel, float32 [C, H, W] of 255; the middle of the range before the first frame."""
         if not self.count:
-            return torch.full_like(self.sum, 127.5, dtype=torch.float32), torch.full_like(self.sum, 127.5, dtype=torch.float32)
+            middle = torch.full_like(self.sum, 127.5, dtype=torch.float32)
+            return middle, middle
         mean = self.sum.double() / self.count
         variance = self.square_sum.double() / self.count - mean.square()
         return mean.float(), (variance + EPSILON**2).sqrt().float()
@@ -64,8 +66,6 @@ class PixelScaling(nn.Module):
     @torch.no_grad()
     def observe(self, frames: Tensor) -> None:
         """Add uint8 ``frames`` [M, C, H, W] to the statistics."""
-        if self.scaling != "normalized":
-            return
         for chunk in frames.split(256):
             levels = chunk.to(self.sum.device, torch.int32)
             self.count += len(levels)

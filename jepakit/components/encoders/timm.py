@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from jepakit.components.encoders.pixels import PixelScaling, Scaling, as_images, with_leading
+from jepakit.components.encoders.pixels import Scaling, as_images, pixel_scaling, with_leading
 from jepakit.errors import nearest
 from jepakit.registry import register
 
@@ -56,7 +56,7 @@ class TimmBackbone(nn.Module):
     ) -> None:
         super().__init__()
         self.standardised = scaling == "backbone"
-        self.scale = PixelScaling(frames, "unit" if scaling == "backbone" else scaling)
+        self.scale = pixel_scaling(frames, "unit" if scaling == "backbone" else scaling)
         self.frozen = frozen
         self.backbone = _make(backbone, frames, weights).requires_grad_(not frozen)
         self.train()

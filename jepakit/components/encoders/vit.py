@@ -9,7 +9,7 @@ import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from jepakit.components.encoders.pixels import PixelScaling, Scaling, with_leading
+from jepakit.components.encoders.pixels import Scaling, pixel_scaling, with_leading
 from jepakit.components.encoders.transformer import Block
 from jepakit.registry import register
 
@@ -92,7 +92,7 @@ class ViT(nn.Module):
             raise ValueError(f"dim {dim} is too small for sincos positions: a sine and a cosine each of t, i and j take 6")
         self.patch = (frames.height // 4, frames.width // 4) if patch == "quarter" else (patch, patch)  #: height, width
         self.tubelet = tubelet
-        self.scale = PixelScaling(frames, scaling)
+        self.scale = pixel_scaling(frames, scaling)
         self.readout = readout
         times, rows, columns = frames.frames // tubelet, frames.height // self.patch[0], frames.width // self.patch[1]
         self.embed = nn.Linear(tubelet * frames.channels * math.prod(self.patch), dim)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jepakit.components.encoders.nature_cnn import NatureCNN
-from jepakit.components.encoders.pixels import CLIP, EPSILON, PixelScaling
+from jepakit.components.encoders.pixels import CLIP, EPSILON, pixel_scaling
 from jepakit.components.encoders.vit import ViT
 from jepakit.protocols import FrameShape
 
@@ -26,14 +26,14 @@ def seen(count: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize(("scaling", "expected"), [("inverted", 0.8), ("unit", 0.2), ("centered", -0.3), ("normalized", -0.6)])
 def test_before_the_first_frame_any_scaling_is_a_fixed_one(scaling: str, expected: float) -> None:
     pixels = torch.full((2, *FRAMES), 51, dtype=torch.uint8)
-    scaled = PixelScaling(FRAMES, scaling)(pixels)
+    scaled = pixel_scaling(FRAMES, scaling)(pixels)
     assert scaled.dtype == torch.float32
     torch.testing.assert_close(scaled, torch.full(pixels.shape, expected))
     assert (pixels == 51).all(), "the pixels themselves stay"
 
 
 def test_normalized_is_by_the_mean_and_variance_of_each_pixel_over_all_frames() -> None:
-    scaling = PixelScaling(FRAMES, "normalized")
+    scaling = pixel_scaling(FRAMES, "normalized")
     batches = [seen(300), seen(5, seed=1)]  # more than fit one chunk
     for batch in batches:
         scaling.observe(batch)
@@ -44,7 +44,7 @@ def test_normalized_is_by_the_mean_and_variance_of_each_pixel_over_all_frames() 
 
 
 def test_what_never_changes_becomes_zero_and_what_then_changes_is_clipped() -> None:
-    scaling = PixelScaling(FRAMES, "normalized")
+    scaling = pixel_scaling(FRAMES, "normalized")
     scaling.observe(seen(50))
     stacks = seen(3).reshape(1, *FRAMES)
     assert (scaling(stacks)[..., 0, :] == 0).all()
@@ -53,7 +53,7 @@ def test_what_never_changes_becomes_zero_and_what_then_changes_is_clipped() -> N
 
 
 def test_the_statistics_do_not_depend_on_how_frames_are_batched() -> None:
-    one, other = (PixelScaling(FRAMES, "normalized") for _ in range(2))
+    one, other = (pixel_scaling(FRAMES, "normalized") for _ in range(2))
     one.observe(seen(600))
     for part in seen(600).split(7):
         other.observe(part)
