@@ -87,9 +87,27 @@ def _extras() -> Iterator[Finding]:
     """Packages that only some components need; runs without those components work."""
     extras = [extra for extra in metadata.metadata("jepakit").get_all("Provides-Extra") or () if extra != "dev"]
     for extra in extras:
-        there = importlib.util.find_spec(extra) is not None
-        found = metadata.version(extra) if there else "not installed; only the component of that name needs it"
-        yield Finding(extra, found, fix="" if there else f"pip install 'jepakit[{extra}]'")
+        try:
+            found, fix = ", ".join(f"{name} {metadata.version(name)}" for name in dict.fromkeys(_of_extra("jepakit", extra))), ""
+        except metadata.PackageNotFoundError as error:
+            found, fix = f"without {error.name}; only what uses it needs it", f"pip install 'jepakit[{extra}]'"
+        yield Finding(extra, found, fix=fix)
+
+
+def _of_extra(distribution: str, extra: str) -> Iterator[str]:
+    """The packages that an extra of an installed distribution asks for, and those of the extras that it names in turn.
+
+    Raises:
+        PackageNotFoundError: One whose extras are asked for is not installed.
+    """
+    from packaging.requirements import Requirement
+
+    for line in metadata.requires(distribution) or ():
+        wanted = Requirement(line)
+        if wanted.marker and wanted.marker.evaluate({"extra": extra}) and not wanted.marker.evaluate({"extra": ""}):
+            yield wanted.name
+            for further in wanted.extras:
+                yield from _of_extra(wanted.name, further)
 
 
 def _device() -> str:

@@ -110,6 +110,20 @@ def test_what_is_missing_is_named_with_the_command_that_mends_it(cli: Cli, monke
     assert "pytest" not in out
 
 
+def test_an_extra_is_there_if_all_its_packages_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {
+        "jepakit": ["numpy>=2", "numpy>=2 ; extra == 'atari'", "pytest[more] ; extra == 'dmc'", "no-such-package ; extra == 'timm'"],
+        "pytest": ["pluggy ; extra == 'more'", "no-such-package ; extra == 'less'"],
+    }
+    monkeypatch.setattr(doctor.metadata, "requires", wanted.get)
+    found = {finding.what: finding for finding in examine(tmp_path)}
+    version = doctor.metadata.version
+    assert (found["atari"].found, found["atari"].fix) == (f"numpy {version('numpy')}", "")
+    assert found["dmc"].found == f"pytest {version('pytest')}, pluggy {version('pluggy')}"
+    assert found["timm"].found.startswith("without no-such-package")
+    assert (found["timm"].fix, found["timm"].works) == ("pip install 'jepakit[timm]'", True)
+
+
 def test_a_package_that_cannot_be_imported_is_missing_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> None:
         raise ImportError("libcudart.so.99: cannot open shared object file")
