@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jepakit.protocols import (
         Algorithm,
         Augmentation,
+        Distraction,
         Embed,
         Encoder,
         Env,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Algorithm",
     "Augmentation",
+    "Distraction",
     "Embed",
     "Encoder",
     "Env",

@@ -6,7 +6,7 @@ episodes, H the prediction horizon, K stacked frames, C channels, D the embeddin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -187,6 +187,32 @@ class Augmentation(Protocol):
     def __call__(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [B, K, C, H, W] -> uint8, the same shape; draws from torch's global generator."""
         ...
+
+
+@runtime_checkable
+class Distraction(Protocol):
+    """A change of an env's frames that the task does not depend on.
+
+    It is a function of its arguments and of what its constructor was given, without a state of its own: so a resumed run continues exactly.
+    """
+
+    def __call__(self, frame: Tensor, background: Callable[[], Tensor], episode: int, step: int) -> Tensor:
+        """uint8 ``frame`` [C, H, W] -> a new uint8 tensor of the same shape.
+
+        Args:
+            frame: The frame, after the distractions before this one.
+            background: Returns where the undistracted frame shows background: bool [H, W].
+            episode: A number of its own for each episode of each simulator.
+            step: Env steps since the episode's start.
+        """
+        ...
+
+
+@runtime_checkable
+class Distractible(Env, Protocol):
+    """An `Env` that shows its frames through distractions, which `jepakit.training.build` sets before the first reset."""
+
+    distractions: Sequence[Distraction]
 
 
 class Term(NamedTuple):

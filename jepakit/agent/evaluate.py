@@ -14,6 +14,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from jepakit.agent.trained import opened
 from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, ReferenceScores
+from jepakit.recipe.compose import Overrides, override_texts
 from jepakit.training.policy import Policy
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
@@ -25,6 +26,7 @@ def evaluate(
     episodes: int = 100,
     seed: int | None = None,
     *,
+    overrides: Overrides = (),
     best: bool = False,
     trust: bool = False,
     warn: Callable[[str], object] = lambda _: None,
@@ -38,20 +40,23 @@ def evaluate(
         run: A run's folder.
         episodes: Number of episodes for each of the two policies.
         seed: Seed of the episodes and the sampling; by default the run's seed + 1,000,003.
+        overrides: Changes of where the agent acts: of the recipe's ``env`` and ``distractions``.
         best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
         trust: Whether to run the plug-ins that the run's recipe names.
         warn: Called with a message about each corrupt checkpoint.
         on_episode: Called after each episode.
 
     Returns:
-        ``env_steps`` (of training), ``best`` (the argument), ``seed``, ``episodes``, and for each policy ``mean``, ``ci95`` (half width,
+        ``env_steps`` (of training), ``best`` (the argument), ``seed``, ``episodes``, with ``overrides`` these as a list of
+        ``path=value``, and for each policy ``mean``, ``ci95`` (half width,
         normal approximation; None for one episode), ``returns`` and ``lengths``. Where the env's task has reference scores, also
         ``human_normalized``: the mean on the scale on which a random policy has 0 and a human 1.
 
     Raises:
-        UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
+        UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
+            something else than where the agent acts.
     """
-    with opened(run, best=best, trust=trust, warn=warn) as (recipe, env, learner, env_steps):
+    with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as (recipe, env, learner, env_steps):
         env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
         learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
         policy = Policy(learner)
@@ -61,7 +66,8 @@ def evaluate(
     if reference:
         for played in results.values():
             played["human_normalized"] = (played["mean"] - reference.random) / (reference.human - reference.random)
-    return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | results
+    elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
+    return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | elsewhere | results
 
 
 @torch.no_grad()

@@ -11,9 +11,11 @@ from typing import NamedTuple
 from torch import nn
 from torchrl.envs import EnvBase
 
+from jepakit.errors import UserError
 from jepakit.machine.generators import generators, set_generators
 from jepakit.machine.hardware import settle
-from jepakit.recipe import Recipe
+from jepakit.recipe import Recipe, load_recipe
+from jepakit.recipe.compose import Overrides
 from jepakit.storage.stored import chosen_checkpoint, stored_recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.learner import Learner
@@ -30,18 +32,37 @@ class Trained(NamedTuple):
 
 
 @contextmanager
-def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object]) -> Iterator[Trained]:
+def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object], overrides: Overrides = ()) -> Iterator[Trained]:
     """Open the run in folder ``run`` with its trained weights; close the env afterwards.
 
+    Args:
+        run: A run's folder.
+        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        trust: Whether to run the plug-ins that the run's recipe names.
+        warn: Called with a message about each corrupt checkpoint.
+        overrides: Changes of the recipe's env and distractions.
+
     Raises:
-        UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
+        UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
+            something else than where the agent acts.
     """
-    recipe, hardware = settle(stored_recipe(run, trust))
+    recipe, hardware = settle(_elsewhere(stored_recipe(run, trust), overrides))
     saved = chosen_checkpoint(run, best, warn)
     with closing(build_env(recipe)) as env:
         learner = build_learner(recipe, env, hardware)
         load_weights(saved, learner)
         yield Trained(recipe, env, learner, int(saved.name))
+
+
+def _elsewhere(recipe: Recipe, overrides: Overrides) -> Recipe:
+    """``recipe`` with another env or other distractions."""
+    if not overrides:
+        return recipe
+    changed = load_recipe(recipe, overrides)
+    for name in type(recipe).model_fields:
+        if name not in ("env", "distractions") and getattr(changed, name) != getattr(recipe, name):
+            raise UserError(f"--set {name}: only `env` and `distractions` can change: the rest is what was trained")
+    return changed
 
 
 def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) -> nn.Module:

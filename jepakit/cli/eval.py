@@ -19,10 +19,18 @@ def command(
         int | None,
         typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the episodes. Default: the run's seed + 1,000,003.", show_default=False),
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change where the agent acts: env.… or distractions=[…]. May be repeated."),
+    ] = None,
     best: Annotated[bool, typer.Option("--best", help="Use the checkpoint with the best training return, not the newest.")] = False,
     trust: TrustOption = False,
 ) -> None:
-    """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json."""
+    """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json.
+
+    With --set the agent acts elsewhere than it was trained, and the result is written to a file beside it, RUN/eval-….json.
+    """
+    import hashlib
     import json
 
     from jepakit.agent.evaluate import MODES, evaluate
@@ -33,7 +41,9 @@ def command(
         typer.echo(f"warning: {text}", err=True)
 
     with typer.progressbar(length=2 * episodes, label="episodes", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        result = evaluate(run, episodes, seed, best=best, trust=trust, warn=warn, on_episode=lambda: bar.update(1))
+        result = evaluate(
+            run, episodes, seed, overrides=overrides or (), best=best, trust=trust, warn=warn, on_episode=lambda: bar.update(1)
+        )
     rows = []
     for mode in MODES:
         played = result[mode]
@@ -45,7 +55,12 @@ def command(
         f"{run}: weights of {result['env_steps']:,} env steps, {episodes} episodes each, seed {result['seed']}",
         table(*headings, rows=rows),
     )
+    changes = result.get("overrides")
+    written = run / (f"eval-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.json" if changes else "eval.json")
     try:
-        write_atomically(run / "eval.json", json.dumps(result, indent=2) + "\n")
+        write_atomically(written, json.dumps(result, indent=2) + "\n")
     except OSError as error:
-        warn(f"can't write {run / 'eval.json'}: {error.strerror}")
+        warn(f"can't write {written}: {error.strerror}")
+    else:
+        if changes:
+            emit(f"written to {written}")

@@ -155,6 +155,8 @@ class Recipe(Block):
     total_steps: PositiveInt = 100_000
     """Env steps to train for, over all envs."""
     env: Annotated[ComponentFields, InSlot("env")]
+    distractions: tuple[Annotated[ComponentFields, InSlot("distraction")], ...] = ()
+    """Changes of the env's frames that the task does not depend on, applied in order, in training and in `eval`."""
     encoder: Annotated[EncoderFields, InSlot("encoder")] = default_kind("vit")
     jepa: Jepa | None = Field(default={}, validate_default=True)
     """The self-supervised task; null removes target, predictor and L_JEPA."""

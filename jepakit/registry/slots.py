@@ -47,6 +47,7 @@ SLOTS = {
     slot.name: slot
     for slot in (
         Slot("env", "jepakit.components.envs", "a batched TorchRL EnvBase that yields uint8 `pixels`", ("seed",)),
+        Slot("distraction", "jepakit.components.distractions", "changes frames where the task does not depend on it", ("seed", "frames")),
         Slot("encoder", "jepakit.components.encoders", "pixels -> embedding s_x", ("frames",), EncoderFields),
         Slot("target", "jepakit.components.targets", "the encoder whose embeddings s_y are predicted", ("encoder",)),
         Slot("predictor", "jepakit.components.predictors", "s_x and action -> predicted ŝ_y", ("frames", "action_spec", "embedding_width")),

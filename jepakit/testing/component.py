@@ -18,7 +18,7 @@ from jepakit.testing.algorithms import check_algorithm
 from jepakit.testing.encoders import check_encoder, check_target
 from jepakit.testing.envs import check_env
 from jepakit.testing.modules import Make
-from jepakit.testing.parts import check_augmentation, check_objective, check_predictor, check_projector, check_term
+from jepakit.testing.parts import check_augmentation, check_distraction, check_objective, check_predictor, check_projector, check_term
 from jepakit.testing.rules import NonConformant, Rules
 from jepakit.testing.settings import FRAME_SHAPES, Setting, settings
 
@@ -32,6 +32,7 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "regularizer": check_term,
     "auxiliary": check_term,
     "augmentation": check_augmentation,
+    "distraction": check_distraction,
     "algorithm": check_algorithm,
 }
 

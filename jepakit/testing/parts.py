@@ -1,4 +1,4 @@
-"""The rules for predictors, objectives, projectors, loss terms and augmentations."""
+"""The rules for predictors, objectives, projectors, loss terms, augmentations and distractions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jepakit.protocols import Distraction
 from jepakit.testing.modules import Call, Inputs, Make, by_name, check_gradients, check_module, in_order
 from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, flat
 from jepakit.testing.settings import Setting
@@ -111,6 +112,29 @@ def check_augmentation(rules: Rules, make: Make, setting: Setting) -> None:
         one_a_call = all(map(_alike, calls)) and not _alike(torch.stack(calls))
         expect(not one_a_call, "16 equal stacks come out all alike, and different at the next call")
     check_module(rules, make, in_order, {"pixels": setting.pixels(7)})
+
+
+def check_distraction(rules: Rules, make: Make, setting: Setting) -> None:
+    """A distraction keeps shape and dtype of [C, H, W], leaves its input alone, and depends on nothing but its arguments."""
+    frames = setting.pixels(4)[:, 0]
+    half = torch.arange(setting.frames.width) < setting.frames.width // 2
+
+    def play(distraction: Distraction) -> list[Tensor]:
+        background = half.expand(setting.frames.height, -1)
+        return [distraction(frames[i], lambda: background, 7 + i // 2, i) for i in (0, 1, 2, 3, 0)]
+
+    before = frames.clone()
+    with rules.rule("output", "keep the shape and dtype of the frame (round, clamp to 0..255, .to(torch.uint8))"):
+        shown = play(make(0))
+        for frame in shown:
+            expect_tensor("the distracted frame", frame, tuple(frames.shape[1:]), setting.dtype)
+    if "output" in rules.broken:
+        return
+    with rules.rule("input", "write to a new tensor, not into `frame`"):
+        expect(torch.equal(frames, before), "it changes the frame that it is given")
+    with rules.rule("no state", "draw from a generator made of the seed, `episode` and `step`; keep nothing from call to call"):
+        expect(torch.equal(shown[0], shown[4]), "the same frame, episode and step come out different at a later call")
+        expect(all(map(torch.equal, shown, play(make(0)))), "made anew, it shows the same frames differently")
 
 
 def _alike(rows: Tensor) -> bool:

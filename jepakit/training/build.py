@@ -16,7 +16,7 @@ from jepakit.components.encoders.simnorm import SimNorm
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import seed_everything
 from jepakit.machine.hardware import Hardware
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Env, FrameShape, OffPolicyAlgorithm
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Distractible, Distraction, Env, FrameShape, OffPolicyAlgorithm
 from jepakit.training.blame import Blame
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
@@ -36,10 +36,13 @@ def build_env(recipe: Recipe) -> EnvBase:
     Raises:
         RecipeError: The env can't be built as the recipe says.
     """
-    with Blame(recipe).at("env"):
+    blame = Blame(recipe)
+    with blame.at("env"):
         env = registry.build("env", recipe.env, seed=recipe.seed)
         _check_env(env)
-        return env
+    if recipe.distractions:
+        _distract(env, recipe, blame)
+    return env
 
 
 def build_learner(
@@ -142,6 +145,17 @@ def build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, ha
             folder=folder if recipe.replay.memory_map else None,
             dtype=env.observation_spec[PIXELS].dtype,
         )
+
+
+def _distract(env: Any, recipe: Recipe, blame: Blame) -> None:
+    with blame.at("distractions"):
+        if not isinstance(env, Distractible):
+            raise ValueError(f"the env `{recipe.env.kind}` takes none: it has no `distractions`, as envs derived from `PixelEnv` have")
+    made: list[Distraction] = []
+    for i, config in enumerate(recipe.distractions):
+        with blame.at(f"distractions.{i}"):
+            made.append(registry.build("distraction", config, seed=recipe.seed, frames=env.frame_shape))
+    env.distractions = made
 
 
 def _check_env(env: Any) -> None:

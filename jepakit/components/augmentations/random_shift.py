@@ -8,7 +8,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from jepakit.components.augmentations.images import refuse_vectors
+from jepakit.components.shared.images import refuse_vectors
 from jepakit.registry import register
 
 if TYPE_CHECKING:

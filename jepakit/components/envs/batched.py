@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from torchrl.envs import EnvBase
 
 from jepakit.components.envs.tape import Simulator, Tape, restores_exactly
 from jepakit.errors import UserError
-from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, FrameShape
+from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, Distraction, FrameShape
 
 MAX_ENVS = 4096
 ENDS = ("done", "terminated", "truncated")
@@ -75,6 +75,8 @@ class BatchedEnv(EnvBase):
         self.returns = torch.zeros(num_envs, 1)
         self.learned_returns = torch.zeros(num_envs, 1)
         self.lengths = torch.zeros(num_envs, 1, dtype=torch.int64)
+        self.distractions: Sequence[Distraction] = ()  #: what frames are shown through
+        self.episodes = [0] * num_envs  #: how many each simulator has begun since it was seeded
         self.is_restored = False  #: the next reset continues the restored episodes instead of starting new ones
         self.seconds = 0.0  #: wall-clock time in steps and resets so far
         self._first_seeds: list[int] = []
@@ -106,6 +108,7 @@ class BatchedEnv(EnvBase):
             "returns": self.returns.clone(),
             "learned_returns": self.learned_returns.clone(),
             "lengths": self.lengths.clone(),
+            "episodes": list(self.episodes),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -115,11 +118,28 @@ class BatchedEnv(EnvBase):
         self._seeds = list(snapshot["seeds"])
         for name in ("stacks", "returns", "learned_returns", "lengths"):
             setattr(self, name, snapshot[name].clone())
+        self.episodes = list(snapshot["episodes"])
         self.is_restored = True
 
     @abstractmethod
     def _frame(self, n: int, observation: Any) -> Tensor:
         """The current frame of simulator ``n``, [C, H, W]; its last reset or step returned ``observation``."""
+
+    def _background(self, n: int, frame: Tensor) -> Tensor:
+        """Where ``frame`` [C, H, W], the current one of simulator ``n``, shows background: bool [H, W].
+
+        Here that is its most common colour. A simulator that knows better overrides this.
+        """
+        colours = frame[0].int() if len(frame) == 1 else frame.int().mul(torch.tensor([1 << 16, 1 << 8, 1])[:, None, None]).sum(dim=0)
+        return colours == colours.flatten().mode().values
+
+    def _shown(self, n: int, observation: Any) -> Tensor:
+        """The current frame of simulator ``n`` as the agent sees it: through the distractions."""
+        frame = undistracted = self._frame(n, observation)
+        episode, step = (self._first_seeds[n] << 32) + self.episodes[n], int(self.lengths[n])
+        for distraction in self.distractions:
+            frame = distraction(frame, lambda: self._background(n, undistracted), episode, step)
+        return frame
 
     def _make_specs(self, pixels: torch.dtype) -> None:
         n = self.batch_size
@@ -151,6 +171,7 @@ class BatchedEnv(EnvBase):
         # Only the next reset seeds each simulator: later episodes continue its own stream.
         self._first_seeds = np.random.SeedSequence(seed).generate_state(self.numel()).tolist()
         self._seeds = list(self._first_seeds)
+        self.episodes = [0] * self.numel()
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
         started = time.perf_counter()
@@ -162,9 +183,10 @@ class BatchedEnv(EnvBase):
             with self._naming(n, "reset"):
                 observation, info = self.simulators[n].reset(seed=self._seeds[n])
             self._seeds[n] = None
-            self.stacks[n] = self._frame(n, observation)
             if info.get("episode_over", True):
                 self.returns[n], self.learned_returns[n], self.lengths[n] = 0.0, 0.0, 0
+                self.episodes[n] += 1
+            self.stacks[n] = self._shown(n, observation)
         now = self._observation().update({key: torch.zeros_like(self.lengths, dtype=torch.bool) for key in (EPISODE_OVER, *ENDS)})
         self.seconds += time.perf_counter() - started
         return now
@@ -183,12 +205,12 @@ class BatchedEnv(EnvBase):
             terminated.append([bool(has_terminated)])
             truncated.append([bool(has_truncated)])
             over.append([bool(info.get("episode_over", has_terminated or has_truncated))])
-        frames = torch.stack([self._frame(n, observation) for n, observation in enumerate(observations)])
-        self.stacks = torch.cat([self.stacks[:, 1:], frames[:, None]], dim=1)
         reward = torch.tensor(rewards)
         self.returns += torch.tensor(raw_rewards)
         self.learned_returns += reward
         self.lengths += 1
+        frames = torch.stack([self._shown(n, observation) for n, observation in enumerate(observations)])
+        self.stacks = torch.cat([self.stacks[:, 1:], frames[:, None]], dim=1)
         ends = {"terminated": torch.tensor(terminated), "truncated": torch.tensor(truncated), EPISODE_OVER: torch.tensor(over)}
         step = self._observation().update({"reward": reward, **ends, "done": ends["terminated"] | ends["truncated"]})
         self.seconds += time.perf_counter() - started

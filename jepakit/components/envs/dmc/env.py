@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from pydantic import PositiveInt
+from torch import Tensor
 
 from jepakit.components.envs.dmc.simulator import Draw, make_simulator
 from jepakit.components.envs.opengl import choose_opengl
@@ -61,3 +63,7 @@ class DmcEnv(PixelEnv):
         make = partial(make_simulator, domain, task, action_repeat, size, camera, draw, max_episode_steps)
         id = f"{domain}/{task}"
         super().__init__(seed, id, make, num_envs, frames=frames, size=size, grayscale=grayscale, frames_per_step=action_repeat)
+
+    def _background(self, n: int, frame: Tensor) -> Tensor:
+        simulator: Any = self.simulators[n].unwrapped
+        return torch.from_numpy(simulator.background())

@@ -101,6 +101,14 @@ class SuiteSimulator(gymnasium.Env[Any, Any]):
         """What the camera sees, uint8 [H, W, 3]."""
         return self.camera.render(render_flag_overrides=self.flags).copy()  # of a buffer that the next frame is written to
 
+    def background(self) -> Any:
+        """Where the camera sees the sky or a plane (the ground, and the walls of some tasks), bool [H, W]."""
+        import mujoco
+
+        seen, sort = self.camera.render(segmentation=True).transpose(2, 0, 1)
+        types = self.physics.model.geom_type[np.where(sort == mujoco.mjtObj.mjOBJ_GEOM, seen, 0)]
+        return (seen < 0) | ((sort == mujoco.mjtObj.mjOBJ_GEOM) & (types == mujoco.mjtGeom.mjGEOM_PLANE))
+
     def save_state(self) -> dict[str, Any]:
         """All that decides how the episode goes on; what a reset changes in the model itself, the same reset changes again."""
         return {

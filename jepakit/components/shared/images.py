@@ -1,4 +1,4 @@
-"""A check shared by augmentations that need images."""
+"""A check shared by components that need images."""
 
 from __future__ import annotations
 

@@ -1,0 +1,47 @@
+"""A trained agent acts where it was not trained."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jepakit import UserError, run
+from jepakit.agent.evaluate import evaluate
+
+SMALL = ["total_steps=200", "env.num_envs=2", "algorithm.rollout_steps=50", "algorithm.epochs=1", "threads=1"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run("cartpole_pixels", overrides=SMALL, out=tmp_path_factory.mktemp("run"), quiet=True).path
+
+
+def test_the_env_changes_and_the_agent_stays(trained: Path) -> None:
+    short = evaluate(trained, 3, overrides=["env.max_episode_steps=5"])
+    assert short["sampled"]["lengths"] == [5, 5, 5]
+    assert short["overrides"] == ["env.max_episode_steps=5"]
+    noisy = {"distractions": [{"kind": "noise"}]}
+    once, again = (evaluate(trained, 10, overrides=noisy) for _ in range(2))
+    assert once == again
+    assert once["greedy"]["returns"] != evaluate(trained, 10)["greedy"]["returns"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [("encoder.dim=32", "--set encoder"), ("seed=3", "--set seed"), ("env.size=[80, 80]", "encoder"), ("env.nonsense=1", "nonsense")],
+)
+def test_what_was_trained_cannot_change(trained: Path, change: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        evaluate(trained, 1, overrides=[change])
+
+
+def test_its_result_lies_beside_the_run_s_own(trained: Path) -> None:
+    command = [sys.executable, "-m", "jepakit", "eval", str(trained), "-n", "1"]
+    for change in ([], ["--set", "env.max_episode_steps=7"], ["--set", "distractions=[{kind: video}]"]):
+        told = subprocess.run([*command, *change], capture_output=True, text=True, check=True)
+    written = sorted(trained.glob("eval*.json"))
+    assert len(written) == 3
+    assert str(next(path for path in written if "video" in path.read_text())) in told.stdout
+    assert "overrides" not in json.loads((trained / "eval.json").read_text())
