@@ -8,7 +8,7 @@ run: $(INSTALLED)
 	$(BIN)/jepakit run recipes/cartpole_pixels.yaml
 
 test: $(INSTALLED)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

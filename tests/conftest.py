@@ -1,5 +1,6 @@
 """What the tests of components and training share: one thread, an env that writes its history into its frames, small learners."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -38,6 +39,7 @@ Collect = Callable[..., TensorDictBase]
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)
+    os.environ.pop("COLUMNS", None)  # readline has left it there where tests run in several processes, and tables would follow it
 
 
 class Diary(gymnasium.Env[Any, Any]):

@@ -82,7 +82,7 @@ def named(row: dict[str, Any]) -> str:
     return "-".join(choice["kind"] if choice else "none" for choice in row.values())
 
 
-@pytest.fixture(scope="module", params=ENVS)
+@pytest.fixture(scope="module", params=[env if env == "CartPole-v1" else pytest.param(env, marks=pytest.mark.slow) for env in ENVS])
 def env_id(request: pytest.FixtureRequest) -> str:
     return request.param
 

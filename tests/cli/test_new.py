@@ -54,7 +54,7 @@ def sort_of_imports(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-FROM = [("algorithm", "ppo"), ("algorithm", "sac"), ("encoder", "vit"), ("env", "gym"), ("target", "ema"), ("regularizer", "vicreg")]
+FROM = [("algorithm", "sac"), ("encoder", "vit"), ("env", "gym"), ("target", "ema")]
 
 
 def test_a_subclass_of_a_kind_passes_its_test_and_makes_a_valid_recipe(cli: Cli, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 def test_bad_inputs_end_in_a_message_that_names_a_place(tmp_path: Path) -> None:
     # A process of its own: its children are forks, and what plug-ins do to a process stays there.
     totals = tmp_path / "totals.json"
-    command = [sys.executable, "-m", "tests.fuzz.campaign", "--count", "200", "--jobs", "2", "--without", "validate", "--seed", "7"]
+    command = [sys.executable, "-m", "tests.fuzz.campaign", "--count", "100", "--jobs", "1", "--without", "validate", "--seed", "7"]
     done = subprocess.run([*command, "--json", str(totals)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert json.loads(totals.read_text())["bad"] >= 200
+    assert json.loads(totals.read_text())["bad"] >= 100
 
 
 @pytest.mark.parametrize(

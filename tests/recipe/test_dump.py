@@ -50,7 +50,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe(**values)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(recipe=recipes())
 def test_a_dumped_recipe_loads_as_itself(write: Write, recipe: Recipe) -> None:
     again = load_recipe(write("dumped.yaml", dump(recipe)), run_plugins=False)
