@@ -179,6 +179,8 @@ class Recipe(Block):
     """How many of the newest checkpoints to keep, in addition to the one with the best return."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()
     """Files (paths start at the recipe's folder) and modules that register components. Loading the recipe runs their code."""
+    processes: Annotated[Annotated[int, Field(ge=1, le=1024)] | Literal["auto"], BesidesResults()] = 1
+    """Processes that the env's simulators are spread over, with the same results; auto: one per core. It pays where drawing is slow."""
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """CPU threads of PyTorch."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

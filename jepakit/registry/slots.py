@@ -11,6 +11,7 @@ from jepakit.registry.signature import ComponentFields
 #: The context that a constructor may ask for before its ``*``; jepakit supplies it by name.
 CONTEXT = {
     "seed": "int: the recipe's seed",
+    "processes": "int: how many processes the env's simulators may be spread over",
     "frames": "FrameShape (K, C, H, W): the shape of one observation's `pixels`",
     "action_spec": "TorchRL TensorSpec of one env's action: `Categorical(n)` or `Bounded`",
     "embedding_width": "int: D, measured by one fake forward of the encoder",
@@ -46,7 +47,7 @@ class Slot:
 SLOTS = {
     slot.name: slot
     for slot in (
-        Slot("env", "jepakit.components.envs", "a batched TorchRL EnvBase that yields uint8 `pixels`", ("seed",)),
+        Slot("env", "jepakit.components.envs", "a batched TorchRL EnvBase that yields uint8 `pixels`", ("seed", "processes")),
         Slot("distraction", "jepakit.components.distractions", "changes frames where the task does not depend on it", ("seed", "frames")),
         Slot("encoder", "jepakit.components.encoders", "pixels -> embedding s_x", ("frames",), EncoderFields),
         Slot("target", "jepakit.components.targets", "the encoder whose embeddings s_y are predicted", ("encoder",)),

@@ -132,7 +132,7 @@ def _maker(slot: str, config: Any, setting: Setting) -> Make:
 
     def make(seed: int, **other: Any) -> Any:
         torch.manual_seed(seed)
-        return registry.build(slot, config, **{"seed": seed, **context, **other})
+        return registry.build(slot, config, **{"seed": seed, "processes": 1, **context, **other})
 
     return make
 

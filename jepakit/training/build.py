@@ -15,7 +15,7 @@ from jepakit import registry
 from jepakit.components.encoders.simnorm import SimNorm
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import seed_everything
-from jepakit.machine.hardware import Hardware
+from jepakit.machine.hardware import Hardware, usable_cores
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Distractible, Distraction, Env, FrameShape, OffPolicyAlgorithm
 from jepakit.training.blame import Blame
 from jepakit.training.experience.replay import Replay
@@ -37,8 +37,12 @@ def build_env(recipe: Recipe) -> EnvBase:
         RecipeError: The env can't be built as the recipe says.
     """
     blame = Blame(recipe)
+    processes = usable_cores() if recipe.processes == "auto" else recipe.processes
+    with blame.at("processes"):
+        if recipe.processes != 1 and "processes" not in recipe.env.component.context:
+            raise ValueError(f"the env `{recipe.env.kind}` steps its simulators in one process: write `processes: 1`")
     with blame.at("env"):
-        env = registry.build("env", recipe.env, seed=recipe.seed)
+        env = registry.build("env", recipe.env, seed=recipe.seed, processes=processes)
         _check_env(env)
     if recipe.distractions:
         _distract(env, recipe, blame)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, TensorSpec, Unbounded
 from torchrl.envs import EnvBase
 
+from jepakit.components.envs.processes.remote import in_processes
 from jepakit.components.envs.tape import Simulator, Tape, restores_exactly
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, Distraction, FrameShape
@@ -47,6 +48,7 @@ class BatchedEnv(EnvBase):
         frame_shape: The shape of one simulator's stack.
         pixels: The dtype of a stack: uint8 or float32.
         frames_per_step: Simulator frames in one env step, because the simulators repeat each action.
+        processes: How many processes the simulators are spread over; 1: they are stepped in this one.
 
     Raises:
         UserError: The simulators' kind of actions is not supported.
@@ -61,12 +63,13 @@ class BatchedEnv(EnvBase):
         frame_shape: FrameShape,
         pixels: torch.dtype,
         frames_per_step: int = 1,
+        processes: int = 1,
     ) -> None:
         if num_envs > MAX_ENVS:
             raise UserError(f"num_envs {num_envs} is more simulators than one process can step: at most {MAX_ENVS}")
         super().__init__(batch_size=[num_envs], device="cpu")
         self.id, self.make, self.frame_shape, self.frames_per_step = id, make, frame_shape, frames_per_step
-        self.simulators = [Tape(make()) for _ in range(num_envs)]
+        self.simulators: list[Any] = in_processes(make, num_envs, processes) if processes > 1 else [Tape(make()) for _ in range(num_envs)]
         self.action_space = self.simulators[0].action_space
         self._make_specs(pixels)
 
@@ -194,7 +197,10 @@ class BatchedEnv(EnvBase):
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         started = time.perf_counter()
         observations, rewards, raw_rewards, terminated, truncated, over = [], [], [], [], [], []
-        for n, action in enumerate(self._to_gymnasium(tensordict[ACTION])):
+        actions = self._to_gymnasium(tensordict[ACTION])
+        for simulator, action in zip(self.simulators, actions, strict=True):
+            simulator.begin(action)
+        for n, action in enumerate(actions):
             with self._naming(n, f"step({action})"):
                 observation, reward, has_terminated, has_truncated, info = self.simulators[n].step(action)
                 if not math.isfinite(reward):

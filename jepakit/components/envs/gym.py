@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue, PositiveInt
 
 from jepakit.components.envs.pixels import PixelEnv
-from jepakit.components.envs.simulators import draw, make_simulator
-from jepakit.components.envs.tape import Simulator
-from jepakit.components.envs.wrappers.by_path import Wrapping, wrapped
-from jepakit.components.envs.wrappers.observed_image import ObservedImage
-from jepakit.errors import UserError
+from jepakit.components.envs.simulators import draw, make_wrapped
+from jepakit.components.envs.wrappers.by_path import Wrapping
 from jepakit.registry import register
 
 
@@ -23,6 +22,7 @@ class GymEnv(PixelEnv):
 
     Args:
         seed: Seed from which all simulators' seeds are drawn.
+        processes: How many processes the simulators are spread over; 1: they are stepped in this one.
         id: An id of `gymnasium.make`; `module:id` imports the module first.
         num_envs: N, number of simulators stepped side by side.
         frames: K, number of latest frames in one observation.
@@ -43,6 +43,7 @@ class GymEnv(PixelEnv):
     def __init__(
         self,
         seed: int,
+        processes: int = 1,
         *,
         id: str,
         num_envs: PositiveInt = 8,
@@ -55,25 +56,9 @@ class GymEnv(PixelEnv):
         wrappers: list[Wrapping] | None = None,
     ) -> None:
         self.draws = observation == "render"
-
-        def make() -> Simulator:
-            simulator = make_simulator(id, max_episode_steps, make_kwargs or {}, drawing=self.draws)
-            for wrapping in wrappers or []:
-                simulator = wrapped(simulator, wrapping)
-            return simulator if self.draws else _observed(simulator, id, grayscale)
-
-        super().__init__(seed, id, make, num_envs, frames=frames, size=size, grayscale=grayscale)
+        registered = gymnasium.registry.get(id)
+        make = partial(make_wrapped, id, registered, max_episode_steps, make_kwargs or {}, wrappers or [], self.draws, grayscale)
+        super().__init__(seed, id, make, num_envs, frames=frames, size=size, grayscale=grayscale, processes=processes)
 
     def _image(self, n: int) -> NDArray[np.uint8]:
         return draw(self.simulators[n]) if self.draws else super()._image(n)
-
-
-def _observed(simulator: Simulator, id: str, grayscale: bool) -> Simulator:
-    try:
-        observed = ObservedImage(simulator)
-    except ValueError as error:
-        raise UserError(f"id {id}: `observation: env` does not fit: {error}; `observation: render` takes what it draws") from error
-    image, _ = observed.reset(seed=0)
-    if not grayscale and image.shape[2:] != (3,):
-        raise UserError(f"id {id}: its observations are grey: write `grayscale: true`")
-    return observed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
@@ -27,6 +27,7 @@ class MiniGridEnv(PixelEnv):
 
     Args:
         seed: Starts the one stream that all simulators' seeds come from.
+        processes: How many processes the simulators are spread over; 1: they are stepped in this one.
         id: Such as ``MiniGrid-Empty-8x8-v0`` or ``MiniGrid-DoorKey-6x6-v0``.
         num_envs: How many grids are stepped side by side.
         frames: How many of the last frames make one observation (K). One shows all of the grid, but not of the past.
@@ -46,6 +47,7 @@ class MiniGridEnv(PixelEnv):
     def __init__(
         self,
         seed: int,
+        processes: int = 1,
         *,
         id: str,
         num_envs: PositiveInt = 8,
@@ -57,13 +59,12 @@ class MiniGridEnv(PixelEnv):
         actions: Literal["all", "navigation"] = "all",
         max_episode_steps: PositiveInt | None = None,
     ) -> None:
-        import minigrid  # noqa: F401  registers its ids
+        made = partial(_make, id, max_episode_steps, tile_size, view == "partial", actions == "navigation")
+        super().__init__(seed, id, made, num_envs, frames=frames, size=size, grayscale=grayscale, processes=processes)
 
-        drawing = {"tile_size": tile_size, "agent_pov": view == "partial"}
-        make: Any = partial(make_simulator, id, max_episode_steps, drawing)
 
-        def navigating() -> Simulator:
-            return FirstActions(make(), NAVIGATION)
+def _make(id: str, max_episode_steps: int | None, tile_size: int, agent_pov: bool, navigation: bool) -> Simulator:
+    import minigrid  # noqa: F401  registers its ids
 
-        made = navigating if actions == "navigation" else make
-        super().__init__(seed, id, made, num_envs, frames=frames, size=size, grayscale=grayscale)
+    simulator = make_simulator(id, max_episode_steps, {"tile_size": tile_size, "agent_pov": agent_pov})
+    return FirstActions(simulator, NAVIGATION) if navigation else simulator

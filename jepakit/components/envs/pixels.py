@@ -29,6 +29,7 @@ class PixelEnv(BatchedEnv):
         size: Height and width of a frame; None keeps those of the drawn image.
         grayscale: One luma channel rather than RGB.
         frames_per_step: Simulator frames in one env step.
+        processes: How many processes the simulators are spread over.
 
     Raises:
         UserError: The actions are of a kind not supported, or the ``pixels`` fail `prove_pixels`.
@@ -45,10 +46,11 @@ class PixelEnv(BatchedEnv):
         size: tuple[int, int] | None,
         grayscale: bool,
         frames_per_step: int = 1,
+        processes: int = 1,
     ) -> None:
         height, width = size or _drawn_size(make())
         shape = FrameShape(frames, 1 if grayscale else 3, height, width)
-        super().__init__(seed, id, make, num_envs, shape, torch.uint8, frames_per_step)
+        super().__init__(seed, id, make, num_envs, shape, torch.uint8, frames_per_step, processes)
         self.size, self.grayscale = size, grayscale
 
         # Proved here rather than on request, so that no caller can forget it. Seeding anew makes the proof leave no trace in the episodes.

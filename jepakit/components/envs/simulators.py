@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,13 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from jepakit.components.envs.opengl import choose_opengl
+from jepakit.components.envs.tape import Simulator
+from jepakit.components.envs.wrappers.by_path import Wrapping, wrapped
+from jepakit.components.envs.wrappers.observed_image import ObservedImage
 from jepakit.errors import UserError
 
 
@@ -64,6 +68,48 @@ def make_simulator(
     if image is not None:
         _pack_canvas(simulator, image)
     return simulator
+
+
+def make_wrapped(
+    id: str,
+    registered: EnvSpec | None,
+    max_episode_steps: int | None,
+    make_kwargs: Mapping[str, Any],
+    wrappers: Sequence[Wrapping],
+    draws: bool,
+    grayscale: bool,
+) -> Simulator:
+    """Make a simulator with wrappers around it; without ``draws`` its images are its observations.
+
+    Args:
+        id: Gymnasium's id.
+        registered: What it stands for, for processes that have not imported what registers it.
+        max_episode_steps: Maximum length of an episode; None keeps the id's own limit.
+        make_kwargs: Further arguments of ``gymnasium.make``.
+        wrappers: The innermost first.
+        draws: Whether it is seen through ``render()``.
+        grayscale: Whether grey images will do.
+
+    Raises:
+        UserError: The env or a wrapper cannot be created, or its observations are no images as wanted.
+    """
+    if registered:
+        gymnasium.registry.setdefault(id, registered)
+    simulator = make_simulator(id, max_episode_steps, make_kwargs, drawing=draws)
+    for wrapping in wrappers:
+        simulator = wrapped(simulator, wrapping)
+    return simulator if draws else _observed(simulator, id, grayscale)
+
+
+def _observed(simulator: Simulator, id: str, grayscale: bool) -> Simulator:
+    try:
+        observed = ObservedImage(simulator)
+    except ValueError as error:
+        raise UserError(f"id {id}: `observation: env` does not fit: {error}; `observation: render` takes what it draws") from error
+    image, _ = observed.reset(seed=0)
+    if not grayscale and image.shape[2:] != (3,):
+        raise UserError(f"id {id}: its observations are grey: write `grayscale: true`")
+    return observed
 
 
 def _is_mujoco(id: str) -> bool:

@@ -41,6 +41,9 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.actions.append(None)
         return observation, info
 
+    def begin(self, action: Any) -> None:
+        """Announces the action of the next step; only a simulator in another process starts on it."""
+
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the simulator and record the action."""
         if not self._offers_state:

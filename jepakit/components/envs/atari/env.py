@@ -37,6 +37,7 @@ class AtariEnv(PixelEnv):
 
     Args:
         seed: Starts the one stream that all simulators' seeds come from.
+        processes: How many processes the simulators are spread over; 1: they are stepped in this one.
         game: Such as ``Pong``, ``MsPacman`` or ``Qbert``.
         num_envs: How many games are stepped side by side.
         frames: How many of the last frames make one observation (K).
@@ -61,6 +62,7 @@ class AtariEnv(PixelEnv):
     def __init__(
         self,
         seed: int,
+        processes: int = 1,
         *,
         game: str,
         num_envs: PositiveInt = 8,
@@ -95,5 +97,7 @@ class AtariEnv(PixelEnv):
                 simulator = FireReset(simulator, console.action("FIRE"))
             return ClippedReward(simulator) if clip_rewards else simulator
 
-        super().__init__(seed, game, make, num_envs, frames=frames, size=size, grayscale=grayscale, frames_per_step=frame_skip)
+        super().__init__(
+            seed, game, make, num_envs, frames=frames, size=size, grayscale=grayscale, frames_per_step=frame_skip, processes=processes
+        )
         self.reference_scores = REFERENCE_SCORES.get(game)

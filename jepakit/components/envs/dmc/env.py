@@ -26,6 +26,7 @@ class DmcEnv(PixelEnv):
 
     Args:
         seed: Starts the one stream that all simulators' seeds come from.
+        processes: How many processes the simulators are spread over; 1: they are stepped in this one.
         domain: The suite's domain, such as ``cartpole``.
         task: The domain's task, such as ``swingup``.
         action_repeat: Simulator steps in one env step; rewards are summed. PlaNet's values: cartpole 8, reacher, cheetah and ball_in_cup 4,
@@ -47,6 +48,7 @@ class DmcEnv(PixelEnv):
     def __init__(
         self,
         seed: int,
+        processes: int = 1,
         *,
         domain: str,
         task: str,
@@ -62,7 +64,17 @@ class DmcEnv(PixelEnv):
         self.drawing = choose_opengl() | {"draw": draw}
         make = partial(make_simulator, domain, task, action_repeat, size, camera, draw, max_episode_steps)
         id = f"{domain}/{task}"
-        super().__init__(seed, id, make, num_envs, frames=frames, size=size, grayscale=grayscale, frames_per_step=action_repeat)
+        super().__init__(
+            seed,
+            id,
+            make,
+            num_envs,
+            frames=frames,
+            size=size,
+            grayscale=grayscale,
+            frames_per_step=action_repeat,
+            processes=processes,
+        )
 
     def _background(self, n: int, frame: Tensor) -> Tensor:
         simulator: Any = self.simulators[n].unwrapped

@@ -1,0 +1,188 @@
+"""An env's simulators in several processes, used as if they were in this one."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from jepakit.components.envs.tape import Simulator
+from jepakit.errors import UserError
+
+
+def in_processes(make: Callable[[], Simulator], num_envs: int, processes: int) -> list[RemoteSimulator]:
+    """``num_envs`` simulators, spread over ``processes`` new processes.
+
+    Raises:
+        UserError: ``make`` cannot be sent to another process, or does not work there.
+    """
+    workers = [Worker(make) for _ in range(min(processes, num_envs))]
+    simulators = [RemoteSimulator(workers[n * len(workers) // num_envs], n) for n in range(num_envs)]
+    try:
+        for simulator in simulators:  # all at once
+            simulator.begin_making()
+        for simulator in simulators:
+            simulator.finish_making()
+    except BaseException:
+        for worker in workers:
+            worker.close()
+        raise
+    return simulators
+
+
+class Worker:
+    """One process, and the connection to it. It starts anew rather than as a fork: OpenGL and threads do not survive one.
+
+    Args:
+        make: Makes one simulator.
+
+    Raises:
+        UserError: ``make`` cannot be sent to another process.
+    """
+
+    def __init__(self, make: Callable[[], Simulator]) -> None:
+        try:
+            self.make = _dumped(make)
+        except Exception as error:
+            raise UserError(f"processes: this env cannot be made in another process ({error}); write `processes: 1`") from error
+        self.connection, theirs = Pipe()
+        command = [sys.executable, "-m", "jepakit.components.envs.processes.worker", str(theirs.fileno())]
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        theirs.close()
+        self.asked: deque[object] = deque()  #: whoever waits for an answer, in order
+        self.answers: dict[object, Any] = {}
+        self._finalizer = weakref.finalize(self, _end, self.process, self.connection)
+        self._send(sys.path)
+
+    def ask(self, who: object, n: int, call: str, *arguments: Any) -> None:
+        """Send a call of simulator ``n``; ``answer(who)`` waits for its result."""
+        self._send((n, call, arguments))
+        self.asked.append(who)
+
+    def answer(self, who: object) -> Any:
+        """The result of the call that ``who`` has asked for; raises what it has raised there."""
+        while who not in self.answers:
+            try:
+                self.answers[self.asked.popleft()] = pickle.loads(self.connection.recv_bytes())
+            except (EOFError, OSError):
+                self._lost()
+        result, error = self.answers.pop(who)
+        if error is not None:
+            raise error
+        return result
+
+    def close(self) -> None:
+        """End the process."""
+        self._finalizer()
+
+    def _send(self, message: Any) -> None:
+        try:
+            self.connection.send_bytes(pickle.dumps(message))
+        except (BrokenPipeError, OSError):
+            self._lost()
+
+    def _lost(self) -> None:
+        raise RuntimeError(f"the process that steps it has ended, with exit code {self.process.wait()}") from None
+
+
+def _dumped(make: Callable[[], Simulator]) -> bytes:
+    """``make`` as bytes, with the code of modules that cannot be imported by name, as plug-in files."""
+    modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType) and module.__name__ != "__main__"]
+    made_here = [module for module in modules if module.__spec__ is None and getattr(module, "__file__", None)]
+    for module in made_here:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(make))
+    finally:
+        for module in made_here:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
+    connection.close()
+    try:
+        process.wait(timeout=5)  # it ends by itself
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class RemoteSimulator:
+    """What `BatchedEnv` uses of a `Tape`, with the simulator in another process.
+
+    A step or a reset there draws at once; the first ``render()`` after it returns that image, later ones draw again.
+    """
+
+    spec = None
+    render_mode = "rgb_array"
+
+    def __init__(self, worker: Worker, n: int) -> None:
+        self.worker, self.n = worker, n
+        self.action_space: Any = None
+        self._begun = False
+        self._image: Any = None
+
+    @property
+    def unwrapped(self) -> RemoteSimulator:
+        """Itself: its calls reach the simulator."""
+        return self
+
+    def begin_making(self) -> None:
+        """Have the simulator made; `finish_making` waits for it."""
+        self.worker.ask(self, self.n, "make", self.worker.make)
+
+    def finish_making(self) -> None:
+        """Wait until the simulator is there."""
+        self.action_space = self.worker.answer(self)
+
+    def begin(self, action: Any) -> None:
+        """Start a step; the next `step` waits for it."""
+        self.worker.ask(self, self.n, "step", action)
+        self._begun = True
+
+    def step(self, action: Any) -> tuple[None, Any, bool, bool, dict[str, Any]]:
+        """As of a Gymnasium env, without the observation."""
+        if not self._begun:
+            self.begin(action)
+        self._begun = False
+        reward, terminated, truncated, info, self._image = self.worker.answer(self)
+        return None, reward, terminated, truncated, info
+
+    def reset(self, *, seed: int | None = None) -> tuple[None, dict[str, Any]]:
+        """As of a Gymnasium env, without the observation."""
+        info, self._image = self._call("reset", seed)
+        return None, info
+
+    def render(self) -> Any:
+        """What the simulator draws."""
+        image, self._image = self._image, None
+        return self._call("render") if image is None else image
+
+    def background(self) -> Any:
+        """Where the background shows, of simulators that know."""
+        return self._call("background")
+
+    def snapshot(self) -> Any:
+        """As of a `Tape`."""
+        return self._call("snapshot")
+
+    def restore(self, snapshot: Any) -> None:
+        """As of a `Tape`."""
+        self._image = None
+        self._call("restore", snapshot)
+
+    def close(self) -> None:
+        """End the process, and with it the simulators beside this one."""
+        self.worker.close()
+
+    def _call(self, call: str, *arguments: Any) -> Any:
+        self.worker.ask(self, self.n, call, *arguments)
+        return self.worker.answer(self)

@@ -1,0 +1,106 @@
+"""The process that steps and draws some of an env's simulators; it ends when its parent does.
+
+It imports no torch. Messages are pickled, each answered in order: ``(n, call, arguments)`` -> ``(result, None)`` or ``(None, exception)``.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cloudpickle
+
+from jepakit.components.envs.tape import Simulator, Tape
+from jepakit.errors import UserError, told
+
+KEPT = ("raw_reward", "episode_over")  #: what `BatchedEnv` reads of ``info``
+
+
+class Hosted:
+    """One simulator, and what its parent may call.
+
+    Args:
+        make: Makes the simulator, which was reset once.
+    """
+
+    def __init__(self, make: Callable[[], Simulator]) -> None:
+        self.tape = Tape(make())
+
+    def step(self, action: Any) -> tuple[Any, ...]:
+        """Reward, terminated, truncated and info of a step, and what is drawn after it."""
+        _, reward, terminated, truncated, info = self.tape.step(action)
+        return reward, terminated, truncated, _kept(info), self.tape.render()
+
+    def reset(self, seed: int | None) -> tuple[Any, ...]:
+        """The info of a reset, and what is drawn after it."""
+        _, info = self.tape.reset(seed=seed)
+        return _kept(info), self.tape.render()
+
+    def render(self) -> Any:
+        """What is drawn now."""
+        return self.tape.render()
+
+    def background(self) -> Any:
+        """Where the background shows, of simulators that know."""
+        simulator: Any = self.tape.unwrapped
+        return simulator.background()
+
+    def snapshot(self) -> Any:
+        """What `restore` needs to return here."""
+        return self.tape.snapshot()
+
+    def restore(self, snapshot: Any) -> None:
+        """Return to the state of ``snapshot``."""
+        self.tape.restore(snapshot)
+
+
+def _loaded(make: bytes) -> Callable[[], Simulator]:
+    try:
+        loaded: Callable[[], Simulator] = cloudpickle.loads(make)
+    except Exception as error:
+        raise UserError(f"processes: this env cannot be made in another process ({told(error)}); write `processes: 1`") from error
+    return loaded
+
+
+def _kept(info: dict[str, Any]) -> dict[str, Any]:
+    return {key: info[key] for key in KEPT if key in info}
+
+
+def serve(connection: Connection) -> None:
+    """Answer messages until the parent closes its end."""
+    hosted: dict[int, Hosted] = {}
+    make = None
+    while True:
+        try:
+            n, call, arguments = pickle.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            return
+        try:
+            if call == "make":
+                make = make or _loaded(arguments[0])
+                hosted[n] = Hosted(make)
+                answer: tuple[Any, Exception | None] = hosted[n].tape.action_space, None
+            else:
+                answer = getattr(hosted[n], call)(*arguments), None
+        except Exception as error:
+            error.add_note(traceback.format_exc())  # the parent's own ends where it waited
+            answer = None, error
+        try:
+            connection.send_bytes(pickle.dumps(answer))
+        except (BrokenPipeError, OSError):
+            return
+        except Exception:  # not everything can be pickled, exceptions of some libraries among it
+            connection.send_bytes(pickle.dumps((None, RuntimeError(f"{type(answer[1] or answer[0]).__name__}: {answer[1] or answer[0]}"))))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    channel = Connection(os.dup(int(sys.argv[1])))
+    sys.path[:] = pickle.loads(channel.recv_bytes())
+    serve(channel)

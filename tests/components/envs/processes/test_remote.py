@@ -1,0 +1,128 @@
+"""Simulators in several processes do what they do in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDictBase
+
+from jepakit import resume, run
+from jepakit.components.envs.batched import EnvFailed
+from jepakit.components.envs.gym import GymEnv
+from jepakit.components.envs.processes.remote import in_processes
+from jepakit.errors import UserError
+from jepakit.recipe import load_recipe, recipe_id
+from jepakit.training.build import build_env
+
+SMALL = {"env.num_envs": 3, "algorithm.rollout_steps": 20, "algorithm.epochs": 1, "algorithm.minibatch_size": 30, "total_steps": 120, "threads": 1, "checkpoint_every": 60}
+PLUGIN = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Mine(CartPoleEnv):
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward + 1, terminated, truncated, info
+
+gymnasium.register("Mine-v0", Mine, max_episode_steps=30)
+"""
+
+
+def make_env(processes: int, **fields: Any) -> GymEnv:
+    return GymEnv(0, processes, **{"id": "CartPole-v1", "num_envs": 5, "size": (20, 30), "max_episode_steps": 11} | fields)
+
+
+def play(env: GymEnv, steps: int = 30) -> TensorDictBase:
+    torch.manual_seed(0)
+    return env.rollout(steps, break_when_any_done=False)
+
+
+def test_episodes_are_the_same_in_any_number_of_processes_and_go_on_from_one_to_another() -> None:
+    one, three = make_env(1), make_env(3)
+    assert len({simulator.worker.process.pid for simulator in three.simulators}) == 3
+    expected, played = play(one), play(three)
+    assert (played == expected).all()
+    one.restore(three.snapshot())
+    three.restore(three.snapshot())
+    assert (play(three) == play(one)).all()
+    three.close()
+
+
+def test_a_run_has_the_same_id_and_the_same_numbers(tmp_path: Path) -> None:
+    once, twice = (SMALL | {"processes": processes} for processes in (1, "auto"))
+    assert recipe_id(load_recipe("cartpole_pixels", once)) == recipe_id(load_recipe("cartpole_pixels", twice))
+    records = []
+    for name, overrides in (("one", once), ("many", twice)):
+        run("cartpole_pixels", overrides=overrides, out=tmp_path / name, quiet=True)
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        records.append([{key: value for key, value in line.items() if not key.startswith(("time/", "wall_s", "steps_per"))} for line in lines])
+    assert records[0] == records[1]
+    assert resume(tmp_path / "many").summary["status"] == "finished"
+
+
+def test_a_plugin_s_env_is_there_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    overrides = {"plugins": [str(tmp_path / "mine.py")], "processes": 2, "env": {"kind": "gym", "id": "Mine-v0", "num_envs": 2}}
+    env = build_env(load_recipe("cartpole_pixels", overrides))
+    assert play(env, 5)["next", "reward"].unique().tolist() == [2]
+    env.close()
+
+
+def test_what_goes_wrong_there_is_told_here() -> None:
+    with pytest.raises(UserError, match="CartPole-v9"):
+        make_env(2, id="CartPole-v9")
+    lock = threading.Lock()  # cannot be pickled
+    with pytest.raises(UserError, match="write `processes: 1`"):
+        in_processes(lambda: lock, 2, 2)  # type: ignore[arg-type, return-value]
+    env = make_env(2)
+    env.simulators[0].worker.process.kill()
+    with pytest.raises(EnvFailed, match="has ended, with exit code -9"):
+        play(env)
+    env.close()
+
+
+def test_kinds_that_step_in_one_process_say_so() -> None:
+    with pytest.raises(UserError, match="write `processes: 1`"):
+        build_env(load_recipe("cartpole_pixels", ["processes=2", "env={kind: gym_state, id: CartPole-v1}"]))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+def test_no_process_outlives_its_parent() -> None:
+    script = f"""
+import sys, time
+sys.path[:] = {sys.path!r}
+from functools import partial
+from jepakit.components.envs.processes.remote import in_processes
+from jepakit.components.envs.simulators import make_simulator
+simulators = in_processes(partial(make_simulator, "CartPole-v1", None, {{}}), 2, 2)
+print(*(simulator.worker.process.pid for simulator in simulators), flush=True)
+time.sleep(60)
+"""
+    for sent in (signal.SIGKILL, signal.SIGINT):
+        parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert parent.stdout
+        children = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(children) == 2
+        os.kill(parent.pid, sent)
+        parent.wait()
+        deadline = time.monotonic() + 20
+        while any(is_alive(pid) for pid in children):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
