@@ -24,7 +24,16 @@ from jepakit.errors import UserError
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.build import build_env
 
-SMALL = {"env.num_envs": 3, "algorithm.rollout_steps": 20, "algorithm.epochs": 1, "algorithm.minibatch_size": 30, "total_steps": 120, "threads": 1, "checkpoint_every": 60}
+SMALL = {
+    "env.num_envs": 3,
+    "algorithm.rollout_steps": 20,
+    "algorithm.epochs": 1,
+    "algorithm.minibatch_size": 30,
+    "total_steps": 120,
+    "threads": 1,
+    "checkpoint_every": 60,
+}
+CLOCK = ("time/", "wall_s", "steps_per")
 PLUGIN = """
 import gymnasium
 from gymnasium.envs.classic_control import CartPoleEnv
@@ -65,7 +74,7 @@ def test_a_run_has_the_same_id_and_the_same_numbers(tmp_path: Path) -> None:
     for name, overrides in (("one", once), ("many", twice)):
         run("cartpole_pixels", overrides=overrides, out=tmp_path / name, quiet=True)
         lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        records.append([{key: value for key, value in line.items() if not key.startswith(("time/", "wall_s", "steps_per"))} for line in lines])
+        records.append([{key: value for key, value in line.items() if not key.startswith(CLOCK)} for line in lines])
     assert records[0] == records[1]
     assert resume(tmp_path / "many").summary["status"] == "finished"
 
