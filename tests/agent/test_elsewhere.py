@@ -1,4 +1,4 @@
-"""A trained agent acts where it was not trained."""
+"""A trained agent is evaluated in an env in which it was not trained."""
 
 import json
 import subprocess
@@ -19,14 +19,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run("cartpole_pixels", overrides=SMALL, out=tmp_path_factory.mktemp("run"), quiet=True).path
 
 
-def test_the_env_changes_and_the_agent_stays(trained: Path) -> None:
+def test_evaluation_runs_the_agent_in_a_changed_env(trained: Path) -> None:
     short = evaluate(trained, 3, overrides=["env.max_episode_steps=5"])
     assert short["sampled"]["lengths"] == [5, 5, 5]
     assert short["overrides"] == ["env.max_episode_steps=5"]
     noisy = {"distractions": [{"kind": "noise"}]}
     assert evaluate(trained, 3, overrides=noisy) == evaluate(trained, 3, overrides=noisy)
     with opened(trained, best=False, trust=False, warn=print, overrides=noisy) as elsewhere:
-        background = elsewhere.env.reset()["pixels"][:, :, :, 0]  # the frame's uppermost row, white in Cart Pole
+        background = elsewhere.env.reset()["pixels"][:, :, :, 0]  # the top row of each frame, which Cart Pole leaves white
     assert background.float().std() > 60
 
 
@@ -34,12 +34,12 @@ def test_the_env_changes_and_the_agent_stays(trained: Path) -> None:
     ("change", "told"),
     [("encoder.dim=32", "--set encoder"), ("seed=3", "--set seed"), ("env.size=[80, 80]", "encoder"), ("env.nonsense=1", "nonsense")],
 )
-def test_what_was_trained_cannot_change(trained: Path, change: str, told: str) -> None:
+def test_overriding_what_was_trained_is_an_error(trained: Path, change: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         evaluate(trained, 1, overrides=[change])
 
 
-def test_its_result_lies_beside_the_run_s_own(trained: Path) -> None:
+def test_each_changed_env_gets_its_own_eval_file(trained: Path) -> None:
     command = [sys.executable, "-m", "jepakit", "eval", str(trained), "-n", "1"]
     for change in ([], ["--set", "env.max_episode_steps=7"], ["--set", "distractions=[{kind: video}]"]):
         told = subprocess.run([*command, *change], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Two ways to call the command line: a process of its own, as a user does, and this process, which has torch imported already."""
+"""Two ways to call the command line: as its own process, like a user, and in this process, which has already imported torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Tiny(nn.Module):
 
 
 class Outcome(NamedTuple):
-    """What a user gets back."""
+    """The exit code and the two output streams of a call."""
 
     code: int
     out: str
@@ -48,11 +48,11 @@ Cli = Callable[..., Outcome]
 
 @pytest.fixture
 def process(tmp_path: Path) -> Cli:
-    """Call ``jepakit`` as a process, piped, from a folder that is not the project's."""
+    """Call ``jepakit`` as its own process with piped output, from a folder outside the project."""
 
     def call(*args: str) -> Outcome:
         command = [sys.executable, "-m", "jepakit", *args]
-        environment = dict(os.environ)  # named, as readline writes COLUMNS into what is inherited otherwise
+        environment = dict(os.environ)  # passed explicitly: readline adds COLUMNS to an inherited environment
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
@@ -61,9 +61,9 @@ def process(tmp_path: Path) -> Cli:
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
-    """Call ``jepakit`` in this process, from a folder that is not the project's."""
+    """Call ``jepakit`` in this process, from a folder outside the project."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main() sets it; this puts it back
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # main() replaces it; monkeypatch restores it
 
     def call(*args: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["jepakit", *args])
@@ -75,12 +75,12 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Outcome(code, *capsys.readouterr())
 
     yield call
-    load_plugins([])  # forgets what a test's plug-ins have registered
+    load_plugins([])  # unregisters the test's plug-ins
 
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
-    """A file that registers an encoder, whose summary no terminal holds in a line."""
+    """A plug-in that registers an encoder. The encoder's summary is too long for one terminal line."""
     file = tmp_path / "tiny.py"
     file.write_text(PLUGIN)
     return file

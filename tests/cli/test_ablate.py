@@ -1,4 +1,4 @@
-"""``jepakit ablate``, and what other verbs say to a sweep."""
+"""``jepakit ablate``, and how other verbs treat a sweep."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def rows(text: str) -> list[list[str]]:
-    """A printed table's cells, less its heading."""
+    """The cells of a printed table, without its heading."""
     return [line.split() for line in text.splitlines()[1:]]
 
 
-def test_a_failed_run_is_named_and_the_others_go_on(cli: Cli, sweep: Path) -> None:
+def test_a_failed_run_is_reported_and_the_others_continue(cli: Cli, sweep: Path) -> None:
     code, out, err = cli("ablate", str(sweep))
     assert code == 1, err
     (traceback,) = Path("runs/moods").glob("*/traceback.txt")
@@ -74,7 +74,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(cli: Cli, sweep: Path) -> No
     (finished,) = [path.parent for path in Path("runs/moods").glob("*/summary.json") if '"finished"' in path.read_text()]
     assert out.splitlines()[-1] == "to compare: jepakit compare runs/moods"
 
-    code, out, err = cli("ablate", str(sweep), "--over", "encoder.breaks_at=20")  # goes on with it, its plug-in trusted
+    code, out, err = cli("ablate", str(sweep), "--over", "encoder.breaks_at=20")  # resumes the failed run and trusts its plug-in
     assert code == 1
     assert "ArithmeticError: broke down as told" in out
     assert [json.loads(line)["event"] for line in (traceback.parent / "events.jsonl").open()] == ["start", "failed", "resume", "failed"]
@@ -91,7 +91,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(cli: Cli, sweep: Path) -> No
     assert not Path("runs").exists()
 
 
-def test_a_dry_run_shows_the_runs_and_makes_no_folder(cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_lists_the_runs_and_creates_no_folder(cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jepakit.sweep.plan.usable_cores", lambda: 6)
     before = sorted(Path().iterdir())
     code, out, err = cli("ablate", str(sweep), "--dry-run", "--seeds", "4,1", "--out", "elsewhere")
@@ -119,7 +119,7 @@ def test_jobs_and_threads_fill_the_cores(cli: Cli, sweep: Path, monkeypatch: pyt
     assert plan("--jobs", "4")[2].startswith("notice: 4 runs at a time use 8 threads on 6 cores")
 
 
-def test_cells_of_one_run_are_run_once(cli: Cli, sweep: Path) -> None:
+def test_identical_runs_are_run_once(cli: Cli, sweep: Path) -> None:
     code, out, err = cli("ablate", str(sweep), "--dry-run", "--over", "encoder.breaks_at=null,20,null", "--seeds", "2")
     assert code == 0, err
     assert [row[:2] for row in rows(out)[:-1]] == [[f"encoder.breaks_at={value}", seed] for value in ("null", "20") for seed in "01"]
@@ -139,11 +139,11 @@ def test_cells_of_one_run_are_run_once(cli: Cli, sweep: Path) -> None:
         (["--recorded", "nowhere"], "--recorded: there is no folder nowhere"),
         (["--over", "encoder.breaks=1"], "--over #1: unknown field `breaks` in `encoder`"),
         (["--over", "optimizer.lr=1e-3,fast"], '--over #1: `optimizer.lr` cannot be the string "fast"'),
-        # What only building it shows, in the configuration that is wrong: nothing is started.
+        # Only building the second configuration shows this mistake; the first is not started either.
         (["--over", "encoder={kind: vit, patch: 10},{kind: vit, patch: 7}"], "--over #1: patch 7 does not divide"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_run(cli: Cli, sweep: Path, args: list[str], wrong: str) -> None:
+def test_a_mistake_is_reported_before_any_run_starts(cli: Cli, sweep: Path, args: list[str], wrong: str) -> None:
     if args[-1].startswith("encoder={"):
         args = ["--set", "sweep=null", *args]
     code, out, err = cli("ablate", str(sweep), *args)
@@ -152,7 +152,7 @@ def test_a_mistake_is_told_before_anything_is_run(cli: Cli, sweep: Path, args: l
     assert not Path("runs").exists()
 
 
-def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_run(cli: Cli, sweep: Path) -> None:
+def test_an_unwritable_folder_is_reported_before_any_run_starts(cli: Cli, sweep: Path) -> None:
     Path("file").touch()
     for verb in (["ablate", str(sweep)], ["reproduce", "--quick"]):
         code, out, err = cli(*verb, "--out", "file")
@@ -168,7 +168,7 @@ def test_run_refuses_a_sweep(cli: Cli, sweep: Path) -> None:
     assert "jepakit ablate" in err
 
 
-def test_validate_looks_at_every_run(cli: Cli, sweep: Path) -> None:
+def test_validate_checks_every_run(cli: Cli, sweep: Path) -> None:
     code, out, err = cli("validate", str(sweep), "--set", "sweep.seeds=3")
     assert (code, out) == (0, "valid: moods, a sweep of 6 runs of 2 configurations\n"), err
     code, _, err = cli("validate", str(sweep), "--set", "sweep=null", "--set", "sweep.grid.encoder=[{kind: moody}, {kind: vit, patch: 7}]")
@@ -177,5 +177,5 @@ def test_validate_looks_at_every_run(cli: Cli, sweep: Path) -> None:
     assert "in the configuration `encoder={kind: vit, patch: 7}`" in err
 
 
-def test_show_shows_the_sweep(cli: Cli, sweep: Path) -> None:
+def test_show_prints_the_sweep(cli: Cli, sweep: Path) -> None:
     assert "\n  grid: {encoder.breaks_at: [20, null]}\n" in cli("show", str(sweep))[1]

@@ -1,4 +1,4 @@
-"""The frame around the verbs: laziness, exit codes, messages as they are."""
+"""What all verbs share: lazy imports, exit codes, and messages printed verbatim."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 HEAVY = {"torch", "torchrl", "tensordict", "gymnasium", "numpy", "pydantic", "yaml"}
 
 
-def test_help_is_lazy_and_names_every_verb() -> None:
+def test_help_imports_nothing_heavy_and_lists_every_verb() -> None:
     done = subprocess.run([sys.executable, "-X", "importtime", "-m", "jepakit", "--help"], capture_output=True, text=True, timeout=60)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
-    assert "typer" in imported  # the report was read
+    assert "typer" in imported  # the import report was parsed
     assert not imported & HEAVY
     assert all(f" {verb} " in done.stdout for verb in VERBS)
 
 
-def test_import_is_lazy_and_the_api_is_all_there() -> None:
+def test_import_is_lazy_and_exposes_the_whole_api() -> None:
     code = f"""
 import sys, jepakit
 jepakit.UserError, jepakit.FrameShape, jepakit.Encoder, dir(jepakit), jepakit.__version__
@@ -43,7 +43,7 @@ sys.exit(", ".join({HEAVY} & {{name.partition(".")[0] for name in sys.modules}})
 
 @pytest.fixture
 def verb_that() -> Iterator[Callable[[BaseException], None]]:
-    """Adds a verb ``boom`` that raises what it is given."""
+    """Adds a verb ``boom`` that raises the given error."""
 
     def add(error: BaseException) -> None:
         @app.command("boom")
@@ -55,19 +55,19 @@ def verb_that() -> Iterator[Callable[[BaseException], None]]:
     app.registered_commands[:] = registered
 
 
-def test_another_tools_verb_is_understood(cli: Cli) -> None:
+def test_another_tools_verb_gets_a_suggestion(cli: Cli) -> None:
     code, _, err = cli("train", "cartpole_pixels")
     assert code == 2
     assert "No such command 'train'. Did you mean 'run'?" in err
 
 
 @pytest.mark.parametrize("verb", ["run", "validate", "show"])
-def test_an_override_without_its_equals_sign_is_shown_with_it(cli: Cli, verb: str) -> None:
+def test_an_override_without_an_equals_sign_is_shown_corrected(cli: Cli, verb: str) -> None:
     told = "--set encoder.dim 32: write --set encoder.dim=32\n"
     assert cli(verb, "cartpole_pixels", "--set", "encoder.dim", "32") == (2, "", told)
 
 
-def test_a_users_mistake_exits_2_with_the_message_as_it_is(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
+def test_a_users_mistake_exits_2_with_its_message_verbatim(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
     message = f"recipe.yaml:3:5: {'long ' * 60}[red]\n  encoder: x\n           ^"
     verb_that(UserError(message))
     assert cli("boom") == (2, "", message + "\n")
@@ -81,7 +81,7 @@ def test_a_failure_exits_1_with_its_traceback(cli: Cli, verb_that: Callable[[Bas
     assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 51)\n")
 
 
-def test_a_failure_whose_traceback_is_kept_says_where_and_no_more(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
+def test_a_failure_with_a_saved_traceback_prints_only_its_path(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
     error = ZeroDivisionError("by zero")
     error.add_note("traceback: runs/x/traceback.txt")
     verb_that(error)

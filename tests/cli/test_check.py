@@ -23,18 +23,18 @@ class Vector:
 """
 
 
-def test_a_component_that_keeps_the_rules(cli: Cli) -> None:
+def test_a_component_that_keeps_the_rules_passes(cli: Cli) -> None:
     assert cli("check", "objective", "smooth_l1", "--set", "beta=0.5") == (0, "objective `smooth_l1` keeps all rules of its slot\n", "")
 
 
-def test_a_component_that_breaks_one(cli: Cli, tmp_path: Path) -> None:
+def test_a_broken_rule_is_reported(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
     code, out, _ = cli("check", "regularizer", "vector", "--plugins", "./broken.py")
     assert code == 1
     assert out.startswith("regularizer `vector` (Vector at broken.py:5) breaks a rule of its slot\n- output: ")
 
 
-def test_a_file_that_would_register_the_kind_is_named(cli: Cli, tmp_path: Path) -> None:
+def test_an_unknown_kind_error_names_the_file_that_registers_it(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
     assert cli("check", "regularizer", "vector") == (
         2,
@@ -47,7 +47,7 @@ def test_a_file_that_would_register_the_kind_is_named(cli: Cli, tmp_path: Path) 
     assert "./broken.py registers it: write `plugins: [./broken.py]`" in cli("validate", "r.yaml").err
 
 
-def test_a_plugin_that_cannot_be_imported_is_the_mistake(cli: Cli, tmp_path: Path) -> None:
+def test_a_plugin_that_cannot_be_imported_is_reported(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "half.py").write_text("from torch import nn\ndef f(:\n")
     code, out, err = cli("check", "encoder", "half", "--plugins", "half.py")
     assert (code, out) == (2, "")
@@ -65,14 +65,14 @@ def test_a_plugin_that_cannot_be_imported_is_the_mistake(cli: Cli, tmp_path: Pat
         (["encoder", "mlp", "--frames", "3,1,40"], 2, "--frames 3,1,40: write four whole numbers K,C,H,W"),
     ],
 )
-def test_a_mistake(cli: Cli, arguments: list[str], code: int, message: str) -> None:
+def test_a_mistake_gets_a_clear_message(cli: Cli, arguments: list[str], code: int, message: str) -> None:
     found, out, err = cli("check", *arguments)
     assert found == code
     assert message in out + err
     assert "Traceback" not in out + err
 
 
-def test_a_library_that_fails_is_named_by_its_module(cli: Cli, tmp_path: Path) -> None:
+def test_an_error_in_a_library_is_located_at_the_users_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "calls.py").write_text(
         "import json\nfrom jepakit import register\nfrom torch import nn\n\n@register('encoder', 'calls')\nclass Calls(nn.Module):\n"
         "    def __init__(self, frames):\n        super().__init__()\n        json.loads('{')\n"
@@ -87,7 +87,7 @@ def test_a_library_that_fails_is_named_by_its_module(cli: Cli, tmp_path: Path) -
     assert "Traceback" in err
 
 
-def test_a_library_that_fails_where_no_user_has_written_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_without_user_code_names_the_library(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jepakit.components.encoders.vit.ViT.forward", lambda self, pixels: json.loads("{"))
     code, _, err = cli("validate", "cartpole_pixels")
     assert code == 2

@@ -1,4 +1,4 @@
-"""``compare`` and ``record``: from runs' folders to tables, figures and files to keep."""
+"""``compare`` and ``record`` turn run folders into tables, figures and records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Sweep = Callable[..., Path]
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
-    """Folders of runs, one of each dim and seed, that ended at a return of dim + seed."""
+    """Run folders, one for each dim and seed, whose final return is dim + seed."""
 
     def make(dims: tuple[int, ...] = (32, 64), seeds: int = 2, steps: dict[int, int] | None = None, evaluated: bool = False) -> Path:
         for dim in dims:
@@ -44,7 +44,7 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in table.splitlines()]
 
 
-def test_compare_prints_a_row_a_configuration_and_every_pair(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
+def test_compare_prints_each_configuration_and_every_pair(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
     code, out, err = cli("compare", str(sweep()), "--threshold", "40", "--threshold", "64.5")
     assert (code, err) == (0, "")
     rows, pairs, notes = out.split("\n\n")
@@ -56,10 +56,10 @@ def test_compare_prints_a_row_a_configuration_and_every_pair(cli: Cli, sweep: Sw
     assert cells(pairs) == [["ends higher", "than", "probability"], ["dim=64", "dim=32", "1.00 [1.00, 1.00]"]]
     assert "95%" in notes
     assert "Fewer than 5 runs in dim=32; dim=64" in notes
-    assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # nothing is written unless asked
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # nothing is written without --out
 
 
-def test_80_columns_break_no_heading_and_no_interval(cli: Cli, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_80_columns_break_no_heading_or_interval(cli: Cli, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     out = cli("compare", str(sweep())).out
     rows, *_ = out.split("\n\n")
@@ -91,7 +91,7 @@ def test_compare_writes_tables_and_figures(cli: Cli, sweep: Sweep, tmp_path: Pat
     assert (tmp_path / "new/cmp/compare.json").read_bytes() == before
 
 
-def test_records_compare_like_the_runs_they_are_of(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
+def test_records_compare_like_their_runs(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
     sweep(seeds=3)
     code, out, _ = cli("record", "runs", "--to", "kept")
     assert code == 0
@@ -100,7 +100,7 @@ def test_records_compare_like_the_runs_they_are_of(cli: Cli, sweep: Sweep, tmp_p
     assert cli("compare", "kept").out == cli("compare", "runs").out == cli("compare", "runs", "kept").out
 
 
-def test_compare_says_what_does_not_compare(cli: Cli, sweep: Sweep) -> None:
+def test_compare_reports_differing_budgets_and_missing_evaluations(cli: Cli, sweep: Sweep) -> None:
     runs = sweep(dims=(8, 32, 64), steps={64: 5000}, evaluated=True)
     (runs / "0003200000" / "eval.json").unlink()
     out = cli("compare", str(runs)).out
@@ -109,14 +109,14 @@ def test_compare_says_what_does_not_compare(cli: Cli, sweep: Sweep) -> None:
     assert [row[-1] for row in table] == ["held out, sampled", "408.0 [408.0, 408.0]", "–", "464.0 [464.0, 464.0]"]
 
 
-def test_a_threshold_is_a_number(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
+def test_a_threshold_must_be_finite(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
     for odd in ("nan", "inf"):
         code, _, err = cli("compare", str(sweep(dims=(int(odd == "inf"),))), "--threshold", odd, "--out", "cmp")
         assert (code, err) == (2, f"--threshold {odd}: write a finite return\n")
     assert not (tmp_path / "cmp").exists()
 
 
-def test_links_are_followed_and_not_in_circles(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
+def test_links_are_followed_but_not_in_cycles(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
     runs = sweep()
     linked = tmp_path / "linked"
     linked.mkdir()
@@ -127,7 +127,7 @@ def test_links_are_followed_and_not_in_circles(cli: Cli, sweep: Sweep, tmp_path:
     assert cli("runs", "linked").out.count("  finished  ") == 4
 
 
-def test_runs_that_were_stopped_are_named(cli: Cli, sweep: Sweep) -> None:
+def test_stopped_runs_are_reported(cli: Cli, sweep: Sweep) -> None:
     runs = sweep()
     assert "stopped" not in cli("compare", str(runs)).out
     summary = runs / "0003200000" / "summary.json"
@@ -135,7 +135,7 @@ def test_runs_that_were_stopped_are_named(cli: Cli, sweep: Sweep) -> None:
     assert "Some runs stopped early (dim=32)" in cli("compare", str(runs)).out
 
 
-def test_of_many_configurations_the_pairs_are_left_out(cli: Cli, sweep: Sweep) -> None:
+def test_pairs_are_left_out_for_many_configurations(cli: Cli, sweep: Sweep) -> None:
     assert "than" in cli("compare", str(sweep(dims=(1, 2, 3, 4, 5, 6), seeds=1))).out.split()
     assert "than" not in cli("compare", str(sweep(dims=(7,), seeds=1))).out.split("Interquartile")[0].split()
 

@@ -1,4 +1,4 @@
-"""The shell completes verbs, recipes, slots, kinds and runs; the help looks like other command lines'."""
+"""The shell completes verbs, recipes, slots, kinds and runs; the help follows the conventions of command lines."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def test_a_word_is_completed(words: str, expected: list[str]) -> None:
     assert completed(words) == expected
 
 
-def test_a_runs_folder_is_completed(tmp_path: Path) -> None:
+def test_a_run_folder_is_completed(tmp_path: Path) -> None:
     (tmp_path / "runs" / "mine" / "abc").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "abc" / "recipe.yaml").touch()
     assert completed("jepakit eval ru", tmp_path) == ["runs/mine/abc"]
 
 
-def test_what_is_completed_is_what_is_registered() -> None:
+def test_the_completed_kinds_are_the_registered_kinds() -> None:
     builtin = {(found.slot, found.kind) for found in registry.components() if found.cls.__module__.startswith("jepakit.")}
     assert set(completion._kinds()) == builtin
 
 
 @pytest.mark.parametrize("verb", [[], ["run"], ["explain"], ["compare"]])
-def test_help_shows_names_as_other_command_lines_do(verb: list[str]) -> None:
+def test_help_shows_conventional_argument_names(verb: list[str]) -> None:
     text = subprocess.run([sys.executable, "-m", "jepakit", *verb, "--help"], capture_output=True, text=True).stdout
     assert "Usage: jepakit" in text
     assert not {"<bool>", "<str>", "{RECIPE}", "{SLOT}"} & set(text.replace("\n", " ").split())

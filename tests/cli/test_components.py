@@ -22,11 +22,11 @@ def test_list_has_a_line_for_each_component(cli: Cli) -> None:
     assert {slot for slot, *_ in lines} == set(SLOTS)
 
 
-def test_list_of_one_slot(cli: Cli) -> None:
+def test_list_of_a_slot_shows_only_that_slot(cli: Cli) -> None:
     assert {line.split()[0] for line in cli("list", "encoder").out.splitlines()[1:]} == {"encoder"}
 
 
-def test_plugins_are_listed_from_a_pipe_uncut_and_a_broken_one_harms_nothing(process: Cli, plugin: Path, tmp_path: Path) -> None:
+def test_piped_list_shows_plugins_in_full_and_warns_about_a_broken_one(process: Cli, plugin: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("1 / 0")
     code, out, err = process("list", "encoder", "--plugins", "tiny.py", "--plugins", "./broken.py")
     assert code == 0
@@ -46,7 +46,7 @@ def test_a_recipes_plugins_are_listed_and_explained(cli: Cli, plugin: Path) -> N
 
 
 @pytest.mark.parametrize("command", [("list",), ("explain", "encoder", "tiny")])
-def test_a_narrow_terminal_folds_and_loses_nothing(
+def test_a_narrow_terminal_wraps_lines_without_losing_text(
     cli: Cli, plugin: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     piped = cli(*command, "--plugins", str(plugin)).out
@@ -58,7 +58,7 @@ def test_a_narrow_terminal_folds_and_loses_nothing(
     assert sorted(shown.replace("\n", "").replace(" ", "")) == sorted(piped.replace("defined at", "").replace("\n", "").replace(" ", ""))
 
 
-def test_explain_tells_all_about_every_component(cli: Cli) -> None:
+def test_explain_shows_everything_about_every_component(cli: Cli) -> None:
     for found in components():
         code, out, _ = cli("explain", found.slot, found.kind)
         said = " ".join(out.split())
@@ -74,7 +74,7 @@ def test_explain_tells_all_about_every_component(cli: Cli) -> None:
         assert all(f"  {name}: {CONTEXT[name]}\n" in out for name in found.context)
 
 
-def test_explain_separates_the_slots_own_fields(cli: Cli) -> None:
+def test_explain_lists_the_slots_own_fields_separately(cli: Cli) -> None:
     _, out, _ = cli("explain", "regularizer", "variance")
     assert "Fields of every regularizer\n  weight: " in out
     assert out.count("  weight: ") == 1
@@ -84,13 +84,13 @@ def test_explain_separates_the_slots_own_fields(cli: Cli) -> None:
     ("command", "meant"),
     [(("list", "encoders"), "encoder"), (("explain", "encodr", "vit"), "encoder"), (("explain", "encoder", "vti"), "vit")],
 )
-def test_an_unknown_name_is_a_mistake_with_a_suggestion(cli: Cli, command: tuple[str, ...], meant: str) -> None:
+def test_an_unknown_name_gets_a_suggestion(cli: Cli, command: tuple[str, ...], meant: str) -> None:
     code, out, err = cli(*command)
     assert (code, out) == (2, "")
     assert f"did you mean `{meant}`?" in err
 
 
-def test_a_plugin_that_is_not_there_is_a_mistake(cli: Cli) -> None:
+def test_a_missing_plugin_is_an_error(cli: Cli) -> None:
     code, _, err = cli("list", "--plugins", "./nowhere.py")
     assert code == 2
     assert "nowhere.py" in err

@@ -1,4 +1,4 @@
-"""``jepakit new``: what it writes works as it stands."""
+"""``jepakit new``: the files that it writes work unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
 
-def test_of_every_slot_the_test_passes_and_a_recipe_with_the_lines_it_prints_is_valid(cli: Cli, tmp_path: Path) -> None:
+def test_every_slots_template_passes_its_test_and_prints_a_valid_recipe(cli: Cli, tmp_path: Path) -> None:
     assert set(PATHS) == set(SLOTS)
     for slot in SLOTS:
         code, out, _ = cli("new", slot, f"tiny_{slot}", "--out", "mine")
@@ -27,8 +27,8 @@ def test_of_every_slot_the_test_passes_and_a_recipe_with_the_lines_it_prints_is_
         code, out, err = cli("validate", f"mine/{slot}.yaml")
         assert (code, err) == (0, ""), err
         assert out.startswith("valid: ")
-    sort_of_imports(tmp_path / "mine")
-    assert f"{2 * len(SLOTS)} passed" in passes(tmp_path)
+    assert_imports_are_sorted(tmp_path / "mine")
+    assert f"{2 * len(SLOTS)} passed" in pytest_output(tmp_path)
 
 
 def recipe_in(out: str) -> str:
@@ -37,8 +37,8 @@ def recipe_in(out: str) -> str:
     return textwrap.dedent("\n".join([*lines, "    threads: 1"]))
 
 
-def passes(folder: Path) -> str:
-    """What pytest says of the folder ``mine``, which lies below a project whose settings are jepakit's own."""
+def pytest_output(folder: Path) -> str:
+    """Pytest's output for the folder ``mine``, inside a project with jepakit's own pytest settings. All its tests must pass."""
     (folder / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\npythonpath = ["."]\n')
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "mine"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
@@ -46,8 +46,8 @@ def passes(folder: Path) -> str:
     return done.stdout
 
 
-def sort_of_imports(folder: Path) -> None:
-    """Ruff's import rule has nothing to say about the folder."""
+def assert_imports_are_sorted(folder: Path) -> None:
+    """Assert that Ruff finds no unsorted import in the folder."""
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "I", str(folder)], capture_output=True, text=True
     )
@@ -57,25 +57,25 @@ def sort_of_imports(folder: Path) -> None:
 FROM = [("algorithm", "sac"), ("encoder", "vit"), ("env", "gym"), ("target", "ema")]
 
 
-def test_a_subclass_of_a_kind_passes_its_test_and_makes_a_valid_recipe(cli: Cli, tmp_path: Path) -> None:
+def test_a_generated_subclass_passes_its_test_and_prints_a_valid_recipe(cli: Cli, tmp_path: Path) -> None:
     for slot, kind in FROM:
         code, out, err = cli("new", slot, f"my_{kind}", "--from", kind, "--out", "mine")
         assert (code, err) == (0, "")
         (tmp_path / "mine" / f"{kind}.yaml").write_text(recipe_in(out))
         code, out, err = cli("validate", f"mine/{kind}.yaml")
         assert (code, err) == (0, ""), err
-        assert ("not taken over" in out) == (kind == "sac")  # the others are laid over their own base
-    sort_of_imports(tmp_path / "mine")
-    assert f"{2 * len(FROM)} passed" in passes(tmp_path)
+        assert ("not taken over" in out) == (kind == "sac")  # the main recipe uses the others, so their fields are taken over
+    assert_imports_are_sorted(tmp_path / "mine")
+    assert f"{2 * len(FROM)} passed" in pytest_output(tmp_path)
 
 
-def test_the_recipe_for_a_subclass_has_all_that_the_main_recipe_writes_for_its_base(cli: Cli, tmp_path: Path) -> None:
+def test_a_subclass_recipe_keeps_the_fields_of_the_main_recipe(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(recipe_in(cli("new", "algorithm", "my_ppo", "--from", "ppo").out))
     mine, main = load_recipe("r.yaml").algorithm.model_dump(), load_recipe("cartpole_pixels").algorithm.model_dump()
     assert mine == main | {"kind": "my_ppo", "magnitude_weight": 0.001}
 
 
-def test_a_subclass_of_a_plugins_kind(cli: Cli, tmp_path: Path) -> None:
+def test_a_plugins_kind_can_be_subclassed(cli: Cli, tmp_path: Path) -> None:
     assert cli("new", "encoder", "basis", "--out", "theirs").code == 0
     code, out, err = cli("new", "encoder", "mine", "--from", "basis", "--out", "mine", "--plugins", "theirs/basis.py")
     assert (code, err) == (0, "")
@@ -85,15 +85,15 @@ def test_a_subclass_of_a_plugins_kind(cli: Cli, tmp_path: Path) -> None:
     assert command == "check encoder mine --plugins theirs/basis.py --plugins mine/mine.py"
     code, out, err = cli(*command.split())
     assert (code, out, err) == (0, "encoder `mine` keeps all rules of its slot\n", "")
-    assert "2 passed" in passes(tmp_path)
+    assert "2 passed" in pytest_output(tmp_path)
 
 
-def test_from_a_kind_that_is_not_there(cli: Cli) -> None:
+def test_an_unknown_base_kind_gets_a_suggestion(cli: Cli) -> None:
     code, _, err = cli("new", "algorithm", "mine", "--from", "pppo")
     assert (code, err) == (2, "unknown algorithm `pppo`; did you mean `ppo`?\n")
 
 
-def test_as_a_user_calls_it(process: Cli, tmp_path: Path) -> None:
+def test_new_prints_the_next_steps(process: Cli, tmp_path: Path) -> None:
     code, out, err = process("new", "encoder", "cnn_of_a_test")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
@@ -111,7 +111,7 @@ def test_as_a_user_calls_it(process: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", ["mine.py", "test_mine.py"])
-def test_nothing_is_written_over(cli: Cli, tmp_path: Path, there: str) -> None:
+def test_an_existing_file_is_not_overwritten(cli: Cli, tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("precious")
     code, _, err = cli("new", "target", "mine")
     assert code == 2
@@ -136,14 +136,14 @@ def test_nothing_is_written_over(cli: Cli, tmp_path: Path, there: str) -> None:
         ("env", "tensor_dict", "try `my_tensor_dict`"),
     ],
 )
-def test_a_name_that_cannot_be_is_told_in_one_line(cli: Cli, tmp_path: Path, slot: str, name: str, says: str) -> None:
+def test_an_invalid_name_is_reported_in_one_line(cli: Cli, tmp_path: Path, slot: str, name: str, says: str) -> None:
     code, out, err = cli("new", slot, name)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert says in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_one_line(cli: Cli, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_in_one_line(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     code, _, err = cli("new", "encoder", "mine", "--out", "file/folder")
     assert (code, err) == (2, "can't write file/folder: Not a directory\n")

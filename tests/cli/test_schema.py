@@ -1,4 +1,4 @@
-"""``jepakit schema``, and the copy of it that editors read."""
+"""``jepakit schema``, and the committed copy that editors read."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def kinds(schema: object) -> set[str]:
     return set()
 
 
-def test_schema_has_the_fields_and_kinds_of_plugins_too(cli: Cli, plugin: Path) -> None:
+def test_schema_includes_the_fields_and_kinds_of_plugins(cli: Cli, plugin: Path) -> None:
     plain, extended = (json.loads(cli("schema", *options).out) for options in ([], ["--plugins", str(plugin)]))
     assert {"env", "encoder", "jepa", "regularizers", "algorithm"} <= set(plain["properties"])
     assert {"gym", "vit", "ema", "mlp", "l2", "variance", "ppo"} <= kinds(plain)
     assert kinds(extended) - kinds(plain) == {"tiny"}
 
 
-def test_the_editors_copy_is_this_schema(cli: Cli) -> None:
+def test_the_committed_schema_is_up_to_date(cli: Cli) -> None:
     copy = ROOT / "docs/recipe.schema.json"
     assert copy.read_text() == cli("schema").out, "run `jepakit schema > docs/recipe.schema.json`"
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_shipped_recipes_carry_the_editors_line(name: str) -> None:
+def test_shipped_recipes_point_editors_to_the_schema(name: str) -> None:
     path = (ROOT / "recipes" / name).with_suffix(".yaml")
     line = path.read_text().splitlines()[0]
     start = "# yaml-language-server: $schema="

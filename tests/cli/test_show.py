@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
 
-def test_what_is_shown_runs_as_the_same_recipe(process: Cli, cli: Cli) -> None:
+def test_the_shown_recipe_loads_as_the_same_recipe(process: Cli, cli: Cli) -> None:
     code, out, err = process("show", "cartpole_pixels", "--set", "encoder.dim=32", "--seed", "7")
     assert (code, err) == (0, "")
     assert out == dump(load_recipe("cartpole_pixels", ["encoder.dim=32"], 7))
@@ -20,7 +20,7 @@ def test_what_is_shown_runs_as_the_same_recipe(process: Cli, cli: Cli) -> None:
     assert cli("show", "cartpole_pixels.yaml") == (0, out, "")
 
 
-def test_origin_names_the_line_where_each_value_is_written(cli: Cli) -> None:
+def test_origin_names_the_line_of_each_value(cli: Cli) -> None:
     Path("mine.yaml").write_text("extends: cartpole_pixels\nname: mine\nencoder:\n  dim: 32\n")
     out = cli("show", "mine.yaml", "--origin", "--set", "jepa.weight=2", "--seed", "7").out
     origins = dict(re.findall(r"^ *(?:- )?(\w+): .*# (.+)$", out, re.MULTILINE))
@@ -33,7 +33,7 @@ def test_origin_names_the_line_where_each_value_is_written(cli: Cli) -> None:
     assert Path(path).read_text().splitlines()[int(line) - 1].startswith("total_steps:")
 
 
-def test_a_mistake_is_located_and_nothing_is_shown(cli: Cli) -> None:
+def test_a_mistake_is_located_and_nothing_is_printed(cli: Cli) -> None:
     code, out, err = cli("show", "cartpole_pixels", "--set", "encoder.dmi=32")
     assert (code, out) == (2, "")
     assert err.startswith("--set #1:")

@@ -1,4 +1,4 @@
-"""What `validate` says; that of sweeps is in test_ablate."""
+"""``jepakit validate``. More tests of it on sweeps are in test_ablate."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ EVIL = "open('it_ran', 'w')\n"
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_a_stranger_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder of code that leaves a trace when it runs, and an installed package of the same sort."""
+def no_untrusted_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Provides modules that leave a trace when they run, and checks that no test ran them."""
     for name in ("evil.py", "evil_module.py", "evil_env.py", "evil_package.py"):
         (tmp_path / name).write_text(EVIL)
     monkeypatch.syspath_prepend(tmp_path)
@@ -39,7 +39,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == "jepakit.components" else [])
 
 
-def test_without_plugins_all_that_is_jepakits_own_is_tried_out(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_plugins_still_checks_everything_built_in(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch)
     recipe = written(tmp_path, SMALL + ENCODER + "plugins: [./evil.py, evil_module]\n")
     code, out, err = cli("validate", recipe, "--no-plugins")
@@ -55,7 +55,7 @@ def test_without_plugins_all_that_is_jepakits_own_is_tried_out(cli: Cli, tmp_pat
 
 
 @pytest.mark.parametrize("bring", ["plugins: [./evil.py]", "plugins: [evil_module]", ""])
-def test_what_a_plugin_may_bring_is_no_mistake_and_not_called_valid(
+def test_a_kind_that_a_plugin_may_register_is_neither_an_error_nor_valid(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bring: str
 ) -> None:
     if not bring:
@@ -69,7 +69,7 @@ def test_what_a_plugin_may_bring_is_no_mistake_and_not_called_valid(
     assert "--set #1: `seed` cannot be `-1`" in err
 
 
-def test_where_nothing_could_bring_it_an_unknown_kind_is_a_mistake(cli: Cli, tmp_path: Path) -> None:
+def test_an_unknown_kind_is_an_error_if_no_plugin_could_register_it(cli: Cli, tmp_path: Path) -> None:
     code, _, err = cli("validate", written(tmp_path, f"{SMALL}encoder: {{kind: vti}}\n"), "--no-plugins")
     assert code == 2
     assert "unknown encoder `vti`" in err
@@ -87,14 +87,14 @@ def test_an_envs_module_is_not_imported(cli: Cli, tmp_path: Path, extended: bool
     assert ("a sweep of 2 configurations" in out) == extended
 
 
-def test_of_a_sweep_each_configuration_is_tried_out(cli: Cli, tmp_path: Path) -> None:
+def test_every_configuration_of_a_sweep_is_checked(cli: Cli, tmp_path: Path) -> None:
     recipe = written(tmp_path, SMALL + ENCODER + "sweep: {grid: {encoder.patch: [4, 7]}}\n")
     code, _, err = cli("validate", recipe, "--no-plugins")
     assert code == 2
     assert "r.yaml:5:35: patch 7 does not divide" in err
 
 
-def test_a_size_with_a_few_digits_too_many_is_no_endless_wait(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_oversized_model_hits_the_time_limit(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validate, "PATIENCE", 0.3)
     before = signal.getsignal(signal.SIGPROF)
     code, _, err = cli("validate", written(tmp_path, SMALL + ENCODER.replace("depth: 1", "depth: 10_000_000")))
@@ -104,12 +104,12 @@ def test_a_size_with_a_few_digits_too_many_is_no_endless_wait(cli: Cli, tmp_path
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
 
 
-def test_more_simulators_than_a_process_can_step(cli: Cli, tmp_path: Path) -> None:
+def test_too_many_simulators_are_refused(cli: Cli, tmp_path: Path) -> None:
     code, _, err = cli("validate", written(tmp_path, SMALL + ENCODER), "--set", "env.num_envs=1_000_000")
     assert (code, err.splitlines()[0]) == (2, "--set #1: num_envs 1000000 is more simulators than one process can step: at most 4096")
 
 
-def test_a_component_that_exits_is_a_mistake_at_its_place(cli: Cli, tmp_path: Path) -> None:
+def test_a_component_that_calls_exit_is_reported_at_its_place(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "exits.py").write_text(
         "import sys, torch\nfrom jepakit import register\n@register('encoder', 'exits')\nclass Exits(torch.nn.Module):\n"
         "    def __init__(self, frames): super().__init__()\n    def forward(self, pixels): sys.exit(5)\n"
