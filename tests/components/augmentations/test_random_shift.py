@@ -19,7 +19,7 @@ def shifted(image: np.ndarray, dy: int, dx: int) -> np.ndarray:
 
 
 def shifts_that_explain(before: torch.Tensor, after: torch.Tensor, pad: int) -> list[tuple[int, int]]:
-    """Every (dy, dx) that makes all images of one stack ``before`` those ``after``."""
+    """Every (dy, dx) that turns all images of the stack ``before`` into those of ``after``."""
     images = list(zip(before.flatten(0, 1).numpy(), after.flatten(0, 1).numpy(), strict=True))
     reach = range(-pad, pad + 1)
     return [(dy, dx) for dy in reach for dx in reach if all(np.array_equal(shifted(a, dy, dx), b) for a, b in images)]
@@ -32,7 +32,7 @@ def shifts_that_explain(before: torch.Tensor, after: torch.Tensor, pad: int) -> 
     pad=st.integers(1, 4),
     seed=st.integers(0, 99),
 )
-def test_every_stack_is_padded_by_replication_and_cropped_as_one(batch: int, frames: FrameShape, pad: int, seed: int) -> None:
+def test_each_stack_is_padded_by_replication_and_cropped_as_a_whole(batch: int, frames: FrameShape, pad: int, seed: int) -> None:
     torch.manual_seed(seed)
     pixels = torch.randint(0, 256, (batch, *frames), dtype=torch.uint8)
     before = pixels.clone()
@@ -43,7 +43,7 @@ def test_every_stack_is_padded_by_replication_and_cropped_as_one(batch: int, fra
     assert all(shifts_that_explain(a, b, pad) for a, b in zip(pixels, out, strict=True))
 
 
-def test_shifts_are_uniform_over_all_and_differ_between_stacks() -> None:
+def test_shifts_are_uniform_and_differ_between_stacks() -> None:
     torch.manual_seed(0)
     frames, pad, batch = FrameShape(1, 1, 9, 9), 2, 5000
     ruler = torch.arange(81, dtype=torch.uint8).view(1, 1, 9, 9)
@@ -70,7 +70,7 @@ def test_draws_from_the_global_generator() -> None:
     assert torch.equal(shift(pixels), first)
 
 
-def test_takes_stacks_that_are_not_contiguous() -> None:
+def test_accepts_noncontiguous_stacks() -> None:
     wide = torch.randint(0, 256, (4, 6, 1, 8, 12), dtype=torch.uint8)
     shift = RandomShift(FrameShape(3, 1, 8, 12))
     torch.manual_seed(1)

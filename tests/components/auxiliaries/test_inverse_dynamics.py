@@ -9,7 +9,7 @@ from jepakit.components.auxiliaries.inverse_dynamics import InverseDynamics
 
 
 def logits(term: InverseDynamics, s_x: torch.Tensor, s_x_next: torch.Tensor) -> np.ndarray:
-    """The head by hand: one hidden layer, ReLU, before and after side by side."""
+    """The head computed by hand: one hidden layer with ReLU on the concatenated embeddings."""
     parameters = [parameter.detach().double().numpy() for parameter in term.head.parameters()]
     w1, b1, w2, b2 = parameters
     both = np.concatenate((s_x.detach().double().numpy(), s_x_next.detach().double().numpy()), axis=1)
@@ -18,7 +18,7 @@ def logits(term: InverseDynamics, s_x: torch.Tensor, s_x_next: torch.Tensor) -> 
 
 @settings(max_examples=20, deadline=None)
 @given(batch=st.integers(1, 6), width=st.integers(1, 5), actions=st.integers(2, 4), seed=st.integers(0, 99))
-def test_discrete_actions_by_cross_entropy(batch: int, width: int, actions: int, seed: int) -> None:
+def test_discrete_actions_use_cross_entropy(batch: int, width: int, actions: int, seed: int) -> None:
     torch.manual_seed(seed)
     term = InverseDynamics(Categorical(actions), width, hidden=7)
     s_x, s_x_next = torch.randn(2, batch, width)
@@ -35,7 +35,7 @@ def test_discrete_actions_by_cross_entropy(batch: int, width: int, actions: int,
     bounds=st.lists(st.tuples(st.floats(-5, 0), st.floats(0.5, 5)), min_size=1, max_size=3),
     seed=st.integers(0, 99),
 )
-def test_continuous_actions_by_squared_error_on_the_scale_of_their_bounds(batch: int, bounds: list[tuple[float, float]], seed: int) -> None:
+def test_continuous_actions_use_squared_error_scaled_to_their_bounds(batch: int, bounds: list[tuple[float, float]], seed: int) -> None:
     torch.manual_seed(seed)
     low, high = torch.tensor(bounds).T
     spec = Bounded(low, high, dtype=torch.float32)
@@ -51,7 +51,7 @@ def test_continuous_actions_by_squared_error_on_the_scale_of_their_bounds(batch:
 
 
 @pytest.mark.parametrize("spec", [Categorical(3), Bounded(-2.0, 2.0, shape=[2], dtype=torch.float32)])
-def test_the_gradient_runs_through_both_embeddings_and_the_head(spec: Categorical | Bounded) -> None:
+def test_the_gradient_reaches_both_embeddings_and_the_head(spec: Categorical | Bounded) -> None:
     torch.manual_seed(0)
     term = InverseDynamics(spec, 4)
     s_x, s_x_next = (torch.randn(8, 4, requires_grad=True) for _ in range(2))
@@ -59,7 +59,7 @@ def test_the_gradient_runs_through_both_embeddings_and_the_head(spec: Categorica
     assert all(tensor.grad.abs().max() > 0 for tensor in (s_x, s_x_next, *term.parameters()))
 
 
-def test_learns_what_an_action_moves() -> None:
+def test_learns_the_action_from_its_effect() -> None:
     torch.manual_seed(0)
     term = InverseDynamics(Categorical(3), 2, hidden=16)
     optimizer = torch.optim.Adam(term.parameters(), lr=0.03)

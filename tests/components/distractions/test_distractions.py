@@ -1,4 +1,4 @@
-"""Every kind of distraction against its formula, and what an env shows through them."""
+"""Each kind of distraction matches its formula, and envs show their task through it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -33,13 +33,13 @@ def frame() -> Tensor:
 
 @pytest.mark.parametrize("kind", [Noise, Colours, partial(Camera, shift=9)])
 @pytest.mark.parametrize(("changes", "different"), [("never", 1), ("episode", 2), ("step", 6)])
-def test_it_changes_when_it_says(kind: Callable[..., Distraction], changes: str, different: int, frame: Tensor) -> None:
+def test_a_distraction_changes_as_configured(kind: Callable[..., Distraction], changes: str, different: int, frame: Tensor) -> None:
     shown = {show(kind(0, SHAPE, changes=changes), frame, *moment).numpy().tobytes() for moment in MOMENTS}
     assert len(shown) == different
 
 
 @pytest.mark.parametrize("kind", [Noise, Colours, Camera, Video])
-def test_another_seed_shows_something_else(kind: type, frame: Tensor) -> None:
+def test_another_seed_gives_another_distraction(kind: type, frame: Tensor) -> None:
     assert not torch.equal(show(kind(0, SHAPE), frame), show(kind(1, SHAPE), frame))
 
 
@@ -48,10 +48,10 @@ def test_noise_is_uniform(frame: Tensor) -> None:
     counts = seen.flatten().long().bincount(minlength=256).double()
     expected = counts.sum() / 256
     assert ((counts - expected) ** 2 / expected).sum() < 340  # χ² with 255 degrees of freedom: 0.999 quantile 330
-    assert abs(np.corrcoef(seen[:-1].flatten(), seen[1:].flatten())[0, 1]) < 0.01  # nothing of it can be predicted
+    assert abs(np.corrcoef(seen[:-1].flatten(), seen[1:].flatten())[0, 1]) < 0.01  # a frame does not predict the next one
 
 
-def test_strength_and_where(frame: Tensor) -> None:
+def test_strength_blends_and_where_selects_the_pixels(frame: Tensor) -> None:
     left = torch.arange(30).expand(20, -1) < 10
     whole = Noise(0, SHAPE)(frame, lambda: left, 3, 1)
     half = Noise(0, SHAPE, strength=0.5)(frame, lambda: left, 3, 1)
@@ -63,7 +63,7 @@ def test_strength_and_where(frame: Tensor) -> None:
     assert not torch.equal(everywhere[:, ~left], frame[:, ~left])
 
 
-def test_a_video_moves_smoothly_and_comes_back(frame: Tensor) -> None:
+def test_a_video_moves_smoothly_and_repeats(frame: Tensor) -> None:
     video = Video(0, SHAPE, period=10)
     film = torch.stack([show(video, frame, step=step) for step in range(11)]).double()
     assert torch.equal(film[10], film[0])  # each wave has moved by one wavelength
@@ -71,7 +71,7 @@ def test_a_video_moves_smoothly_and_comes_back(frame: Tensor) -> None:
     assert 0 < following < far / 2
 
 
-def test_colours_as_its_docstring_says(frame: Tensor) -> None:
+def test_colours_follow_their_formula(frame: Tensor) -> None:
     strength = 0.4
     shown = show(Colours(0, SHAPE, strength=strength), frame).double()
     for old, new in zip(frame.double(), shown, strict=True):
@@ -101,7 +101,7 @@ def play(env: GymEnv, steps: int) -> Tensor:
     return env.rollout(steps, break_when_any_done=False)["next", "pixels"]
 
 
-def test_an_env_shows_its_task_through_them_and_the_task_stays() -> None:
+def test_an_env_distracts_only_its_background() -> None:
     clean, noisy = (play(make_env(*shown), 30) for shown in ((), (Noise(0, FrameShape(3, 1, 40, 60)),)))
     background = clean == 255
     assert torch.equal(noisy[~background], clean[~background])
@@ -110,12 +110,12 @@ def test_an_env_shows_its_task_through_them_and_the_task_stays() -> None:
     assert torch.equal(newest, before)  # a frame keeps its noise while it moves through the stack
 
 
-def test_an_env_that_is_restored_goes_on_with_the_same_noise() -> None:
+def test_a_restored_env_continues_with_the_same_noise() -> None:
     kinds = [Noise(0, FrameShape(3, 1, 40, 60), changes=changes) for changes in ("step", "episode")]
     env = make_env(*kinds)
     play(env, 12)
     saved = env.snapshot()
-    env.is_restored = True  # the next reset, which a rollout begins with, changes nothing: the episodes go on
+    env.is_restored = True  # the reset at the start of the next rollout keeps the running episodes
     expected = play(env, 20)
     other = make_env(*kinds)
     play(other, 5)
@@ -123,13 +123,13 @@ def test_an_env_that_is_restored_goes_on_with_the_same_noise() -> None:
     assert torch.equal(play(other, 20), expected)
 
 
-def test_episodes_of_one_simulator_and_of_two_have_noise_of_their_own() -> None:
+def test_each_episode_of_each_simulator_has_its_own_noise() -> None:
     env = make_env(Noise(0, FrameShape(3, 1, 40, 60), changes="episode", where="everywhere"))
     firsts = [env.reset()["pixels"][:, -1] for _ in range(3)]
     assert len({frame.numpy().tobytes() for pair in firsts for frame in pair}) == 6
 
 
-def test_a_simulator_that_knows_its_background(opengl_here: str) -> None:
+def test_a_dmc_env_distracts_the_ground_but_not_the_target(opengl_here: str) -> None:
     recipe = load_recipe(
         "dmc/jepa_sac", {"env.domain": "reacher", "env.task": "easy", "distractions": [{"kind": "noise", "changes": "never"}]}
     )
@@ -138,11 +138,11 @@ def test_a_simulator_that_knows_its_background(opengl_here: str) -> None:
     env.close()
     still = (frames == frames[0]).all(dim=-1).all(dim=0)
     red, yellow = ((frames[0] - torch.tensor(colour)).abs().sum(dim=-1) < 90 for colour in ((200, 80, 80), (220, 190, 100)))
-    assert still.float().mean() > 0.7  # the ground, noise that never changes
-    assert red.sum() > 40  # the target is not of the background, although it belongs to the world
+    assert still.float().mean() > 0.7  # the ground, with noise that never changes
+    assert red.sum() > 40  # the target is no background, although it belongs to the world body
     assert yellow.sum() > 30
 
 
-def test_an_env_without_pixels_says_so() -> None:
+def test_an_env_without_pixels_refuses_distractions() -> None:
     with pytest.raises(RecipeError, match="distractions"):
         build_env(load_recipe("cartpole_pixels", ["env={kind: gym_state, id: CartPole-v1}", "distractions=[{kind: noise}]"]))

@@ -28,7 +28,7 @@ ACTION_SPACES = {
 
 
 class Toy(gymnasium.Env[Any, Any]):
-    """Terminates at step 4, whatever is done, and draws what `image` says."""
+    """Terminates at step 4, whatever the actions, and renders the kind of image that `image` names."""
 
     metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}
 
@@ -70,7 +70,7 @@ class Toy(gymnasium.Env[Any, Any]):
                 return super().render()
             case "noisy":
                 return np.random.default_rng().integers(0, 256, canvas.shape, dtype=np.uint8)
-            case "blinking":  # in a corner, each time it draws
+            case "blinking":  # a corner changes with each rendering
                 self.drawn = getattr(self, "drawn", 0) + 1
                 canvas[:1, :4] = 40 * (self.drawn % 5)
                 return canvas

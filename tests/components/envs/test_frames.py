@@ -20,24 +20,24 @@ sides = st.integers(1, 40)
 
 
 @given(st.integers(0, 2**32 - 1), sides, sides, sides, sides)
-def test_resizes_as_the_definition_says(seed: int, height: int, width: int, new_height: int, new_width: int) -> None:
+def test_resizing_matches_its_definition(seed: int, height: int, width: int, new_height: int, new_width: int) -> None:
     rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     exact = np.einsum("yh,xw,hwc->cyx", triangle(height, new_height), triangle(width, new_width), rgb)
 
     colour = to_frame(rgb, (new_height, new_width), grayscale=False)
     assert colour.dtype == torch.uint8
     assert colour.shape == (3, new_height, new_width)
-    assert np.abs(colour.numpy() - exact).max() <= 1.6  # it rounds once for each of the two axes
+    assert np.abs(colour.numpy() - exact).max() <= 1.6  # one rounding for each of the two axes
 
     luma = np.tensordot([0.299, 0.587, 0.114], exact, 1)
     gray = to_frame(rgb, (new_height, new_width), grayscale=True)
     assert gray.dtype == torch.uint8
     assert gray.shape == (1, new_height, new_width)
-    assert np.abs(gray[0].numpy() - luma).max() <= 2.1  # and once more for the grey
+    assert np.abs(gray[0].numpy() - luma).max() <= 2.1  # and one more for the grey
 
 
 @given(st.integers(0, 2**32 - 1), sides, sides)
-def test_unresized_frame_is_the_image_or_its_rounded_luma(seed: int, height: int, width: int) -> None:
+def test_an_unresized_frame_is_the_image_or_its_rounded_luma(seed: int, height: int, width: int) -> None:
     rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     for size in (None, (height, width)):
         assert np.array_equal(to_frame(rgb, size, grayscale=False), rgb.transpose(2, 0, 1))
@@ -51,11 +51,11 @@ def test_luma_of_known_colours(shade: tuple[int, int, int], gray: int) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_takes_images_as_simulators_hand_them_out() -> None:
+def test_accepts_the_memory_layouts_of_simulators() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (16, 12, 3), dtype=np.uint8)
     expected = to_frame(rgb, (8, 8), grayscale=True)
-    upside_down = rgb[::-1].copy()[::-1]  # MuJoCo's: a negative stride
-    column_major = rgb.transpose(1, 0, 2).copy().transpose(1, 0, 2)  # pygame's
+    upside_down = rgb[::-1].copy()[::-1]  # MuJoCo's layout: a negative stride
+    column_major = rgb.transpose(1, 0, 2).copy().transpose(1, 0, 2)  # pygame's layout
     read_only = rgb.copy()
     read_only.flags.writeable = False
     for image in (upside_down, column_major, read_only):

@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {"size": (20, 30), "num_envs": 2}
 
 
 def collect(env: GymEnv, steps: int, policy: Callable[[TensorDictBase], TensorDictBase] | None = None) -> TensorDictBase:
-    """What TorchRL's collector makes of ``steps`` batched steps with random actions: [N, T]."""
+    """A batch [N, T] from TorchRL's collector: ``steps`` batched steps, with random actions unless a policy is given."""
     torch.manual_seed(0)
     frames = env.numel() * steps
     collector = Collector(env, policy, frames_per_batch=frames, total_frames=frames)
@@ -79,7 +79,7 @@ def slow_reference(env: GymEnv, seed: int, actions: torch.Tensor, limit: int | N
         ("Toy-v0", 4, 2, 3, (6, 10), True),
     ],
 )
-def test_episodes_are_those_of_plain_gymnasium(
+def test_episodes_match_plain_gymnasium(
     id: str, limit: int | None, num_envs: int, frames: int, size: tuple[int, int] | None, grayscale: bool
 ) -> None:
     seed, steps = 7, 64 if id == "CartPole-v1" else 24
@@ -108,7 +108,7 @@ def test_an_episode_can_terminate_and_be_truncated_at_once() -> None:
     assert batch["next", "truncated"].flatten().tolist() == [False, False, False, True]
 
 
-def test_final_stack_is_kept_and_the_next_episode_starts_with_its_first_frame_repeated() -> None:
+def test_the_final_stack_is_kept_and_the_next_episode_repeats_its_first_frame() -> None:
     batch = collect(GymEnv(0, id="Toy-v0", num_envs=2, frames=3, size=None), 10)
     shades = batch["pixels"][..., 0, 0, 0].int()
     finals = batch["next", "pixels"][..., 0, 0, 0].int()
@@ -125,18 +125,18 @@ def test_final_stack_is_kept_and_the_next_episode_starts_with_its_first_frame_re
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_passes_torchrls_own_check(id: str) -> None:
+def test_passes_torchrls_env_check(id: str) -> None:
     check_env_specs(GymEnv(0, id=id, **SMALL))
 
 
 @pytest.mark.parametrize(("id", "limit"), [("CartPole-v1", 500), ("Pendulum-v1", 200)])
-def test_gymnasiums_own_limit_holds_by_default(id: str, limit: int) -> None:
+def test_gymnasiums_time_limit_applies_by_default(id: str, limit: int) -> None:
     spec = GymEnv(0, id=id, **SMALL).simulators[0].spec
     assert spec is not None
     assert spec.max_episode_steps == limit
 
 
-def test_partial_reset_touches_only_the_envs_named() -> None:
+def test_a_partial_reset_changes_only_the_named_envs() -> None:
     env = GymEnv(0, id="CartPole-v1", num_envs=3, frames=2, size=(20, 30))
     now = env.rollout(4)[:, -1]["next"]
     states = [simulator.unwrapped.state.copy() for simulator in env.simulators]
@@ -162,15 +162,15 @@ def alternate(tensordict: TensorDictBase) -> TensorDictBase:
     return tensordict.set("action", tensordict["episode_length"].flatten() % 2)
 
 
-def test_the_seed_decides_the_episodes() -> None:
+def test_the_seed_determines_the_episodes() -> None:
     env, again, other = (GymEnv(seed, id="CartPole-v1", **SMALL) for seed in (3, 3, 4))
     first = collect(env, 40, alternate)
     assert first["next", "done"].any()
     assert (first == collect(again, 40, alternate)).all()
     assert not torch.equal(first["pixels"], collect(other, 40, alternate)["pixels"])
-    assert not torch.equal(first["pixels"][0], first["pixels"][1]), "each simulator has a stream of its own"
+    assert not torch.equal(first["pixels"][0], first["pixels"][1]), "each simulator has its own random stream"
 
-    assert not torch.equal(env.reset()["pixels"], first["pixels"][:, 0]), "a reset goes on in the stream"
+    assert not torch.equal(env.reset()["pixels"], first["pixels"][:, 0]), "a reset continues the random stream"
     env.set_seed(3)
     assert (first == collect(env, 40, alternate)).all()
 
@@ -196,7 +196,7 @@ def test_writing_into_a_step_never_reaches_the_env() -> None:
     assert (step == expected).all()
 
 
-def test_action_specs_and_the_actions_that_simulators_receive() -> None:
+def test_simulators_receive_actions_that_match_the_action_specs() -> None:
     discrete = GymEnv(0, id="Toy-v0", **SMALL)
     assert discrete.action_spec == Categorical(3, shape=[2])
     assert discrete.single_action_spec == Categorical(3)
@@ -216,7 +216,7 @@ def test_action_specs_and_the_actions_that_simulators_receive() -> None:
         assert np.array_equal(received, action)
 
 
-def test_pendulums_bounds() -> None:
+def test_the_action_spec_has_pendulums_bounds() -> None:
     assert GymEnv(0, id="Pendulum-v1", **SMALL).single_action_spec == Bounded(-2.0, 2.0, shape=[1], dtype=torch.float32)
 
 
@@ -242,7 +242,7 @@ def test_seconds_count_steps_and_resets() -> None:
     assert before < after_reset < env.seconds < before + 5
 
 
-def test_closing_one_env_leaves_another_drawing() -> None:
+def test_closing_one_env_leaves_another_rendering() -> None:
     closed, alive = (GymEnv(0, id="CartPole-v1", **SMALL) for _ in range(2))
     expected = alive.render()
     closed.close()
@@ -250,7 +250,7 @@ def test_closing_one_env_leaves_another_drawing() -> None:
     assert np.array_equal(alive.render(), expected)
 
 
-def test_starting_up_says_nothing() -> None:
+def test_making_an_env_prints_nothing() -> None:
     code = "from jepakit.components.envs.gym import GymEnv; GymEnv(0, id='CartPole-v1', num_envs=1).rollout(2)"
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(("SDL_", "PYGAME_", "XDG_", "DISPLAY", "WAYLAND_"))
@@ -260,7 +260,7 @@ def test_starting_up_says_nothing() -> None:
 
 
 class Fails(gymnasium.Env[Any, Any]):
-    """Draws a gradient, and raises at its third step."""
+    """Renders a gradient, and raises at its third step."""
 
     metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}
     action_space = spaces.Discrete(2)
@@ -285,14 +285,14 @@ class Fails(gymnasium.Env[Any, Any]):
 
 
 class Odd(Fails):
-    """Its third reward is none."""
+    """Returns NaN as its third reward."""
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
         self.steps += 1
         return 0, float("nan") if self.steps == 3 else 1.0, False, False, {}
 
 
-def test_a_reward_that_is_no_number_is_named_with_its_step_and_seed() -> None:
+def test_a_nan_reward_is_reported_with_its_step_and_seed() -> None:
     gymnasium.register("Odd-v0", Odd)
     try:
         with pytest.raises(
@@ -303,7 +303,7 @@ def test_a_reward_that_is_no_number_is_named_with_its_step_and_seed() -> None:
         del gymnasium.registry["Odd-v0"]
 
 
-def test_a_simulator_that_raises_is_named_with_its_step_and_seed() -> None:
+def test_a_simulators_exception_is_reported_with_its_step_and_seed() -> None:
     gymnasium.register("Fails-v0", Fails)
     try:
         env = GymEnv(7, id="Fails-v0", num_envs=2, size=None)

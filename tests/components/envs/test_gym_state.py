@@ -17,7 +17,7 @@ from jepakit.protocols import FrameShape
 
 
 class Grid(gymnasium.Env[Any, Any]):
-    """Knows of no rendering. Observes a 2 x 3 matrix of integers, always the same array: row 0 tells the episode, row 1 the step."""
+    """Cannot render. Observes a 2 x 3 matrix of integers, always the same array: row 0 identifies the episode, row 1 the step."""
 
     action_space = spaces.Discrete(2)
     observation_space = spaces.Box(0, 300, (2, 3), dtype=np.int64)
@@ -58,7 +58,7 @@ def collect(env: GymStateEnv | GymEnv, steps: int, seed: int = 0) -> TensorDictB
     ("id", "limit", "num_envs", "frames", "size"),
     [("CartPole-v1", None, 3, 3, 4), ("CartPole-v1", 7, 1, 1, 4), ("Pendulum-v1", 9, 2, 2, 3), ("Grid-v0", None, 2, 3, 6)],
 )
-def test_pixels_are_the_states_of_plain_gymnasium(id: str, limit: int | None, num_envs: int, frames: int, size: int) -> None:
+def test_pixels_hold_the_states_of_plain_gymnasium(id: str, limit: int | None, num_envs: int, frames: int, size: int) -> None:
     env = GymStateEnv(7, id=id, num_envs=num_envs, frames=frames, max_episode_steps=limit)
     assert env.frame_shape == FrameShape(frames, 1, 1, size)
     batch = collect(env, 48)
@@ -86,7 +86,7 @@ def test_pixels_are_the_states_of_plain_gymnasium(id: str, limit: int | None, nu
     assert ends >= 2 * num_envs
 
 
-def test_its_episodes_are_those_of_the_pixels() -> None:
+def test_its_episodes_match_those_of_the_pixel_env() -> None:
     state, pixels = GymStateEnv(3, id="CartPole-v1", num_envs=2), GymEnv(3, id="CartPole-v1", num_envs=2, size=(20, 30))
     a, b = collect(state, 60), collect(pixels, 60)
     assert a["next", "done"].sum() > 2
@@ -95,11 +95,11 @@ def test_its_episodes_are_those_of_the_pixels() -> None:
 
 
 @pytest.mark.parametrize("id", ["CartPole-v1", "Pendulum-v1", "Grid-v0"])
-def test_passes_torchrls_own_check(id: str) -> None:
+def test_passes_torchrls_env_check(id: str) -> None:
     check_env_specs(GymStateEnv(0, id=id, num_envs=2))
 
 
-def test_nothing_is_drawn() -> None:
+def test_nothing_is_rendered() -> None:
     env = GymStateEnv(0, id="CartPole-v1", num_envs=1)
     env.rollout(3)
     assert env.simulators[0].render_mode is None
@@ -115,7 +115,7 @@ def test_earlier_steps_never_change() -> None:
     assert all((step == copy).all() for step, copy in steps)
 
 
-def test_a_partial_reset_leaves_the_others_alone() -> None:
+def test_a_partial_reset_leaves_the_other_envs_unchanged() -> None:
     env = GymStateEnv(0, id="Grid-v0", num_envs=2, frames=2)
     env.reset()
     now = env.step(TensorDict({"action": torch.zeros(2, dtype=torch.int64)}, [2]))["next"]
@@ -133,6 +133,6 @@ def test_a_partial_reset_leaves_the_others_alone() -> None:
         ("no_such_module_here:Env-v0", "the module `no_such_module_here` is not installed"),
     ],
 )
-def test_tells_what_is_wrong(id: str, reason: str) -> None:
+def test_a_mistake_is_named(id: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         GymStateEnv(0, id=id)

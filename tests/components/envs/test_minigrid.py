@@ -22,12 +22,12 @@ def minigrid() -> Any:
     return minigrid.wrappers
 
 
-def test_says_what_it_needs() -> None:
+def test_names_the_extra_that_it_requires() -> None:
     assert registry.component("env", "minigrid").cls.requires == {"minigrid": "pip install 'jepakit[minigrid]'"}
 
 
 @pytest.mark.parametrize(("view", "wrapper", "side"), [("full", "RGBImgObsWrapper", 30), ("partial", "RGBImgPartialObsWrapper", 42)])
-def test_frames_are_those_of_minigrids_own_wrappers(minigrid: Any, view: Any, wrapper: str, side: int) -> None:
+def test_frames_match_minigrids_own_wrappers(minigrid: Any, view: Any, wrapper: str, side: int) -> None:
     env = MiniGridEnv(0, id=ID, num_envs=1, view=view, tile_size=6)
     reference = getattr(minigrid, wrapper)(gymnasium.make(ID), tile_size=6)
     seen, _ = reference.reset(seed=int(np.random.SeedSequence(0).generate_state(1)[0]))
@@ -39,15 +39,15 @@ def test_frames_are_those_of_minigrids_own_wrappers(minigrid: Any, view: Any, wr
         seen, *_ = reference.step(action)
 
 
-def test_actions(minigrid: Any) -> None:
+def test_navigation_keeps_three_of_the_seven_actions(minigrid: Any) -> None:
     sizes = {actions: MiniGridEnv(0, id=ID, num_envs=1, actions=actions).single_action_spec.n for actions in ("all", "navigation")}
     assert sizes == {"all": 7, "navigation": 3}
 
 
-def test_is_restored_exactly(minigrid: Any) -> None:
+def test_restores_exactly(minigrid: Any) -> None:
     assert MiniGridEnv(0, id=ID, num_envs=1, view="partial").restores_exactly()
 
 
-def test_an_unknown_grid_is_told_with_the_nearest(minigrid: Any) -> None:
+def test_an_unknown_grid_gets_a_suggestion(minigrid: Any) -> None:
     with pytest.raises(UserError, match="Registered ids like it: `MiniGrid-Empty-8x8-v0`"):
         MiniGridEnv(0, id="MiniGrid-Emty-8x8-v0")

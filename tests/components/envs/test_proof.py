@@ -24,7 +24,7 @@ from jepakit.errors import UserError
         ("noisy", r"`pixels` after a reset must be K copies of render\(\), resized in the same way"),
     ],
 )
-def test_refuses_what_is_no_image_of_the_state(image: str, reason: str) -> None:
+def test_refuses_a_rendering_that_is_no_image_of_the_state(image: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         GymEnv(0, id="Toy-v0", num_envs=2, size=(6, 10), make_kwargs={"image": image})
 
@@ -32,7 +32,7 @@ def test_refuses_what_is_no_image_of_the_state(image: str, reason: str) -> None:
 @pytest.mark.parametrize("size", [(6, 10), None])
 @pytest.mark.parametrize("grayscale", [True, False])
 @pytest.mark.parametrize("image", ["honest", "flipped", "blinking"])
-def test_accepts_images(image: str, size: tuple[int, int] | None, grayscale: bool) -> None:
+def test_accepts_images_of_the_state(image: str, size: tuple[int, int] | None, grayscale: bool) -> None:
     prove_pixels(GymEnv(0, id="Toy-v0", num_envs=2, size=size, grayscale=grayscale, make_kwargs={"image": image}))
 
 
@@ -81,12 +81,12 @@ class OneEnvBlank(GymEnv):
         (LastEnvOnly, "but are not"),
     ],
 )
-def test_refuses_an_env_that_breaks_the_slots_promise(broken: type[GymEnv], reason: str) -> None:
+def test_refuses_an_env_that_breaks_the_slots_contract(broken: type[GymEnv], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         broken(0, id="Toy-v0", num_envs=2, size=(6, 10))
 
 
-def test_leaves_no_trace_in_the_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_leaves_the_episodes_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     def shades(**context: Any) -> torch.Tensor:
         env = GymEnv(0, id="Toy-v0", num_envs=2, size=None)
         return torch.cat([env.rollout(10)["pixels"] for _ in range(3)], dim=1)

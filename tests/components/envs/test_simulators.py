@@ -26,12 +26,12 @@ from jepakit.errors import UserError
         ("no_such_module_here:Env-v0", "the module `no_such_module_here` is not installed"),
     ],
 )
-def test_tells_what_is_missing(id: str, reason: str) -> None:
+def test_an_unknown_id_or_missing_package_is_explained(id: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         make_simulator(id, None, {})
 
 
-def test_a_module_that_lies_here_is_not_looked_for_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_in_the_current_folder_is_suggested_as_a_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("no_such_module_here.py").touch()
     with pytest.raises(UserError, match=r"no_such_module_here\.py lies here: list \./no_such_module_here\.py under `plugins:`"):
@@ -49,18 +49,18 @@ def test_arguments_reach_the_env() -> None:
 
 
 @pytest.mark.parametrize("actions", ["endless_box", "flat_box", "int_box", "multi", "tuple"])
-def test_refuses_actions_that_no_policy_here_can_take(actions: str) -> None:
+def test_refuses_unsupported_action_spaces(actions: str) -> None:
     with pytest.raises(UserError, match=r"id Toy-v0: its actions are (Box|MultiDiscrete|Tuple)\(.*supported are Discrete and bounded"):
         GymEnv(0, id="Toy-v0", num_envs=1, make_kwargs={"actions": actions})
 
 
 @pytest.mark.parametrize("id", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0"])
-def test_classic_control_draws_on_the_fast_canvas(id: str) -> None:
+def test_classic_control_renders_on_the_fast_canvas(id: str) -> None:
     canvas = pygame.surfarray.pixels3d(make_simulator(id, None, {}).unwrapped.screen)
-    assert canvas.strides == (3, 3 * canvas.shape[0], 1), "one block of RGB, row by row"
+    assert canvas.strides == (3, 3 * canvas.shape[0], 1), "contiguous RGB, row by row"
 
 
-def test_an_env_whose_image_depends_on_its_canvas_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_env_whose_image_depends_on_its_canvas_keeps_that_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
     from gymnasium.envs.classic_control import CartPoleEnv
 
     original = CartPoleEnv.render
@@ -77,7 +77,7 @@ def test_an_env_whose_image_depends_on_its_canvas_keeps_it(monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(find_spec("mujoco") is None, reason="mujoco is not installed: pip install 'jepakit[dmc]'")
-def test_mujoco_simulators_draw_their_own_state_after_another_was_closed() -> None:
+def test_a_mujoco_simulator_renders_its_own_state_after_another_was_closed() -> None:
     def images(simulator: gymnasium.Env[Any, Any]) -> list[NDArray[np.uint8]]:
         simulator.reset(seed=3)
         return [(simulator.step(np.ones(1)), draw(simulator))[1] for _ in range(4)]

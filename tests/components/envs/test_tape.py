@@ -1,4 +1,4 @@
-"""Simulators are restored exactly, or the check says that they are not."""
+"""Simulators are restored exactly, or `restores_exactly` says that they are not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Walk(gymnasium.Env[Any, Any]):
 
     metadata: ClassVar = {"render_modes": ["rgb_array"]}
     observation_space = spaces.Box(-np.inf, np.inf, (2,))
-    hidden = 0  #: shared by all, as a global is
+    hidden = 0  #: shared by all instances, like a global
 
     def __init__(self, quirk: str = "", actions: spaces.Space[Any] | None = None) -> None:
         self.quirk, self.render_mode = quirk, "rgb_array"
@@ -58,9 +58,9 @@ class Walk(gymnasium.Env[Any, Any]):
 
 
 class Saves(Walk):
-    """Offers its own state; its actions could not bring it back."""
+    """Saves and loads its own state, which replaying its actions cannot restore."""
 
-    mine = 0  #: steps of all its episodes: what no replay of one can know
+    mine = 0  #: steps of all episodes, which replaying the current one cannot restore
 
     def __init__(self, forgets: bool = False) -> None:
         super().__init__()
@@ -107,8 +107,8 @@ MAKERS: dict[str, Make] = {
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize(("steps", "resets"), [(0, 1), (7, 1), (0, 3), (5, 3)])
-def test_a_restored_simulator_goes_on_as_the_other_does(make: Make, steps: int, resets: int) -> None:
-    """Also right after a reset, in later episodes, whose resets were not seeded, and by way of JSON."""
+def test_a_restored_simulator_continues_like_the_original(make: Make, steps: int, resets: int) -> None:
+    """Also right after a reset, in later episodes whose resets were not seeded, and through JSON."""
     original, restored = Tape(make()), Tape(make())
     original.action_space.seed(0)
     for number in range(resets):
@@ -122,7 +122,7 @@ def test_a_restored_simulator_goes_on_as_the_other_does(make: Make, steps: int, 
     follow(original, restored, steps=30)
 
 
-def test_a_snapshot_does_not_change_where_it_was_taken_of() -> None:
+def test_a_snapshot_leaves_its_simulator_unchanged() -> None:
     watched, other = Tape(Walk()), Tape(Walk())
     for tape in (watched, other):
         tape.reset(seed=1)
@@ -131,7 +131,7 @@ def test_a_snapshot_does_not_change_where_it_was_taken_of() -> None:
         assert np.array_equal(watched.step(6)[0], other.step(6)[0])
 
 
-def test_a_tape_begins_anew_with_each_episode() -> None:
+def test_a_reset_clears_the_tape() -> None:
     tape = Tape(Walk())
     tape.reset(seed=1)
     for _ in range(4):
@@ -141,7 +141,7 @@ def test_a_tape_begins_anew_with_each_episode() -> None:
     assert tape.snapshot()["actions"] == []
 
 
-def test_older_generators_are_restored_too() -> None:
+def test_legacy_generators_are_restored() -> None:
     """MT19937's state holds an array."""
     original, restored = Tape(Walk()), Tape(Walk())
     for tape in (original, restored):
@@ -165,7 +165,7 @@ def test_older_generators_are_restored_too() -> None:
         (partial(Saves, forgets=True), False),
     ],
 )
-def test_whether_that_is_exact_is_found_out(make: Make, exact: bool) -> None:
+def test_restores_exactly_detects_inexact_simulators(make: Make, exact: bool) -> None:
     assert restores_exactly(make) == exact
 
 
@@ -187,7 +187,7 @@ def play(env: GymEnv, steps: int) -> list[torch.Tensor]:
     return seen
 
 
-def test_a_restored_env_shows_the_same_from_its_first_reset_on() -> None:
+def test_a_restored_env_matches_the_original_from_its_first_reset() -> None:
     def make(seed: int) -> GymEnv:
         return GymEnv(seed, id="CartPole-v1", num_envs=3, size=(8, 12), max_episode_steps=11)
 
@@ -196,10 +196,10 @@ def test_a_restored_env_shows_the_same_from_its_first_reset_on() -> None:
     play(env, 17)
     where = env.snapshot()
     other.restore(where)
-    # a new collector's first act is a reset; the env that was not restored goes on without one
+    # play() resets first, as a new collector does; is_restored lets the original env keep its episodes through that reset
     env.is_restored = True
     assert all(torch.equal(one, two) for one, two in zip(play(env, 30), play(other, 30), strict=True))
     third = make(2)
-    third.restore(where)  # where it was, though the env that it is of has gone on
+    third.restore(where)  # the snapshot is unaffected by the later steps of its env
     other.restore(where)
     assert all(torch.equal(one, two) for one, two in zip(play(third, 5), play(other, 5), strict=True))

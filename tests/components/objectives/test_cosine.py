@@ -11,7 +11,7 @@ from jepakit.components.objectives.l2 import L2
 
 @settings(max_examples=20, deadline=None)
 @given(rows=st.integers(1, 3), width=st.integers(1, 6), scale=st.floats(1e-2, 1e3), seed=st.integers(0, 99))
-def test_is_byols_equation_2(rows: int, width: int, scale: float, seed: int) -> None:
+def test_matches_byols_equation_2(rows: int, width: int, scale: float, seed: int) -> None:
     torch.manual_seed(seed)
     s_y_hat, s_y = torch.randn(2, rows, 2, width) * scale
 
@@ -29,7 +29,7 @@ def test_is_byols_equation_2(rows: int, width: int, scale: float, seed: int) -> 
     torch.testing.assert_close(loss, L2()(unit_hat, unit), rtol=1e-4, atol=1e-5)
 
 
-def test_its_scale_is_0_to_4() -> None:
+def test_its_values_range_from_0_to_4() -> None:
     s = torch.tensor([[3.0, 4.0]])
     for other, expected in ((2 * s, 0.0), (s[:, [1, 0]] * torch.tensor([1.0, -1.0]), 2.0), (-s, 4.0)):
         assert Cosine()(s, other).item() == pytest.approx(expected, abs=1e-6)

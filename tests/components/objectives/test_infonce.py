@@ -34,7 +34,7 @@ def info_nce(q: np.ndarray, k: np.ndarray, w: np.ndarray | None, temperature: fl
     width=st.integers(1, 4),
     seed=st.integers(0, 99),
 )
-def test_is_the_loops(similarity: str, temperature: float, rows: int, tokens: int, width: int, seed: int) -> None:
+def test_matches_a_slow_loop(similarity: str, temperature: float, rows: int, tokens: int, width: int, seed: int) -> None:
     torch.manual_seed(seed)
     objective = InfoNCE(width, similarity=similarity, temperature=temperature)
     s_y_hat, s_y = torch.randn(2, rows, *[tokens] * bool(tokens), width)
@@ -43,7 +43,7 @@ def test_is_the_loops(similarity: str, temperature: float, rows: int, tokens: in
 
     w = objective.bilinear.weight.detach().double().numpy() if similarity == "bilinear" else None
     q, k = s_y_hat.double().numpy(), s_y.double().numpy()
-    if tokens:  # each token has the other rows' tokens at its own place as negatives
+    if tokens:  # a token's negatives are the other rows' tokens at the same position
         expected = np.stack([info_nce(q[:, n], k[:, n], w, temperature) for n in range(tokens)], axis=1)
     else:
         expected = info_nce(q, k, w, temperature)
@@ -60,11 +60,11 @@ def test_the_bilinear_form_is_trained(similarity: str, names: list[str]) -> None
     assert all(tensor.grad.abs().max() > 0 for tensor in (s_y_hat, *objective.parameters()))
 
 
-def test_its_scale_is_the_logarithm_of_the_rows() -> None:
+def test_an_uninformative_prediction_costs_the_logarithm_of_the_rows() -> None:
     objective, rows = InfoNCE(4, similarity="cosine", temperature=0.1), 12
     tells_nothing = torch.ones(rows, 4)
     torch.testing.assert_close(objective(tells_nothing, torch.ones(rows, 4)), torch.full((rows,), math.log(rows)))
-    corners = torch.eye(4)  # targets at right angles
+    corners = torch.eye(4)  # orthogonal targets
     torch.testing.assert_close(objective(corners, corners), torch.full((4,), math.log(1 + 3 * math.exp(-1 / 0.1))))
 
 

@@ -13,7 +13,7 @@ def equation_3(error: float, beta: float) -> float:
 
 @settings(max_examples=20, deadline=None)
 @given(beta=st.just(0.0) | st.floats(0.1, 3), rows=st.integers(1, 3), width=st.integers(1, 6), seed=st.integers(0, 99))
-def test_is_a_sum_over_dimensions_for_each_prediction(beta: float, rows: int, width: int, seed: int) -> None:
+def test_sums_over_dimensions_for_each_prediction(beta: float, rows: int, width: int, seed: int) -> None:
     torch.manual_seed(seed)
     s_y_hat, s_y = torch.randn(2, rows, 2, width) * 2
 
@@ -28,6 +28,6 @@ def test_is_a_sum_over_dimensions_for_each_prediction(beta: float, rows: int, wi
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0])
-def test_near_zero_it_is_l2_in_its_stated_scale(beta: float) -> None:
+def test_near_zero_it_is_l2_up_to_its_documented_scale(beta: float) -> None:
     s_y_hat, s_y = torch.rand(2, 5, 8) * beta / 2
     torch.testing.assert_close(SmoothL1(beta=beta)(s_y_hat, s_y), L2()(s_y_hat, s_y) / (2 * beta))

@@ -4,7 +4,7 @@ import torch
 from jepakit.components.projectors.mlp import MLPProjector
 
 
-def test_normalises_each_row_by_itself_between_its_two_layers() -> None:
+def test_normalises_each_row_separately_between_its_two_layers() -> None:
     torch.manual_seed(0)
     projector = MLPProjector(5, hidden=7, dim=3)
     with torch.no_grad():

@@ -29,7 +29,7 @@ def equation_1(a: np.ndarray, b: np.ndarray, redundancy: float) -> float:
     redundancy=st.floats(0, 1),
     seed=st.integers(0, 99),
 )
-def test_is_the_papers(batch: int, scales: list[float], offset: float, agreement: float, redundancy: float, seed: int) -> None:
+def test_matches_the_paper(batch: int, scales: list[float], offset: float, agreement: float, redundancy: float, seed: int) -> None:
     torch.manual_seed(seed)
     s_y = torch.randn(batch, len(scales)) * torch.tensor(scales) + offset
     s_y_hat = agreement * s_y + torch.randn_like(s_y)
@@ -44,7 +44,7 @@ def test_the_papers_lambda_is_the_default() -> None:
     assert BarlowTwins()(s_y_hat, s_y).item() == pytest.approx(equation_1(s_y_hat.double().numpy(), s_y.double().numpy(), 5e-3), rel=1e-3)
 
 
-def test_the_scale_of_embeddings_and_of_the_loss() -> None:
+def test_identical_independent_and_collapsed_embeddings_have_known_losses() -> None:
     torch.manual_seed(0)
     s_y, noise = torch.randn(2, 4096, 8)
     barlow = BarlowTwins()
@@ -54,7 +54,7 @@ def test_the_scale_of_embeddings_and_of_the_loss() -> None:
     assert barlow(-s_y, s_y).item() == pytest.approx(32, rel=1e-2)
 
 
-def test_a_collapsed_encoder_has_a_gradient_of_bounded_size() -> None:
+def test_a_collapsed_encoder_has_a_bounded_gradient() -> None:
     torch.manual_seed(0)
     s_y_hat = torch.full((32, 4), 0.3, requires_grad=True)
     BarlowTwins()(s_y_hat, torch.randn(32, 4)).backward()
@@ -62,7 +62,7 @@ def test_a_collapsed_encoder_has_a_gradient_of_bounded_size() -> None:
     assert s_y_hat.grad.norm() < 1000
 
 
-def test_reads_both_and_the_gradient_runs_through_both_where_let() -> None:
+def test_the_gradient_reaches_each_input_that_requires_it() -> None:
     torch.manual_seed(0)
     s_y_hat, s_y = torch.randn(2, 16, 4)
     s_y_hat.requires_grad_()

@@ -42,7 +42,7 @@ def test_is_the_epps_pulley_statistic(batch: int, width: int, scale: float, offs
     torch.testing.assert_close(sigreg(s_x).item(), expected, rtol=1e-3, atol=1e-5)
 
 
-def test_the_papers_numbers_are_the_defaults() -> None:
+def test_the_defaults_are_the_papers_values() -> None:
     torch.manual_seed(0)
     s_x, sigreg = torch.rand(12, 3), SIGReg()
     directions = sigreg.draw(3).double().numpy()
@@ -55,7 +55,7 @@ def test_standard_normal_embeddings_score_the_known_expectation(batch: int, widt
     torch.manual_seed(0)
     sigreg = SIGReg()
     mean = torch.stack([sigreg(torch.randn(batch, width)) for _ in range(60)]).mean().item()
-    assert mean == pytest.approx(np.sqrt(2 * np.pi) * (1 - 1 / np.sqrt(3)), rel=0.15)  # 1.06, of the integral in closed form
+    assert mean == pytest.approx(np.sqrt(2 * np.pi) * (1 - 1 / np.sqrt(3)), rel=0.15)  # 1.06, the closed form of the integral
 
 
 @pytest.mark.parametrize("batch", [8, 200])
@@ -72,15 +72,15 @@ def test_directions_are_uniform_unit_vectors() -> None:
     assert directions.mean(dim=1).abs().max() < 0.05
 
 
-def test_directions_change_with_every_update_and_are_the_same_everywhere_and_after_a_resume() -> None:
+def test_directions_change_per_update_and_repeat_across_ranks_and_resumes() -> None:
     s_x = torch.randn(8, 3)
     run, rank = SIGReg(directions=4), SIGReg(directions=4)
     losses = []
     for _ in range(6):
-        torch.manual_seed(len(losses) ** 2)  # the global generator has no say ...
+        torch.manual_seed(len(losses) ** 2)  # the global generator has no effect ...
         before = torch.get_rng_state()
         losses.append(run(s_x).item())
-        assert torch.equal(torch.get_rng_state(), before)  # ... and is not touched
+        assert torch.equal(torch.get_rng_state(), before)  # ... and is not advanced
         if len(losses) == 3:
             saved = copy.deepcopy(run.state_dict())
     assert len(set(losses)) == 6
@@ -92,7 +92,7 @@ def test_directions_change_with_every_update_and_are_the_same_everywhere_and_aft
     assert [resumed(s_x).item() for _ in range(3)] == losses[3:]
 
 
-def test_looking_in_eval_mode_is_no_update() -> None:
+def test_eval_mode_does_not_count_as_an_update() -> None:
     sigreg, s_x = SIGReg().eval(), torch.randn(8, 3)
     assert sigreg(s_x) == sigreg(s_x)
     assert sigreg.updates == 0

@@ -22,5 +22,5 @@ def test_is_the_mean_squared_euclidean_distance_with_gradient_through_both(batch
     np.testing.assert_allclose(s_x_next.grad, 2 * (then - now) / batch, rtol=1e-3, atol=1e-6)
 
 
-def test_a_collapsed_encoder_is_its_minimum() -> None:
+def test_a_collapsed_encoder_has_the_minimal_loss() -> None:
     assert TimeSimilarity()(torch.ones(8, 4), torch.ones(8, 4)) == 0

@@ -24,19 +24,19 @@ def equation_2(s_x: np.ndarray) -> float:
     offset=st.floats(-3, 3),
     seed=st.integers(0, 99),
 )
-def test_is_equation_2(batch: int, scales: list[float], offset: float, seed: int) -> None:
+def test_matches_equation_2(batch: int, scales: list[float], offset: float, seed: int) -> None:
     torch.manual_seed(seed)
     s_x = torch.randn(batch, len(scales)) * torch.tensor(scales) + offset
     torch.testing.assert_close(Variance()(s_x).item(), equation_2(s_x.double().numpy()), rtol=1e-4, atol=1e-5)
 
 
-def test_the_clamp_is_on_the_mean_over_dimensions() -> None:
+def test_the_mean_over_dimensions_is_clamped() -> None:
     one_wide_one_flat = torch.tensor([[-1.0, 5.0], [1.0, 5.0]])  # variances 2 and 0: clamped one by one they would give -0.5
     assert Variance()(one_wide_one_flat).item() == -1.0
 
 
 @pytest.mark.parametrize(("scale", "flows"), [(0.5, True), (2.0, False)])
-def test_gradient_flows_below_a_mean_of_1_only(scale: float, flows: bool) -> None:
+def test_gradient_flows_only_below_a_mean_variance_of_1(scale: float, flows: bool) -> None:
     torch.manual_seed(0)
     s_x = (torch.randn(64, 4) * scale).requires_grad_()
     Variance()(s_x).backward()

@@ -29,22 +29,22 @@ def variance_and_covariance(z: np.ndarray, gamma: float, eps: float) -> tuple[fl
     gamma=st.floats(0.5, 2),
     seed=st.integers(0, 99),
 )
-def test_is_the_papers(batch: int, scales: list[float], offset: float, factors: tuple[float, float], gamma: float, seed: int) -> None:
+def test_matches_the_paper(batch: int, scales: list[float], offset: float, factors: tuple[float, float], gamma: float, seed: int) -> None:
     torch.manual_seed(seed)
-    s_x = torch.randn(batch, len(scales)) @ (torch.diag(torch.tensor(scales)) + 0.3) + offset  # dimensions that correlate
+    s_x = torch.randn(batch, len(scales)) @ (torch.diag(torch.tensor(scales)) + 0.3) + offset  # correlated dimensions
     spread, redundant = variance_and_covariance(s_x.double().numpy(), gamma, 1e-3)
     loss = VICReg(variance=factors[0], covariance=factors[1], gamma=gamma, eps=1e-3)(s_x)
     torch.testing.assert_close(loss.item(), factors[0] * spread + factors[1] * redundant, rtol=1e-3, atol=1e-3)
 
 
-def test_the_papers_numbers_are_the_defaults() -> None:
+def test_the_defaults_are_the_papers_values() -> None:
     torch.manual_seed(0)
     s_x = torch.randn(16, 4) * 0.5
     spread, redundant = variance_and_covariance(s_x.double().numpy(), 1.0, 1e-4)
     assert VICReg()(s_x).item() == pytest.approx(25 * spread + redundant, rel=1e-4)
 
 
-def test_a_collapsed_encoder_has_a_finite_gradient_and_is_spread_by_it() -> None:
+def test_the_gradient_of_a_collapsed_encoder_is_finite_and_spreads_it() -> None:
     torch.manual_seed(0)
     s_x = (0.1 + 1e-4 * torch.randn(32, 4)).requires_grad_()
     VICReg()(s_x).backward()
@@ -56,7 +56,7 @@ def test_a_collapsed_encoder_has_a_finite_gradient_and_is_spread_by_it() -> None
     assert constant.grad.isfinite().all()
 
 
-def test_what_is_spread_out_and_uncorrelated_costs_nothing() -> None:
+def test_spread_out_uncorrelated_embeddings_cost_nothing() -> None:
     corners = torch.tensor([[-2.0, -2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, 2.0]], requires_grad=True)
     loss = VICReg()(corners)
     loss.backward()

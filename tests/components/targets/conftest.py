@@ -1,4 +1,4 @@
-"""A small encoder with a parameter, a float buffer and an integer one, and ways to use and to change it."""
+"""A small encoder with parameters, a float buffer and an integer buffer, its input, and a function that changes it."""
 
 from collections.abc import Callable
 

@@ -35,7 +35,7 @@ def walk(encoder: Encoder) -> None:
             tensor.add_(torch.randn_like(tensor))
 
 
-def test_starts_as_an_exact_copy_with_storage_of_its_own() -> None:
+def test_starts_as_an_exact_copy_with_its_own_storage() -> None:
     encoder = Encoder()
     target = EMA(encoder)
 
@@ -46,7 +46,7 @@ def test_starts_as_an_exact_copy_with_storage_of_its_own() -> None:
         assert online[name].data_ptr() != average[name].data_ptr(), name
 
 
-def test_the_online_encoder_moves_alone_until_the_update() -> None:
+def test_the_target_is_unchanged_until_the_update() -> None:
     encoder = Encoder()
     target, pixels = EMA(encoder).eval(), random_pixels()
     before = target(pixels)
@@ -54,7 +54,7 @@ def test_the_online_encoder_moves_alone_until_the_update() -> None:
     assert torch.equal(target(pixels), before)
 
 
-def test_no_gradient_reaches_any_of_it() -> None:
+def test_no_gradient_reaches_the_target() -> None:
     encoder = Encoder()
     target = EMA(encoder)
     assert not any(parameter.requires_grad for parameter in target.parameters())
@@ -83,7 +83,7 @@ def test_follows_the_papers_formula(decay: float, updates: int, seed: int) -> No
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0])
-def test_the_ends_of_decay(decay: float) -> None:
+def test_decay_0_copies_and_decay_1_freezes(decay: float) -> None:
     encoder = Encoder()
     target = EMA(encoder, decay=decay)
     start = copy.deepcopy(encoder)
@@ -94,7 +94,7 @@ def test_the_ends_of_decay(decay: float) -> None:
 
 
 @pytest.mark.parametrize("base", [0.0, 0.6, 0.99])
-def test_the_cosine_schedule_is_byols(base: float) -> None:
+def test_the_cosine_schedule_matches_byol(base: float) -> None:
     encoder = Encoder()
     target = EMA(encoder, decay=base, schedule="cosine")
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_the_cosine_schedule_is_byols(base: float) -> None:
         torch.testing.assert_close(target.encoder.linear.bias, torch.full((4,), bias))
         if k == 0:
             torch.testing.assert_close(bias, 1 - base)  # the schedule starts at the decay ...
-    assert tau == 1  # ... and ends at a standstill
+    assert tau == 1  # ... and ends at 1, where the target no longer moves
 
 
 def test_a_constant_decay_has_no_schedule() -> None:

@@ -14,14 +14,14 @@ from jepakit.recipe import load_recipe, recipe_id
 
 
 def save(folder: Path, **parts: nn.Module) -> Path:
-    """The weights of a run's checkpoint that holds ``parts``, as a run writes them."""
+    """Write ``parts`` as the weights file of a run's checkpoint, and return its path."""
     whole = nn.ModuleDict(parts)
     file = folder / "weights.safetensors"
     save_file(dict(whole.named_parameters()) | dict(whole.named_buffers()), file)
     return file
 
 
-def test_stays_what_the_encoder_was(encoder: nn.Module, pixels: Tensor, walk: Callable[[nn.Module], None]) -> None:
+def test_keeps_the_initial_encoder(encoder: nn.Module, pixels: Tensor, walk: Callable[[nn.Module], None]) -> None:
     target, expected = Frozen(encoder), encoder(pixels)
     walk(encoder)
     target.update(encoder)
@@ -31,7 +31,7 @@ def test_stays_what_the_encoder_was(encoder: nn.Module, pixels: Tensor, walk: Ca
 
 
 @pytest.mark.parametrize("give", ["folder", "file"])
-def test_takes_every_tensor_of_a_checkpoints_encoder(
+def test_loads_every_tensor_of_a_checkpoints_encoder(
     give: str, tmp_path: Path, encoder: nn.Module, walk: Callable[[nn.Module], None]
 ) -> None:
     trained = type(encoder)()
@@ -46,7 +46,7 @@ def test_takes_every_tensor_of_a_checkpoints_encoder(
     assert not any(parameter.requires_grad for parameter in target.parameters())
 
 
-def test_takes_an_encoder_and_its_projector(tmp_path: Path, encoder: nn.Module) -> None:
+def test_loads_an_encoder_and_its_projector(tmp_path: Path, encoder: nn.Module) -> None:
     save(tmp_path, encoder=type(encoder)(), projector=nn.Linear(4, 2), predictor=nn.Linear(4, 4))
     online = nn.Sequential(OrderedDict(encoder=encoder, projector=nn.Linear(4, 2)))
     loaded = Frozen(online, checkpoint=str(tmp_path))
@@ -55,7 +55,7 @@ def test_takes_an_encoder_and_its_projector(tmp_path: Path, encoder: nn.Module) 
         assert torch.equal(tensor, again.state_dict()[name]), name
 
 
-def test_refuses_what_is_not_there_and_what_is_no_safetensors(tmp_path: Path, encoder: nn.Module) -> None:
+def test_refuses_a_missing_checkpoint_and_an_unreadable_file(tmp_path: Path, encoder: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"^checkpoint .*nowhere does not exist"):
         Frozen(encoder, checkpoint=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"^checkpoint .*weights.safetensors does not exist"):
@@ -72,7 +72,7 @@ def test_refuses_what_is_not_there_and_what_is_no_safetensors(tmp_path: Path, en
         (None, "encoder.linear.weight"),  # another width
     ],
 )
-def test_refuses_another_encoder(stored: nn.Module | None, odd: str, tmp_path: Path, encoder: nn.Module) -> None:
+def test_refuses_a_different_encoder(stored: nn.Module | None, odd: str, tmp_path: Path, encoder: nn.Module) -> None:
     if stored is None:
         stored = type(encoder)()
         stored.linear = nn.Linear(7, 4)
@@ -81,7 +81,7 @@ def test_refuses_another_encoder(stored: nn.Module | None, odd: str, tmp_path: P
         Frozen(encoder, checkpoint=str(tmp_path))
 
 
-def test_refuses_an_encoder_with_more_to_it(tmp_path: Path, encoder: nn.Module) -> None:
+def test_refuses_an_encoder_with_extra_weights(tmp_path: Path, encoder: nn.Module) -> None:
     deeper = type(encoder)()
     deeper.more = nn.Linear(4, 4)
     save(tmp_path, encoder=deeper)
@@ -89,13 +89,13 @@ def test_refuses_an_encoder_with_more_to_it(tmp_path: Path, encoder: nn.Module) 
         Frozen(encoder, checkpoint=str(tmp_path))
 
 
-def test_the_id_covers_what_is_in_the_checkpoint(tmp_path: Path) -> None:
+def test_the_id_depends_on_the_checkpoints_contents(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("env: {kind: gym, id: CartPole-v1}\n")
 
     def identity(checkpoint: Path) -> str:
         return recipe_id(load_recipe(tmp_path / "r.yaml", [f"jepa.target={{kind: frozen, checkpoint: {checkpoint}}}"]))
 
-    found = [identity(tmp_path)]  # nothing is there
+    found = [identity(tmp_path)]  # there is no checkpoint yet
     for value in (1.0, 2.0):
         save_file({"encoder.weight": torch.tensor(value)}, tmp_path / "weights.safetensors")
         found.append(identity(tmp_path))
@@ -103,4 +103,4 @@ def test_the_id_covers_what_is_in_the_checkpoint(tmp_path: Path) -> None:
     assert identity(tmp_path) == found[-1]
     (tmp_path / "pipe").unlink(missing_ok=True)
     os.mkfifo(tmp_path / "pipe")
-    identity(tmp_path / "pipe")  # is not waited for
+    identity(tmp_path / "pipe")  # a named pipe does not block

@@ -1,4 +1,4 @@
-"""Both kinds that hold the online encoder itself."""
+"""The two targets that hold the online encoder itself: `online` and `stop_gradient`."""
 
 import copy
 from collections.abc import Callable
@@ -15,7 +15,7 @@ both = pytest.mark.parametrize("kind", [Online, StopGradient])
 
 
 @both
-def test_its_embeddings_are_the_online_encoders_at_any_time(
+def test_its_embeddings_always_match_the_online_encoder(
     kind: type[OnlineEncoder], encoder: nn.Module, pixels: Tensor, walk: Callable[[nn.Module], None]
 ) -> None:
     target = kind(encoder)
@@ -27,7 +27,7 @@ def test_its_embeddings_are_the_online_encoders_at_any_time(
 
 
 @pytest.mark.parametrize(("kind", "flows"), [(Online, True), (StopGradient, False)])
-def test_gradient_flows_through_online_alone(kind: type[OnlineEncoder], flows: bool, encoder: nn.Module, pixels: Tensor) -> None:
+def test_gradient_flows_only_through_online(kind: type[OnlineEncoder], flows: bool, encoder: nn.Module, pixels: Tensor) -> None:
     s_y = kind(encoder)(pixels)
     assert s_y.requires_grad == flows
     assert all(parameter.requires_grad for parameter in encoder.parameters())
@@ -47,7 +47,7 @@ def test_the_encoder_is_trained_and_saved_once(kind: type[OnlineEncoder], encode
 
 
 @both
-def test_a_copy_of_encoder_and_target_holds_the_copied_encoder(
+def test_copying_encoder_and_target_links_the_two_copies(
     kind: type[OnlineEncoder], encoder: nn.Module, pixels: Tensor, walk: Callable[[nn.Module], None]
 ) -> None:
     copied = copy.deepcopy(nn.ModuleDict({"encoder": encoder, "target": kind(encoder)}))
@@ -57,7 +57,7 @@ def test_a_copy_of_encoder_and_target_holds_the_copied_encoder(
 
 
 @both
-def test_a_copy_of_the_target_alone_is_bound_by_the_update(
+def test_a_copied_target_links_to_the_encoder_at_its_next_update(
     kind: type[OnlineEncoder], encoder: nn.Module, pixels: Tensor, walk: Callable[[nn.Module], None]
 ) -> None:
     target = copy.deepcopy(kind(encoder))

@@ -13,7 +13,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_is_the_online_encoder_as_of_the_last_multiple_of_every(every: int, encoder: nn.Module, walk: Callable[[nn.Module], None]) -> None:
+def test_copies_the_online_encoder_at_each_multiple_of_every(every: int, encoder: nn.Module, walk: Callable[[nn.Module], None]) -> None:
     target = Periodic(encoder, every=every)
     history = [copy.deepcopy(encoder)]
     for updates in range(1, 8):
@@ -23,7 +23,7 @@ def test_is_the_online_encoder_as_of_the_last_multiple_of_every(every: int, enco
         assert [same(target.encoder, past) for past in history] == [i == updates - updates % every for i in range(updates + 1)]
 
 
-def test_has_weights_of_its_own_and_no_gradient(encoder: nn.Module, pixels: Tensor, walk: Callable[[nn.Module], None]) -> None:
+def test_has_its_own_weights_and_no_gradient(encoder: nn.Module, pixels: Tensor, walk: Callable[[nn.Module], None]) -> None:
     target = Periodic(encoder, every=1)
     assert torch.equal(target(pixels), encoder(pixels))
     walk(encoder)
@@ -35,7 +35,7 @@ def test_has_weights_of_its_own_and_no_gradient(encoder: nn.Module, pixels: Tens
     assert torch.equal(target(pixels), before)
 
 
-def test_a_restored_target_copies_when_it_would_have(encoder: nn.Module, walk: Callable[[nn.Module], None]) -> None:
+def test_a_restored_target_keeps_its_copy_schedule(encoder: nn.Module, walk: Callable[[nn.Module], None]) -> None:
     target = Periodic(encoder, every=3)
     for _ in range(2):
         target.update(encoder)

@@ -26,15 +26,15 @@ def ale() -> Any:
     return pytest.importorskip("ale_py", reason="the extra `atari` is not installed")
 
 
-def test_is_listed_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ale_py", None)  # any import of it fails now
+def test_is_registered_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ale_py", None)  # importing it fails now
     for module in (jepakit.components.envs.atari.ale, jepakit.components.envs.atari.env):
         importlib.reload(module)
     assert registry.component("env", "atari").cls.requires == {"ale_py": "pip install 'jepakit[atari]'"}
 
 
 class Reference:
-    """The protocol in one plain loop on the ALE: what the wrappers come to when they are put together."""
+    """The Atari protocol as one plain loop on the ALE: what all wrappers together must produce."""
 
     def __init__(self, ale: Any, env: AtariEnv, rom: str) -> None:
         self.console, self.tape = ale.ALEInterface(), env.simulators[0]
@@ -55,7 +55,7 @@ class Reference:
         self.act(1)
 
     def act(self, action: int) -> tuple[float, bool]:
-        """The summed reward, and whether a life was lost; the frame is `self.frame`."""
+        """The summed reward, and whether a life was lost before the end. Stores the frame in `self.frame`."""
         before, total, screens = self.console.lives(), 0.0, []
         for _ in range(4):
             total += self.console.act(self.actions[action])
@@ -66,7 +66,7 @@ class Reference:
         return total, 0 < self.console.lives() < before
 
 
-def test_it_is_the_protocol(ale: Any) -> None:
+def test_the_wrapped_env_matches_the_reference_protocol(ale: Any) -> None:
     env = AtariEnv(5, game="Breakout", num_envs=1)
     env.set_seed(11)
     reference = Reference(ale, env, "breakout")
@@ -93,13 +93,13 @@ def test_it_is_the_protocol(ale: Any) -> None:
             lives += lost
             reference.fire()
             assert torch.equal(now["pixels"][0], reference.frame.expand(4, 1, 84, 84))
-    assert lives == 8, "four of the five lives of either game"
+    assert lives == 8, "each of the two games loses four of its five lives before it ends"
 
 
 @pytest.mark.parametrize(
     ("game", "fields"), [("Breakout", {"sticky_actions": 0.25}), ("Freeway", {"grayscale": False, "life_loss": False})]
 )
-def test_it_is_restored_exactly_and_without_a_replay(ale: Any, game: str, fields: dict[str, Any]) -> None:
+def test_a_restored_game_continues_exactly_without_replaying_actions(ale: Any, game: str, fields: dict[str, Any]) -> None:
     env = AtariEnv(0, game=game, num_envs=1, **fields)
     assert env.restores_exactly()
     original, restored = Tape(env.make()), Tape(env.make())
@@ -120,7 +120,7 @@ def test_it_is_restored_exactly_and_without_a_replay(ale: Any, game: str, fields
             assert np.array_equal(original.reset()[0], restored.reset()[0])
 
 
-def test_a_game_is_cut_off_by_its_frames(ale: Any) -> None:
+def test_a_game_is_truncated_at_its_frame_limit(ale: Any) -> None:
     env = AtariEnv(0, game="Pong", num_envs=1, max_frames=100, noop_starts=1, fire_reset=False)
     after = env.rollout(40)["next"]
     assert after["truncated"].flatten().nonzero().flatten().tolist() == [24]  # 1 + 25 · 4 frames
@@ -130,20 +130,20 @@ def test_a_game_is_cut_off_by_its_frames(ale: Any) -> None:
 
 
 @pytest.mark.parametrize(("full", "number"), [(False, 6), (True, 18)])
-def test_actions(ale: Any, full: bool, number: int) -> None:
+def test_the_action_set_is_minimal_or_full(ale: Any, full: bool, number: int) -> None:
     env = AtariEnv(0, game="Pong", num_envs=1, full_action_set=full)
     assert env.single_action_spec.n == number
     assert env.simulators[0].unwrapped.action("NOOP") == 0
 
 
-def test_a_run_records_frames_and_its_evaluation_the_human_normalised_score(ale: Any, tmp_path: Path) -> None:
+def test_a_run_counts_frames_and_its_evaluation_is_human_normalised(ale: Any, tmp_path: Path) -> None:
     small = {"env.num_envs": 1, "env.max_frames": 200, "env.size": [16, 16], "total_steps": 50, "threads": 1, "replay.capacity": 200}
     result = run("atari/jepa_dqn", overrides=small, out=tmp_path / "run", quiet=True)
     assert (result.summary["env_steps"], result.summary["frames"]) == (50, 200)
     played = evaluate(tmp_path / "run", episodes=2)["greedy"]
-    assert played["human_normalized"] == pytest.approx((played["mean"] + 20.7) / (14.6 + 20.7))  # Pong's
+    assert played["human_normalized"] == pytest.approx((played["mean"] + 20.7) / (14.6 + 20.7))  # random and human scores
 
 
-def test_an_unknown_game_is_told_with_the_nearest(ale: Any) -> None:
+def test_an_unknown_game_gets_a_suggestion(ale: Any) -> None:
     with pytest.raises(UserError, match="the ALE has no game `MsPackman`; did you mean `MsPacman`"):
         AtariEnv(0, game="MsPackman")

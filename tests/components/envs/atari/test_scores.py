@@ -12,14 +12,14 @@ ATARI_100K = """
 """
 
 
-def test_every_game_of_atari_100k_has_its_scale() -> None:
+def test_every_atari_100k_game_has_reference_scores() -> None:
     games = ATARI_100K.split()
     assert len(games) == 26
     assert set(games) <= set(REFERENCE_SCORES)
     assert all(scores.random < scores.human for scores in REFERENCE_SCORES.values())
 
 
-def test_the_games_are_those_of_the_ale() -> None:
+def test_every_scored_game_exists_in_the_ale() -> None:
     pytest.importorskip("ale_py", reason="the extra `atari` is not installed")
     for game in REFERENCE_SCORES:
         rom_of(game)

@@ -23,7 +23,7 @@ def suite_env(domain: str, task: str, seed: int) -> Any:
     return suite.load(domain, task, task_kwargs={"random": seed})
 
 
-def test_exact_frames_are_dm_controls_own_and_rewards_are_summed() -> None:
+def test_exact_frames_match_dm_control_and_rewards_are_summed() -> None:
     env = DmcEnv(3, **SWINGUP, action_repeat=3, num_envs=1, max_episode_steps=8)
     theirs = suite_env("cartpole", "swingup", int(np.random.SeedSequence(3).generate_state(1)[0]))
     theirs.reset()
@@ -44,7 +44,7 @@ def test_exact_frames_are_dm_controls_own_and_rewards_are_summed() -> None:
         assert not step["terminated"]
 
 
-def test_an_episode_is_as_long_as_dm_controls_and_ends_by_its_time_limit() -> None:
+def test_an_episode_is_truncated_at_dm_controls_time_limit() -> None:
     ours, theirs = make_simulator("reacher", "easy", 300, (8, 8), 0, "fast", 1000), suite_env("reacher", "easy", 5)
     ours.reset(seed=5)
     theirs.reset()
@@ -75,7 +75,7 @@ def test_a_discount_of_zero_terminates() -> None:
     simulator.close()
 
 
-def test_the_seed_decides_every_episode() -> None:
+def test_the_seed_determines_every_episode() -> None:
     simulators = [make_simulator("cartpole", "swingup", 1, (8, 8), 0, "fast", 1000) for _ in range(2)]
     first, again = ([s.reset(seed=7)[0]["position"].tolist(), *(s.reset()[0]["position"].tolist() for _ in range(2))] for s in simulators)
     assert first == again
@@ -84,14 +84,14 @@ def test_the_seed_decides_every_episode() -> None:
 
 # a walker's contacts need the solver's warm start; a reacher's target is part of the model
 @pytest.mark.parametrize(("domain", "task"), [("walker", "walk"), ("reacher", "easy")])
-def test_a_restored_env_goes_on_exactly(domain: str, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restored_env_continues_exactly(domain: str, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (DmcEnv(seed, domain=domain, task=task, **SMALL) for seed in (0, 1))
     one.rollout(60)
     other.rollout(3)
     where = one.snapshot()
     where["simulators"] = json.loads(json.dumps(where["simulators"]))
     with monkeypatch.context() as patched:
-        patched.setattr(DmcEnv, "_image", None)  # nothing is drawn
+        patched.setattr(DmcEnv, "_image", None)  # restoring renders nothing
         other.restore(where)
     actions = torch.stack([one.action_spec.rand() for _ in range(20)])
     plays = []
@@ -103,10 +103,10 @@ def test_a_restored_env_goes_on_exactly(domain: str, task: str, monkeypatch: pyt
 
     (image,) = one.render()
     assert one.restores_exactly()
-    assert np.array_equal(one.render()[0], image), "simulators that come and go take no other's OpenGL context along"
+    assert np.array_equal(one.render()[0], image), "closing simulators leaves the OpenGL contexts of others intact"
 
 
-def test_fast_frames_are_others_of_the_same_episode() -> None:
+def test_fast_rendering_changes_frames_slightly_but_not_the_episode() -> None:
     envs = [DmcEnv(0, **SWINGUP, num_envs=1, draw=draw) for draw in ("exact", "fast")]
     assert [env.drawing["draw"] for env in envs] == ["exact", "fast"]
     for env in envs:
@@ -127,13 +127,13 @@ def test_fast_frames_are_others_of_the_same_episode() -> None:
         ({"domain": "lqr", "task": "lqr_2_1"}, "its actions are Box.*-inf.*supported are"),
     ],
 )
-def test_mistakes(fields: dict[str, Any], message: str) -> None:
+def test_a_mistake_is_named(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         DmcEnv(0, **fields, **SMALL)
 
 
 @pytest.mark.parametrize("recipe", ["dmc/jepa_sac", "dmc/jepa_ppo"])
-def test_a_run_records_frames_and_what_drew_them(recipe: str, tmp_path: Path) -> None:
+def test_a_run_records_its_frame_count_and_renderer(recipe: str, tmp_path: Path) -> None:
     small: dict[str, Any] = {"env.num_envs": 1, "env.size": [24, 24], "env.draw": "fast", "env.action_repeat": 4, "threads": 1}
     small |= {"total_steps": 32, "algorithm.rollout_steps": 16, "algorithm.minibatch_size": 8}
     if recipe == "dmc/jepa_sac":

@@ -11,7 +11,7 @@ from jepakit.components.envs.wrappers.action_repeat import ActionRepeat
 
 
 class Sequence(gymnasium.Env[Any, Any]):
-    """Step t pays t and draws a random frame t; the episode ends at step 10."""
+    """Step t has reward t and renders a random frame t; the episode ends at step 10."""
 
     action_space = spaces.Discrete(2)
     observation_space = spaces.Discrete(20)
@@ -46,7 +46,7 @@ def test_rewards_are_summed_up_to_the_episodes_end() -> None:
 
 
 @pytest.mark.parametrize("repeat", [1, 2, 3, 4])
-def test_the_brighter_of_the_last_two_frames_is_drawn(repeat: int) -> None:
+def test_the_maximum_of_the_last_two_frames_is_rendered(repeat: int) -> None:
     inner = Sequence()
     simulator = ActionRepeat(inner, repeat, max_of_two=True)
     simulator.reset()
@@ -56,15 +56,15 @@ def test_the_brighter_of_the_last_two_frames_is_drawn(repeat: int) -> None:
         before, inner.drawn = inner.t, []
         _, _, ends, _, _ = simulator.step(0)
         t = inner.t
-        whole = t - before == repeat and repeat > 1  # a step that ended early may lack the frame before its last
+        whole = t - before == repeat and repeat > 1  # a step that ended early may lack its second-last frame
         expected = np.maximum(inner.frames[t], inner.frames[t - 1]) if whole else inner.frames[t]
         assert np.array_equal(simulator.render(), expected)
-        assert set(inner.drawn) <= {t - 1, t}, "what no one sees is not drawn"
+        assert set(inner.drawn) <= {t - 1, t}, "unused frames are not rendered"
     simulator.reset()
-    assert np.array_equal(simulator.render(), inner.frames[0]), "no frame of the episode before"
+    assert np.array_equal(simulator.render(), inner.frames[0]), "no frame of the previous episode"
 
 
-def test_nothing_is_drawn_between_repeats_where_the_last_frame_is_enough() -> None:
+def test_without_max_of_two_no_frame_is_rendered_between_repeats() -> None:
     inner = Sequence()
     simulator = ActionRepeat(inner, 4)
     simulator.reset()

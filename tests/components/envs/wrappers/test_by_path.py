@@ -20,7 +20,7 @@ def make(*wrappers: Wrapping, id: str = "CartPole-v1", **fields: Any) -> GymEnv:
     return GymEnv(0, id=id, **{"num_envs": 2, "size": (20, 30), "wrappers": list(wrappers)} | fields)
 
 
-def test_wrappers_are_put_around_the_env_the_innermost_first() -> None:
+def test_wrappers_are_applied_innermost_first() -> None:
     env = make(
         Wrapping(path="gymnasium.wrappers:StickyAction", repeat_action_probability=0.25),
         Wrapping(path="gymnasium.wrappers:TransformReward", func=None),
@@ -35,11 +35,11 @@ def test_sticky_actions_are_restored_exactly() -> None:
     assert make(Wrapping(path="gymnasium.wrappers:StickyAction", repeat_action_probability=0.25)).restores_exactly()
 
 
-def test_observations_that_are_images_are_the_frames() -> None:
-    """The same pictures by either way; grey ones stay as they are."""
+def test_image_observations_can_be_the_frames() -> None:
+    """Rendered and observed images are equal. Grey observations are used unchanged."""
     played = []
     for env in (make(), make(IMAGE, **DRAWN)):
-        torch.manual_seed(0)  # the actions'
+        torch.manual_seed(0)  # seeds the actions
         played.append(env.rollout(30, break_when_any_done=False)["pixels"])
     assert torch.equal(*played)
     grey = make(IMAGE, GREY, **DRAWN)
@@ -63,6 +63,6 @@ def test_observations_that_are_images_are_the_frames() -> None:
         ([IMAGE, GREY], DRAWN | {"grayscale": False}, "its observations are grey: write `grayscale: true`"),
     ],
 )
-def test_what_does_not_fit_is_told(wrappers: list[Wrapping], fields: dict[str, Any], reason: str) -> None:
+def test_a_wrapper_that_does_not_fit_is_an_error(wrappers: list[Wrapping], fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         make(*wrappers, **fields)

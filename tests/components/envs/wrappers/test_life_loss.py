@@ -1,4 +1,4 @@
-"""What learning sees as the end of an episode, and what counts as one: in wrapper, tape, batched env, records and evaluation."""
+"""A lost life ends an episode for learning, but a game counts as one: in wrapper, tape, batched env, records and evaluation."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def play(simulator: gymnasium.Env[Any, Any], steps: int) -> list[Any]:
     return seen
 
 
-def test_a_game_goes_on_where_a_life_was_lost() -> None:
-    """The games are those without the wrapper: only more ends are told."""
+def test_a_game_continues_after_a_lost_life() -> None:
+    """The games are the same as without the wrapper, which only reports more ends."""
     steps = [step for step in play(LifeLoss(Lives()), 300) if len(step) == 5]
     plain = [step for step in play(Lives(), 300) if len(step) == 5]
     assert [step[:2] for step in steps] == [step[:2] for step in plain]
@@ -84,7 +84,7 @@ def test_a_game_goes_on_where_a_life_was_lost() -> None:
     assert sum(step[2] for step in steps) in range(3 * sum(over), 3 * sum(over) + 3)
 
 
-def test_only_the_reset_after_a_lost_life_goes_on() -> None:
+def test_only_the_reset_after_a_lost_life_continues_the_game() -> None:
     simulator = LifeLoss(Lives())
     simulator.reset(seed=0)
 
@@ -94,13 +94,13 @@ def test_only_the_reset_after_a_lost_life_goes_on() -> None:
 
     lose()
     assert simulator.reset() == (simulator.unwrapped.t, {"episode_over": False})
-    assert simulator.reset() == (0, {}), "asked again, in the middle of a life, it begins a new game"
+    assert simulator.reset() == (0, {}), "a second reset, in the middle of a life, begins a new game"
     lose()
-    assert simulator.reset(seed=1) == (0, {}), "a seed is meant"
+    assert simulator.reset(seed=1) == (0, {}), "a reset with a seed begins a new game"
 
 
-def test_a_last_life_is_lost_with_the_game() -> None:
-    """Some games show no lives for some frames before they are over: that is no episode of its own."""
+def test_losing_the_last_life_ends_only_one_episode() -> None:
+    """Some games show zero lives for some frames before they end. Those frames are no episode of their own."""
 
     class Lingers(Lives):
         def step(self, action: Any) -> Any:
@@ -121,7 +121,7 @@ def made(fires: bool = False) -> gymnasium.Env[Any, Any]:
 
 
 @pytest.mark.parametrize("fires", [False, True])
-def test_a_tape_brings_back_a_game_with_lives_lost(fires: bool) -> None:
+def test_a_tape_restores_a_game_with_lost_lives(fires: bool) -> None:
     make = partial(made, fires)
     assert restores_exactly(make)
     original, restored = Tape(make()), Tape(make())
@@ -139,7 +139,7 @@ def registered() -> Any:
     del gymnasium.registry["Lives-v0"]
 
 
-def test_the_batched_env_counts_games_and_shows_both_returns(registered: None) -> None:
+def test_the_batched_env_counts_games_and_reports_both_returns(registered: None) -> None:
     wrappers = [Wrapping(path=path) for path in WRAPPERS]
     env = GymEnv(0, id="Lives-v0", num_envs=3, frames=2, size=None, wrappers=wrappers)
     steps = env.rollout(120, break_when_any_done=False)
@@ -158,8 +158,8 @@ def test_the_batched_env_counts_games_and_shows_both_returns(registered: None) -
     assert (done & ~over).any()
     for n, t in (done & ~over)[:, :-1].nonzero().tolist():
         begun = steps["pixels"][n, t + 1]
-        assert torch.equal(begun[0], begun[1]), "the stack is filled anew"
-        assert torch.equal(begun[1], after["pixels"][n, t, -1]), "with the frame at hand"
+        assert torch.equal(begun[0], begun[1]), "the stack is refilled"
+        assert torch.equal(begun[1], after["pixels"][n, t, -1]), "with the current frame"
 
 
 def test_records_and_evaluation_count_games(tmp_path: Path) -> None:
@@ -176,12 +176,12 @@ def test_records_and_evaluation_count_games(tmp_path: Path) -> None:
     assert episodes
     assert all(record["episode_return"] == 7 * record["episode_length"] for record in episodes)
     assert all(record["learned_return"] == record["episode_length"] for record in episodes)
-    assert sum(record["episode_length"] for record in episodes) <= 200, "a game is one record, however many lives it has"
+    assert sum(record["episode_length"] for record in episodes) <= 200, "a game is one record, whatever its number of lives"
     assert "frames" not in result.summary
     played = evaluate(tmp_path / "run", episodes=4, seed=5, trust=True)["greedy"]
     assert played["returns"] == [7 * length for length in played["lengths"]]
     expected = []
-    for seed in np.random.SeedSequence(5).generate_state(2).tolist():  # those of the two simulators
+    for seed in np.random.SeedSequence(5).generate_state(2).tolist():  # the seeds of the two simulators
         game = Lives()
         for first in (True, False):
             game.reset(seed=seed if first else None)

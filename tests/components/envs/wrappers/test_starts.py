@@ -10,7 +10,7 @@ from jepakit.components.envs.wrappers.noop_starts import NoopStarts
 
 
 class Diary(gymnasium.Env[Any, Any]):
-    """Notes what it is told; ends after `ends` steps."""
+    """Records its resets and actions; terminates after `ends` steps."""
 
     action_space = spaces.Discrete(3)
     observation_space = spaces.Discrete(1000)
@@ -30,20 +30,20 @@ class Diary(gymnasium.Env[Any, Any]):
         return self.t, 1.0, self.t == self.ends, False, {}
 
 
-def test_games_begin_with_a_random_number_of_steps_without_action() -> None:
+def test_games_begin_with_a_random_number_of_noops() -> None:
     simulator = NoopStarts(Diary(), 30)
     counts = [simulator.reset(seed=seed)[0] for seed in range(400)]
     assert set(counts) == set(range(1, 31))
-    assert counts == [simulator.reset(seed=seed)[0] for seed in range(400)], "drawn from the simulator's own generator"
+    assert counts == [simulator.reset(seed=seed)[0] for seed in range(400)], "the number is drawn from the simulator's own generator"
     assert set(simulator.unwrapped.told) == {"reset", 0}
 
 
-def test_a_game_that_ends_before_it_begins_is_begun_again() -> None:
+def test_a_game_that_ends_during_the_noops_is_restarted() -> None:
     simulator = NoopStarts(Diary(ends=3), 30)
     assert {simulator.reset(seed=seed)[0] for seed in range(50)} == {0, 1, 2}
 
 
-def test_fire_is_pressed_once_a_reset_and_what_the_reset_told_is_kept() -> None:
+def test_fire_is_pressed_once_per_reset_and_the_resets_info_is_kept() -> None:
     simulator = FireReset(Diary(), 2)
     assert simulator.reset() == (1, {"from": "reset"})
     simulator.step(0)
