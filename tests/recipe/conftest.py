@@ -14,13 +14,13 @@ from jepakit.registry import load_builtins, register, table
 
 
 class Lax(BaseModel):
-    """A model of a component's author, with pydantic's own lax rules."""
+    """A component author's own model, with pydantic's lax default rules."""
 
     count: int
 
 
 class FakeEnv:
-    """Takes values of every sort."""
+    """Takes fields of every type."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Small:
 
 
 class Large:
-    """Another encoder, that has one field in common with the first."""
+    """Another encoder, which shares one field with the first."""
 
     def __init__(self, frames: object, *, dim: PositiveInt = 512, layers: PositiveInt = 8) -> None: ...
 
@@ -71,14 +71,14 @@ def small_components(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, empty."""
+    """An empty folder, which is the current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def write(folder: Path) -> Callable[[str, str], Path]:
-    """Writes a file, by default a recipe's, and returns its path from the current folder."""
+    """Writes a file and returns its path, relative to the current folder."""
 
     def write(name: str, text: str) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def test_mappings_merge_and_lists_replace(write: Write) -> None:
     assert [regularizer.kind for regularizer in recipe.regularizers] == ["spread2"]
 
 
-def test_later_parents_win_and_paths_start_at_the_file_that_writes_them(write: Write) -> None:
+def test_later_parents_win_and_paths_are_relative_to_their_file(write: Write) -> None:
     write("a/one.yaml", "extends: [parts/two.yaml, ../three.yaml]\n" + ENV)
     write("a/parts/two.yaml", "seed: 2\ntotal_steps: 2\n")
     write("three.yaml", "seed: 3\n")
@@ -49,36 +49,36 @@ def test_later_parents_win_and_paths_start_at_the_file_that_writes_them(write: W
 
 
 @pytest.mark.parametrize("change", [("extends: base.yaml\nencoder: {kind: large}", ()), ("extends: base.yaml", ("encoder.kind=large",))])
-def test_another_kind_starts_afresh(write: Write, change: tuple[str, tuple[str, ...]]) -> None:
+def test_another_kind_drops_the_fields_of_the_old_kind(write: Write, change: tuple[str, tuple[str, ...]]) -> None:
     write("base.yaml", ENV + "encoder: {kind: small, dim: 8, scaling: inverted}")
     recipe = load_recipe(write("r.yaml", change[0]), change[1])
     assert values(recipe, "encoder.kind", "encoder.dim") == ["large", 512]
 
 
-def test_the_same_kind_written_again_keeps_its_fields(write: Write) -> None:
+def test_repeating_the_kind_keeps_its_fields(write: Write) -> None:
     write("base.yaml", ENV + "encoder: {kind: small, dim: 8}")
     assert values(load_recipe(write("r.yaml", "extends: base.yaml\nencoder: {kind: small, scaling: inverted}")), "encoder.dim") == [8]
 
 
-def test_writing_the_default_kind_out_changes_nothing(write: Write) -> None:
+def test_writing_the_default_kind_changes_nothing(write: Write) -> None:
     write("base.yaml", ENV + "jepa: {target: {decay: 0.5}}")
     assert values(load_recipe(write("r.yaml", "extends: base.yaml\njepa: {target: {kind: ema}}")), "jepa.target.decay") == [0.5]
 
 
-def test_a_mapping_without_kind_is_of_the_default_kind(write: Write) -> None:
+def test_a_mapping_without_kind_has_the_default_kind(write: Write) -> None:
     write("r.yaml", ENV + "jepa: {target: {decay: 0.5}}")
     assert values(load_recipe("r.yaml"), "jepa.target.kind", "jepa.target.decay") == ["ema", 0.5]
     changed = load_recipe(write("s.yaml", "extends: r.yaml\nencoder: {dim: 7}"), ["encoder.kind=large"])
     assert values(changed, "encoder.dim") == [512]
 
 
-def test_null_removes_jepa_and_a_mapping_brings_it_back(write: Write) -> None:
+def test_null_removes_jepa_and_an_override_restores_it(write: Write) -> None:
     write("off.yaml", ENV + "jepa: null")
     assert load_recipe("off.yaml").jepa is None
     assert values(load_recipe("off.yaml", ["jepa.target.decay=0.5"]), "jepa.target.decay", "jepa.weight") == [0.5, 1.0]
 
 
-def test_a_circle_is_shown(write: Write) -> None:
+def test_a_cycle_of_parents_is_reported(write: Write) -> None:
     write("a.yaml", "extends: b.yaml")
     write("b.yaml", "seed: 0\nextends: [c/c.yaml]")
     write("c/c.yaml", "extends: ../a.yaml")
@@ -87,7 +87,7 @@ def test_a_circle_is_shown(write: Write) -> None:
     assert len(error.value.problems) == 1
 
 
-def test_a_parent_that_is_wanted_twice_is_read_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parent_named_twice_is_read_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     for level in range(10):
         write(f"{level}.yaml", f"extends: [{level + 1}.yaml, {level + 1}.yaml]\n")
     write("10.yaml", ENV)
@@ -110,16 +110,16 @@ def test_a_parent_that_is_wanted_twice_is_read_once(write: Write, monkeypatch: p
         ('"a\\nb\\e[31m"', r"no recipe `a\nb\x1b[31m` to extend"),
     ],
 )
-def test_parents_that_cannot_be_read(folder: Path, problems: Problems, extends: str, says: str) -> None:
+def test_an_unreadable_parent_is_reported(folder: Path, problems: Problems, extends: str, says: str) -> None:
     (folder / "loop.yaml").symlink_to("loop.yaml")
     os.mkfifo(folder / "pipe.yaml")
-    parent, seed = problems(f"extends: {extends}\nseed: -1")  # `env` may well stand in the parent, so nothing is called missing
+    parent, seed = problems(f"extends: {extends}\nseed: -1")  # the parent may set `env`, so `env` is not reported missing
     assert says in parent.wrong
     assert str(parent).startswith("r.yaml:1:10: ")
     assert "`seed` cannot be" in seed.wrong
 
 
-def test_no_more_than_a_hundred_parents_in_all(write: Write, problems: Problems) -> None:
+def test_more_than_a_hundred_parents_are_refused(write: Write, problems: Problems) -> None:
     write("many.yaml", ENV + "extends: [" + "parent.yaml, " * 60 + "]")
     write("parent.yaml", "seed: 1")
     assert load_recipe("many.yaml").seed == 1
@@ -127,14 +127,14 @@ def test_no_more_than_a_hundred_parents_in_all(write: Write, problems: Problems)
     assert str(problem).startswith("many.yaml:2:10: more than 100 recipes to extend")
 
 
-def test_extending_a_shipped_recipe_by_name(write: Write) -> None:
+def test_a_shipped_recipe_can_be_extended_by_name(write: Write) -> None:
     assert "cartpole_pixels" in shipped_recipes()
     recipe = load_recipe(write("mine.yaml", "extends: cartpole_pixels\nseed: 7"))
     assert values(recipe, "seed", "env.id") == [7, "CartPole-v1"]
     assert load_recipe("cartpole_pixels").env == recipe.env
 
 
-def test_the_file_names_the_recipe(write: Write) -> None:
+def test_a_recipe_takes_its_name_from_its_file(write: Write) -> None:
     assert load_recipe(write("my first.yaml", ENV)).name == "my_first"
     assert load_recipe(write("other.yaml", ENV + "name: chosen")).name == "chosen"
 
@@ -165,7 +165,7 @@ def test_overrides_are_yaml_typed_by_the_schema(write: Write) -> None:
     assert values(recipe, *names) == [0.01, 100_000, (4, 5), None, 1.0, 2.0, 3, "a=b", 5]
 
 
-def test_overrides_are_laid_on_one_after_the_other(write: Write) -> None:
+def test_overrides_apply_in_order(write: Write) -> None:
     path = write("r.yaml", ENV)
     assert values(load_recipe(path, ["seed=1", "seed=2"], seed=3), "seed") == [3]
     assert values(load_recipe(path, ["encoder.kind=large", "encoder.layers=2"]), "encoder.layers") == [2]
@@ -192,7 +192,7 @@ def test_overrides_are_laid_on_one_after_the_other(write: Write) -> None:
         ("a" + ".a" * 5_000 + "=1", "--set #2: a path of 5,001 steps"),
     ],
 )
-def test_a_wrong_override_is_named_by_its_number(problems: Problems, override: str, line: str) -> None:
+def test_a_wrong_override_is_identified_by_its_number(problems: Problems, override: str, line: str) -> None:
     (problem,) = problems(ENV + "regularizers: [{kind: spread}]", ["total_steps=5", override])
     assert str(problem).startswith(line)
     assert str(problem).splitlines()[1] == f"    {override[:120]}".replace("\udcff", "�")
@@ -201,19 +201,19 @@ def test_a_wrong_override_is_named_by_its_number(problems: Problems, override: s
 @pytest.mark.parametrize(
     ("override", "caret"), [("seed=-1", "-"), ("encoder.kind=smal", "s"), ("regularizers.4.weight=1", "4"), ("sead=1", "s")]
 )
-def test_the_caret_stands_under_the_mistake(problems: Problems, override: str, caret: str) -> None:
+def test_the_caret_points_at_the_mistake(problems: Problems, override: str, caret: str) -> None:
     (problem,) = problems(ENV + "regularizers: [{kind: spread}]", [override])
     _, quoted, pointer, *_ = str(problem).splitlines()
     assert quoted[pointer.index("^")] == caret
     assert quoted[pointer.index("^") - 1] in " =."
 
 
-def test_seed_has_its_own_name_in_messages(problems: Problems) -> None:
+def test_a_wrong_seed_argument_is_reported_as_seed(problems: Problems) -> None:
     (problem,) = problems(ENV, seed=-1)
     assert str(problem).startswith("--seed: `seed` cannot be `-1`")
 
 
-def test_what_the_file_lacks_is_missing_in_the_file(problems: Problems) -> None:
+def test_a_missing_field_is_reported_in_the_file(problems: Problems) -> None:
     (problem,) = problems("env: {kind: fake}", ["env.num_envs=3", "seed=2"])
     assert str(problem).startswith("r.yaml:1:1: `env.id` is missing")
 
@@ -239,12 +239,12 @@ def merged(base: Any, over: Any) -> Any:
 
 
 @given(mappings, mappings)
-def test_merging_is_what_it_says(base: dict[str, Any], over: dict[str, Any]) -> None:
+def test_merging_matches_a_plain_reference(base: dict[str, Any], over: dict[str, Any]) -> None:
     assert tree(base).merged(tree(over), {}).plain() == merged(base, over)
 
 
 @given(mappings, st.lists(st.sampled_from("abcd"), min_size=1, max_size=3), plain)
-def test_an_override_is_a_recipe_laid_on_top(base: dict[str, Any], path: list[str], value: Any) -> None:
+def test_an_override_acts_like_a_recipe_merged_on_top(base: dict[str, Any], path: list[str], value: Any) -> None:
     over = value
     for step in reversed(path):
         over = {step: over}
@@ -256,7 +256,7 @@ def test_an_override_is_a_recipe_laid_on_top(base: dict[str, Any], path: list[st
     assert laid.plain() == (base if through_list else merged(base, over))
 
 
-def test_an_override_that_takes_back_an_earlier_one_is_a_mistake(write: Write) -> None:
+def test_an_override_that_discards_an_earlier_one_is_an_error(write: Write) -> None:
     write("r.yaml", ENV + "encoder: {kind: small, dim: 8}\n")
     with pytest.raises(RecipeError, match=r"--set #2: `encoder.kind` discards `encoder.dim`, .*\n(.*\n)*.*set `encoder.kind` first"):
         load_recipe("r.yaml", ["encoder.dim=9", "encoder.kind=big"])

@@ -1,4 +1,4 @@
-"""What `dump` writes reads back as the same recipe, whatever is in it."""
+"""`dump` writes any recipe so that it loads as the same recipe."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_default_is_written_and_other_yaml_readers_agree(write: Write) -> 
     assert (read["env"]["id"], read["optimizer"]["lr"]) == ("on", 1e-4)
 
 
-def test_origins(write: Write) -> None:
+def test_origins_name_the_line_or_override_of_each_value(write: Write) -> None:
     write("base.yaml", "env:\n  kind: fake\n  id: x\nregularizers:\n  - kind: spread\n")
     recipe = load_recipe(write("r.yaml", "extends: base.yaml\nseed: 3\n"), ["regularizers.0.weight=2"])
     origins = {line.split("#")[0].strip(): line.split("# ")[1] for line in dump(recipe, origins=True).splitlines() if "#" in line}

@@ -1,4 +1,4 @@
-"""What a user reads: every mistake at once, at its place, with what was expected and the nearest name."""
+"""Errors list every mistake at once, each with its place, what was expected and the nearest name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Problems = Callable[..., tuple[Problem, ...]]
 ENV = "env: {kind: fake, id: x}\n"
 
 
-def test_everything_is_reported_at_once(problems: Problems) -> None:
+def test_all_mistakes_are_reported_at_once(problems: Problems) -> None:
     text = """\
 seed: -1
 total_steps: 1e5
@@ -75,7 +75,7 @@ seed: 2
         ("name: a/b", "`name` cannot be"),
     ],
 )
-def test_one_mistake_in_plain_words(problems: Problems, monkeypatch: pytest.MonkeyPatch, line: str, message: str) -> None:
+def test_a_mistake_is_explained_in_plain_words(problems: Problems, monkeypatch: pytest.MonkeyPatch, line: str, message: str) -> None:
     from jepakit import registry
     from jepakit.registry import table
 
@@ -105,13 +105,13 @@ def test_one_mistake_in_plain_words(problems: Problems, monkeypatch: pytest.Monk
         ("extras: 3", "expected a mapping or `null`"),
     ],
 )
-def test_a_components_fields_in_plain_words(problems: Problems, line: str, message: str) -> None:
+def test_the_type_of_a_components_field_is_explained_in_plain_words(problems: Problems, line: str, message: str) -> None:
     (problem,) = problems(f"env:\n  kind: fake\n  id: x\n  {line}")
     assert problem.advice == message
     assert str(problem).startswith("r.yaml:4:")
 
 
-def test_what_is_only_misspelled_is_not_missing_too(problems: Problems) -> None:
+def test_a_misspelled_field_is_not_also_reported_missing(problems: Problems) -> None:
     (problem,) = problems("envv: {kind: fake, id: x}")
     assert problem.advice == "did you mean `env`?"
     (problem,) = problems("seed: 1")
@@ -122,13 +122,13 @@ def test_what_is_only_misspelled_is_not_missing_too(problems: Problems) -> None:
 @pytest.mark.parametrize(
     ("text", "says"), [("", "empty"), ("# only this", "empty"), ("- a", "a mapping of fields"), ("a", "a mapping of fields")]
 )
-def test_what_is_no_recipe(problems: Problems, text: str, says: str) -> None:
+def test_a_file_that_is_no_mapping_is_refused(problems: Problems, text: str, says: str) -> None:
     (problem,) = problems(text)
     assert says in problem.wrong
     assert str(problem).startswith("r.yaml:1:1: ")
 
 
-def test_a_recipe_that_is_nowhere(write: Write) -> None:
+def test_an_unknown_recipe_gets_a_suggestion(write: Write) -> None:
     write("my_cartpole.yaml", ENV)
     with pytest.raises(
         RecipeError, match=r"no recipe `my_cartpol.yaml`.*\n.*did you mean `my_cartpole.yaml`.*shipped recipes: .*`cartpole_pixels`"
@@ -139,12 +139,12 @@ def test_a_recipe_that_is_nowhere(write: Write) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "/", "a\0b", "x" * 5000, "/dev/zero"])
-def test_paths_that_are_no_recipe(folder: Path, name: str) -> None:
+def test_a_path_that_is_no_recipe_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(RecipeError):
         load_recipe(name)
 
 
-def test_paths_below_the_current_folder_are_short(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_below_the_current_folder_are_relative(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write("deep/r.yaml", "seed: x")
     for here, shown in ((tmp_path / "deep", "r.yaml"), (tmp_path, "deep/r.yaml"), (Path("/"), f"{tmp_path}/deep/r.yaml"[1:])):
         monkeypatch.chdir(here)
@@ -152,7 +152,7 @@ def test_paths_below_the_current_folder_are_short(write: Write, tmp_path: Path, 
             load_recipe(tmp_path / "deep/r.yaml")
 
 
-def test_long_and_hostile_lines_are_shown_with_care(problems: Problems) -> None:
+def test_a_long_line_is_shortened_around_the_caret(problems: Problems) -> None:
     (problem,) = problems(ENV + f"encoder: {{kind: small, {' ' * 500}dim: {'9' * 400}}}")
     _, quoted, pointer, *_ = str(problem).splitlines()
     assert quoted[pointer.index("^")] == "9"
@@ -173,7 +173,7 @@ def test_long_and_hostile_lines_are_shown_with_care(problems: Problems) -> None:
         '"{}": 1\n"{}": 1',
     ],
 )
-def test_a_name_is_one_short_line_that_no_terminal_acts_on(problems: Problems, text: str, name: str) -> None:
+def test_names_are_escaped_and_shortened_in_messages(problems: Problems, text: str, name: str) -> None:
     found = problems(text.format(*[name] * text.count("{}")))
     message = str(RecipeError(found))
     assert all(char.isprintable() or char == "\n" for char in message)
@@ -181,7 +181,7 @@ def test_a_name_is_one_short_line_that_no_terminal_acts_on(problems: Problems, t
     assert all(len(line) < 700 for line in message.splitlines())
 
 
-def test_one_message_tells_at_most_fifty_mistakes(problems: Problems) -> None:
+def test_a_message_lists_at_most_fifty_mistakes(problems: Problems) -> None:
     found = problems("".join(f"key_{n}: {n}\n" for n in range(3_000)))
     assert len(found) == 3_001
     message = str(RecipeError(found))
@@ -189,7 +189,7 @@ def test_one_message_tells_at_most_fifty_mistakes(problems: Problems) -> None:
     assert message.endswith("\nand 2,951 more mistakes")
 
 
-def test_a_builder_can_blame_a_value(write: Write) -> None:
+def test_recipe_error_points_at_the_value(write: Write) -> None:
     recipe = load_recipe(write("r.yaml", ENV + "encoder:\n  kind: small\n  dim: 3\n"), ["regularizers=[{kind: spread}]"])
     assert str(recipe.error("encoder.dim", "3 is odd", "try 4")) == "r.yaml:4:8: 3 is odd\n      dim: 3\n           ^\n    try 4"
     assert str(recipe.error("encoder.scaling", "bad")).startswith("r.yaml:2:1: bad")
@@ -218,7 +218,7 @@ device: "cuda:1"
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_mutated_recipes_load_or_are_refused_with_a_place(write: Write, seed: int) -> None:
+def test_mutated_recipes_load_or_are_refused_with_a_location(write: Write, seed: int) -> None:
     rng = random.Random(seed)
     scraps = [
         *GOOD.split(),

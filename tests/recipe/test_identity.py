@@ -1,4 +1,4 @@
-"""The id: the same for what gives the same results, another for everything else."""
+"""Recipes that give the same results have the same id; all others have different ids."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def identity(write: Write, text: str, *overrides: str) -> str:
         BASE + "plugins: []",
     ],
 )
-def test_how_it_is_written_does_not_matter(write: Write, text: str) -> None:
+def test_the_id_ignores_how_a_recipe_is_written(write: Write, text: str) -> None:
     write("base.yaml", BASE)
     assert identity(write, text) == identity(write, BASE)
 
@@ -54,11 +54,11 @@ def test_how_it_is_written_does_not_matter(write: Write, text: str) -> None:
         "threads=1",
     ],
 )
-def test_what_decides_results_does(write: Write, override: str) -> None:
+def test_the_id_depends_on_what_affects_results(write: Write, override: str) -> None:
     assert identity(write, BASE, override) != identity(write, BASE)
 
 
-def test_plugins_count_by_content_alone(write: Write) -> None:
+def test_the_id_depends_only_on_the_content_of_plugins(write: Write) -> None:
     for name in ("a.py", "deep/b.py"):
         write(name, PLUGIN)
     write("other.py", "x = 1")
@@ -70,7 +70,7 @@ def test_plugins_count_by_content_alone(write: Write) -> None:
     assert identity(write, text + "plugins: [a.py, other.py]") != by_path
 
 
-def test_a_used_component_counts_however_it_was_registered(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_the_id_depends_on_the_source_of_used_components(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.syspath_prepend(folder)
     text = "env: {kind: fake, id: x}\nencoder: {kind: mine}\n"
     write("installed_components.py", PLUGIN)
@@ -82,7 +82,7 @@ def test_a_used_component_counts_however_it_was_registered(write: Write, monkeyp
     assert identity(write, text, "encoder.kind=small") == unused
 
 
-def test_a_plugin_that_was_not_imported_leaves_no_id(write: Write) -> None:
+def test_a_recipe_with_an_unimported_plugin_has_no_id(write: Write) -> None:
     write("r.yaml", BASE + "plugins: [some.module]")
     with pytest.raises(UserError, match=r"some.module.*no id"):
         recipe_id(load_recipe("r.yaml", run_plugins=False))

@@ -1,4 +1,4 @@
-"""Recipes from Python: mappings in place of files and of ``path=value``, and loaded recipes changed."""
+"""Recipes from Python: mappings instead of files and of ``path=value``, and changes to loaded recipes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from jepakit.recipe import RecipeError, load_recipe, recipe_id
 
 
-def test_a_mapping_of_overrides_is_a_list_of_overrides() -> None:
+def test_a_mapping_of_overrides_equals_a_list_of_overrides() -> None:
     mapping = {
         "encoder.dim": 32,
         "jepa": {"horizon": 1, "predictor": {"hidden": 9}},
@@ -24,7 +24,7 @@ def test_a_mapping_of_overrides_is_a_list_of_overrides() -> None:
     assert load_recipe("cartpole_pixels", {"encoder": {"kind": "nature_cnn"}}).encoder.kind == "nature_cnn"
 
 
-def test_values_of_numpy_and_tuples_and_paths() -> None:
+def test_numpy_values_and_tuples_are_accepted() -> None:
     recipe = load_recipe(
         "cartpole_pixels", {"encoder.dim": np.int64(32), "env.size": (20, 40), "plugins": [], "optimizer.lr": np.float64(0.5)}
     )
@@ -41,12 +41,12 @@ def test_values_of_numpy_and_tuples_and_paths() -> None:
         ({"seed": float("nan")}, r"overrides\['seed'\]: "),
     ],
 )
-def test_a_mistake_is_placed_at_its_key(overrides: dict[str, Any], message: str) -> None:
+def test_a_mistake_is_located_at_its_key(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_recipe("cartpole_pixels", overrides)
 
 
-def test_a_mapping_is_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_can_be_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("base.yaml").write_text("extends: cartpole_pixels\nencoder: {dim: 32}\n")
     recipe = load_recipe({"extends": "base.yaml", "name": "mine", "jepa": {"horizon": 1}})
@@ -57,7 +57,7 @@ def test_a_mapping_is_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         load_recipe({})
 
 
-def test_a_loaded_recipe_is_changed_and_checked_again() -> None:
+def test_overrides_of_a_loaded_recipe_are_applied_and_checked() -> None:
     recipe = load_recipe("cartpole_pixels", {"regularizers": [{"kind": "vicreg", "weight": 0.3}], "algorithm.hidden": [7]})
     assert load_recipe(recipe) == recipe
     changed = load_recipe(recipe, {"regularizers.0.weight": 0.1, "encoder.kind": "nature_cnn"})

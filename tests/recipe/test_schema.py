@@ -1,4 +1,4 @@
-"""The JSON schema that editors use, and what importing recipes costs."""
+"""The JSON schema that editors use, and the cost of importing recipes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def kinds(slot_schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {branch["properties"]["kind"]["const"]: branch for branch in branches}
 
 
-def test_each_kind_is_one_alternative_with_its_fields_described() -> None:
+def test_each_kind_is_an_alternative_with_its_fields_described() -> None:
     schema = recipe_schema()
     encoders = kinds(schema["properties"]["encoder"])
     assert {"small", "large", "vit"} <= set(encoders)

@@ -1,4 +1,4 @@
-"""YAML 1.2's scalars, and documents that are none."""
+"""YAML 1.2's scalars, and text that is no valid document."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read(text: str) -> tuple[Node | None, list[Problem]]:
         ("Null", None),
     ],
 )
-def test_scalars(text: str, value: object) -> None:
+def test_scalars_have_their_yaml_12_types(text: str, value: object) -> None:
     assert scalar(text) == value
     assert type(scalar(text)) is type(value)
 
@@ -52,12 +52,12 @@ def test_scalars(text: str, value: object) -> None:
     "text",
     ["on", "yes", "No", "off", "y", "nULL", "tRUE", "1__0", "_1", "1_", "2001-01-01", "1:30", "0b1", "e5", ".", "-", "1e", "0o8", "a"],
 )
-def test_strings(text: str) -> None:
+def test_other_scalars_stay_strings(text: str) -> None:
     assert scalar(text) == text
 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))
-def test_python_numbers_read_as_themselves(whole: int, real: float) -> None:
+def test_numbers_written_by_python_read_back_unchanged(whole: int, real: float) -> None:
     assert scalar(str(whole)) == whole
     assert scalar(f"{whole:_}") == whole
     assert scalar(repr(real).replace("inf", ".inf")) == real
@@ -69,7 +69,7 @@ def test_quotes_make_strings() -> None:
     assert (node.plain(), problems) == ({"a": "1", "b": "1e-3", "c": "true", "d": "5"}, [])
 
 
-def test_every_value_and_key_knows_its_place() -> None:
+def test_every_value_and_key_has_its_line_and_column() -> None:
     node, _ = read("a: 1\nb:\n  - x\n  - {c: d}\n")
     assert node
     assert [(place.line, place.column) for place in node.keys.values()] == [(1, 1), (2, 1)]
@@ -78,7 +78,7 @@ def test_every_value_and_key_knows_its_place() -> None:
     assert (inner.place.line, inner.place.column, inner.keys["c"].column, inner.data["c"].place.column) == (4, 5, 6, 9)  # type: ignore[index,call-overload]
 
 
-def test_all_duplicates_are_collected_and_the_rest_is_read() -> None:
+def test_duplicate_keys_are_all_reported_and_the_rest_is_read() -> None:
     node, problems = read("a: 1\nb: {c: 1, c: 2}\na: 3\nd: 4\n")
     assert [(problem.place.line, problem.place.column) for problem in problems if problem.place] == [(2, 11), (3, 1)]
     assert node
@@ -115,7 +115,7 @@ BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for 
         (BOMB, None, None, "more than 10_000 values"),
     ],
 )
-def test_what_is_no_recipe_is_one_clear_problem(text: str, line: int | None, column: int | None, says: str) -> None:
+def test_invalid_yaml_is_one_clear_problem(text: str, line: int | None, column: int | None, says: str) -> None:
     _, problems = read(text)
     assert len(problems) == 1
     assert says in problems[0].wrong
@@ -126,13 +126,13 @@ def test_what_is_no_recipe_is_one_clear_problem(text: str, line: int | None, col
 
 
 @given(st.text(max_size=60) | st.text("a:[]{}&*!|>'\"\n\t -#?,%@`\\xu0", max_size=60))
-def test_no_text_breaks_the_reader(text: str) -> None:
+def test_no_text_crashes_the_reader(text: str) -> None:
     node, problems = read(text)
     assert node is None or node.plain() is None or node.plain() is not Node
     assert all(str(problem) for problem in problems)
 
 
-def test_a_file_that_is_not_utf8(folder: Path, problems: Callable[..., tuple[Problem, ...]]) -> None:
+def test_a_file_that_is_not_utf8_is_refused(folder: Path, problems: Callable[..., tuple[Problem, ...]]) -> None:
     from jepakit.recipe import RecipeError, load_recipe
 
     (folder / "latin.yaml").write_bytes("env: 1\nnäme: é".encode() + b" \xff")

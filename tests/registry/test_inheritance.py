@@ -1,4 +1,4 @@
-"""A subclass of a component names what it adds; the rest it inherits."""
+"""A subclass of a component names only the fields that it adds, and inherits the rest."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Wide(ViT):
 
 
 class Counts(nn.Module):
-    """A mixin with a field of its own."""
+    """A mixin with its own field."""
 
     def __init__(self, *, count: int = 3, **rest: Any) -> None:
         super().__init__(**rest)
@@ -58,14 +58,14 @@ def test_fields_context_defaults_and_descriptions_are_inherited() -> None:
     fields, inherited = found.fields.model_fields, vit.fields.model_fields
     assert found.context == vit.context
     assert set(fields) == {*inherited, "boost"}
-    assert (fields["boost"].default, fields["depth"].default) == (2.0, 1)  # the subclass's default counts
+    assert (fields["boost"].default, fields["depth"].default) == (2.0, 1)  # the subclass's default wins
     for name in set(inherited) - {"kind", "depth"}:
         assert (fields[name].default, fields[name].description) == (inherited[name].default, inherited[name].description)
     assert fields["depth"].description == inherited["depth"].description
     assert fields["boost"].description == "What s_x is multiplied by."
 
 
-def test_a_subclass_of_a_subclass_with_a_mixin() -> None:
+def test_fields_are_inherited_over_two_levels_and_from_a_mixin() -> None:
     class Both(Counts, Wide):
         def __init__(self, *, note: bool = False, **rest: Any) -> None:
             super().__init__(**rest)
@@ -74,7 +74,7 @@ def test_a_subclass_of_a_subclass_with_a_mixin() -> None:
     assert {"note", "count", "boost", "patch"} <= set(fields)
 
 
-def test_what_a_subclass_settles_is_no_field() -> None:
+def test_an_argument_that_a_subclass_fixes_is_no_field() -> None:
     class OneEpoch(PPO):
         def __init__(self, **rest: Any) -> None:
             super().__init__(epochs=1, **rest)
@@ -85,7 +85,7 @@ def test_what_a_subclass_settles_is_no_field() -> None:
         fields.model_validate({"kind": "mine", "epochs": 2})
 
 
-def test_settled_by_position() -> None:
+def test_an_argument_fixed_by_position_is_no_field() -> None:
     class Base:
         def __init__(self, size: int, *, width: int = 3) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Components from outside: what they add, and what they cannot break."""
+"""Components from plug-ins: what they add, and what they cannot break."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == "jepakit.components" else [])
 
 
-def test_a_file_counts_from_the_folder_of_the_file_that_names_it(write: Write) -> None:
+def test_a_plugin_path_is_relative_to_the_recipe_that_names_it(write: Write) -> None:
     write("base/plugins/mine.py", encoder())
     write("base/base.yaml", text("[plugins/mine.py]"))
     write("deep/r.yaml", "extends: ../base/base.yaml")
@@ -81,7 +81,7 @@ def test_a_file_counts_from_the_folder_of_the_file_that_names_it(write: Write) -
     assert registry.component("encoder", "mine").summary == "Mine."
 
 
-def test_an_overrides_file_counts_from_the_current_folder(write: Write) -> None:
+def test_a_plugin_path_in_an_override_is_relative_to_the_current_folder(write: Write) -> None:
     write("mine.py", encoder(width=4))
     write("deep/r.yaml", text("[]"))
     assert load_recipe("deep/r.yaml", ["plugins=[./mine.py]"]).encoder.width == 4  # type: ignore[attr-defined]
@@ -93,7 +93,7 @@ def test_a_module_is_imported_by_name(write: Write, tmp_path: Path, monkeypatch:
     assert load_recipe(write("r.yaml", text("[third_party.encoders]"))).encoder.kind == "mine"
 
 
-def test_the_same_file_twice_is_no_clash(write: Write, tmp_path: Path) -> None:
+def test_naming_the_same_file_twice_is_no_clash(write: Write, tmp_path: Path) -> None:
     write("a.py", encoder())
     write("copy/b.py", encoder())
     (tmp_path / "link.py").symlink_to("a.py")
@@ -101,7 +101,7 @@ def test_the_same_file_twice_is_no_clash(write: Write, tmp_path: Path) -> None:
     assert load_recipe("r.yaml").encoder.kind == "mine"
 
 
-def test_two_classes_under_one_name_are_an_error_that_names_both_places(write: Write) -> None:
+def test_two_classes_with_one_name_are_an_error_that_names_both_places(write: Write) -> None:
     write("a.py", encoder())
     write("b.py", encoder(width=5))
     write("vit.py", encoder(kind="vit"))
@@ -114,14 +114,14 @@ def test_two_classes_under_one_name_are_an_error_that_names_both_places(write: W
     assert "encoders/vit.py" in problem.wrong
 
 
-def test_of_a_plugin_and_a_builtin_that_clash_the_plugin_is_at_fault_even_if_it_comes_first(write: Write) -> None:
+def test_a_plugin_that_clashes_with_a_built_in_is_blamed_even_if_loaded_first(write: Write) -> None:
     write("vit.py", encoder(kind="vit"))
     code = "from jepakit.registry.plugins import load_plugins; print(*load_plugins(['./vit.py']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("vit.py:5: cannot register Mine as encoder `vit`")
 
 
-def test_what_one_recipe_brings_is_not_there_for_the_next(write: Write) -> None:
+def test_the_plugins_of_one_recipe_are_gone_for_the_next(write: Write) -> None:
     write("a.py", encoder())
     write("b.py", encoder(width=5))
     first = load_recipe(write("a.yaml", text("[a.py]")))
@@ -132,7 +132,7 @@ def test_what_one_recipe_brings_is_not_there_for_the_next(write: Write) -> None:
     assert "unknown encoder `mine`" in problem.wrong
 
 
-def test_an_edited_file_is_read_anew(write: Write) -> None:
+def test_an_edited_plugin_is_reloaded(write: Write) -> None:
     write("a.py", encoder())
     path = write("r.yaml", text("[a.py]"))
     load_recipe(path)
@@ -173,7 +173,7 @@ def test_a_broken_plugin_warns_and_harms_only_the_recipe_that_needs_it(write: Wr
     assert expected in str(caught[0].message)
     with pytest.warns(PluginWarning):
         (problem,) = problems(write("r.yaml", text("[broken.py]")))
-    assert "unknown encoder `mine`" in problem.wrong  # it was registered before the mistake, and taken back
+    assert "unknown encoder `mine`" in problem.wrong  # it was registered before the mistake, then unregistered
     assert "could not be imported" in problem.advice
     assert expected in problem.advice
 
@@ -195,7 +195,7 @@ def test_a_broken_plugin_warns_and_harms_only_the_recipe_that_needs_it(write: Wr
         ("a_folder", "cannot read the source of the module `a_folder`"),
     ],
 )
-def test_a_plugin_that_is_not_there_is_a_mistake_at_its_place(write: Write, monkeypatch: pytest.MonkeyPatch, entry: str, says: str) -> None:
+def test_a_missing_plugin_is_reported_at_its_place(write: Write, monkeypatch: pytest.MonkeyPatch, entry: str, says: str) -> None:
     os.mkfifo("pipe.py")
     Path("a_folder").mkdir()
     monkeypatch.syspath_prepend(".")
@@ -205,7 +205,7 @@ def test_a_plugin_that_is_not_there_is_a_mistake_at_its_place(write: Write, monk
     assert says in problem.wrong
 
 
-def test_a_package_may_hold_what_is_no_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_may_contain_folders_and_pipes_named_like_modules(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     write("odd_package/__init__.py", encoder())
     (tmp_path / "odd_package" / "folder.py").mkdir()
@@ -227,19 +227,19 @@ class Mine:
 
 
 @pytest.mark.parametrize("validator", ["lambda value: {}[value]", "sys.exit", "lambda value: object()", "lambda value: 1 / 0"])
-def test_a_field_whose_validator_fails_is_a_mistake_in_the_recipe(write: Write, validator: str) -> None:
+def test_a_field_whose_validator_fails_is_reported_in_the_recipe(write: Write, validator: str) -> None:
     write("a.py", FAILING.format(validator=f"lambda value: None if value is None else ({validator})(value)", module="'a'"))
     (problem,) = problems(write("r.yaml", text("[a.py]", kind="mine, width: 3")))
     assert str(problem).startswith("r.yaml:2:10: `encoder`: the encoder `mine` cannot read these values: ")
 
 
-def test_a_class_without_a_module_is_one_like_others(write: Write) -> None:
+def test_a_recipe_with_a_class_without_a_module_has_an_id(write: Write) -> None:
     write("a.py", FAILING.format(validator="str", module="None"))
     for _ in range(2):
         recipe_id(load_recipe(write("r.yaml", text("[a.py]"))))
 
 
-def test_plugins_need_not_run(write: Write) -> None:
+def test_a_recipe_loads_without_running_its_plugins(write: Write) -> None:
     write("a.py", "raise SystemExit('it ran')")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -259,7 +259,7 @@ def test_installed_packages_register_by_entry_point(write: Write, tmp_path: Path
     assert "`broken` (ModuleNotFoundError" in problem.advice
 
 
-def test_an_installed_package_that_takes_a_taken_name_is_an_error(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_with_a_taken_name_is_an_error(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     write("installed_clash.py", encoder(kind="vit"))
     installed(monkeypatch, clash="installed_clash")
@@ -267,7 +267,7 @@ def test_an_installed_package_that_takes_a_taken_name_is_an_error(write: Write, 
         load_entry_points()
 
 
-def test_a_run_keeps_the_source_that_it_runs(write: Write, tmp_path: Path) -> None:
+def test_a_run_stores_the_plugin_source_that_it_loaded(write: Write, tmp_path: Path) -> None:
     write("a.py", encoder())
     recipe = load_recipe(write("r.yaml", text("[a.py]")))
     write("a.py", encoder(width=4))
@@ -277,7 +277,7 @@ def test_a_run_keeps_the_source_that_it_runs(write: Write, tmp_path: Path) -> No
     assert recipe_id(load_recipe(tmp_path / "run" / "recipe.yaml")) == recipe_id(recipe)
 
 
-def test_the_id_covers_the_whole_package_of_a_module(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_id_depends_on_the_whole_package_of_a_module(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     write("whole_package/__init__.py", "")
     write("whole_package/layers.py", "DEPTH = 1\n")
@@ -288,7 +288,7 @@ def test_the_id_covers_the_whole_package_of_a_module(write: Write, tmp_path: Pat
     assert recipe_id(load_recipe(recipe)) != before
 
 
-def test_one_and_true_are_two_values(write: Write) -> None:
+def test_the_id_distinguishes_one_from_true(write: Write) -> None:
     write("a.py", encoder().replace("width: int = 3", "width: int | bool = 1"))
     recipe = write("r.yaml", text("[a.py]"))
     ids = [recipe_id(load_recipe(recipe, [f"encoder.width={value}"])) for value in ("1", "true", "2")]

@@ -1,4 +1,4 @@
-"""The registry: what a constructor's signature gives, and what cannot be registered."""
+"""The registry reads fields from a constructor's signature, and refuses what it cannot read."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def everything() -> Component:
     return found("encoder", "everything")
 
 
-def test_the_signature_is_split_at_its_star(everything: Component) -> None:
+def test_the_star_in_the_signature_separates_context_from_fields(everything: Component) -> None:
     config = read(everything.fields, patch=4, width=3, size=[5, 6])
     made = build("encoder", config, frames="shape", embedding_width=8)
     assert everything.context == ("frames",)
@@ -96,12 +96,12 @@ def test_the_signature_is_split_at_its_star(everything: Component) -> None:
         {"patch": 4, "kind": "another"},
     ],
 )
-def test_fields_are_strict(everything: Component, wrong: dict[str, Any]) -> None:
+def test_fields_are_validated_strictly(everything: Component, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         read(everything.fields, **wrong)
 
 
-def test_docstrings_describe(everything: Component) -> None:
+def test_docstrings_describe_components_and_fields(everything: Component) -> None:
     meanings = {name: field.description for name, field in everything.fields.model_fields.items()}
     assert (meanings["width"], meanings["norm"], meanings["rate"]) == ("How wide it is.", "At the end.", None)
     assert everything.summary == "One line."
@@ -109,7 +109,7 @@ def test_docstrings_describe(everything: Component) -> None:
     assert everything.source == "Somebody et al. 2025, Eq. 1"
 
 
-def test_a_slot_adds_fields_that_the_constructor_does_not_see() -> None:
+def test_the_slots_own_fields_do_not_reach_the_constructor() -> None:
     @register("regularizer", "plain")
     class Plain:
         def __init__(self, *, threshold: float = 1.0) -> None:
@@ -205,12 +205,12 @@ def test_a_signature_that_does_not_fit_is_refused_with_its_place(make: Callable[
 
 
 @pytest.mark.parametrize(("slot", "kind"), [("encoders", "c"), ("encoder", "My CNN")])
-def test_names_are_checked(slot: str, kind: str) -> None:
+def test_unknown_slots_and_invalid_kinds_are_refused(slot: str, kind: str) -> None:
     with pytest.raises(RegistrationError):
         register(slot, kind)(type("C", (), {}))
 
 
-def test_one_name_for_two_classes_is_an_error_that_names_both_places(everything: Component) -> None:
+def test_two_classes_with_one_name_are_an_error_that_names_both_places(everything: Component) -> None:
     with pytest.raises(NameTaken) as error:
 
         @register("encoder", "everything")
@@ -221,7 +221,7 @@ def test_one_name_for_two_classes_is_an_error_that_names_both_places(everything:
     assert found("encoder", "everything").cls is Everything
 
 
-def test_the_same_class_made_again_replaces_itself() -> None:
+def test_defining_a_class_again_replaces_it() -> None:
     def cell() -> type:
         @register("encoder", "again")
         class Again:
@@ -249,19 +249,19 @@ def test_a_config_builds_its_own_class_whatever_is_registered_later(everything: 
         build("target", config, encoder=None)
 
 
-def test_a_name_that_is_nearly_right(everything: Component) -> None:
+def test_a_misspelled_name_gets_a_suggestion(everything: Component) -> None:
     with pytest.raises(UserError, match="did you mean `everything`"):
         registry.component("encoder", "everythin")
     with pytest.raises(UserError, match="did you mean `encoder`"):
         components("encoders")
 
 
-def test_builtins_are_found_whoever_imported_what() -> None:
+def test_built_ins_are_found_without_importing_them_first() -> None:
     assert {("encoder", "vit"), ("target", "ema"), ("env", "gym")} <= {(known.slot, known.kind) for known in components()}
     assert [known.kind for known in components("objective")] == sorted(known.kind for known in components("objective"))
 
 
-def test_what_is_not_installed_is_named_with_the_command_that_installs_it() -> None:
+def test_a_missing_package_is_named_with_its_install_command() -> None:
     @register("encoder", "needy")
     class Needy:
         """Needs a library."""
