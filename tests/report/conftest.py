@@ -1,4 +1,4 @@
-"""Finished runs, made up: as data and as folders."""
+"""Made-up finished runs, as data and as folders."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MakeFolder = Callable[..., Path]
 
 
 def recipe_with(changes: dict[str, Any]) -> dict[str, Any]:
-    """The recipe with ``{"encoder.dim": 32}`` laid on it; `...` takes a field away."""
+    """The recipe with changes such as ``{"encoder.dim": 32}``. The value `...` removes a field."""
     recipe = copy.deepcopy(RECIPE)
     for path, value in changes.items():
         *within, name = path.split(".")
@@ -45,7 +45,7 @@ def recipe_with(changes: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def make_run() -> MakeRun:
-    """A run with ``returns`` and ``variances`` at each 1,000 env steps."""
+    """A run with ``returns`` and ``variances`` every 1,000 env steps."""
 
     def make(
         changes: dict[str, Any] | None = None,

@@ -1,4 +1,4 @@
-"""Verdicts on the paper's claims: each claim can be held, not held and undecided, and says which configuration it is about."""
+"""Verdicts on the paper's claims. Each claim can be held, not held or undecided, and names its configuration."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ AS_THE_PAPER_HAS_IT = {
     J_ALONE: five(22, variance_end=1e-10, jepa=1e-4),
     J_REG: five(120),
 }
-#: The opposite of each claim: what to put in place of which configuration so that it does not hold.
+#: A counterexample to each claim: the configuration to replace, and the runs with which the claim does not hold.
 OTHERWISE = {
     (BASELINE, "learns some advantageous behaviour …"): {BASELINE: five(21, spread=0.1)},
     (BASELINE, "… albeit in a limited fashion"): {BASELINE: five(490)},
@@ -69,14 +69,14 @@ OTHERWISE = {
 }
 
 
-def test_the_paper_itself_would_be_held() -> None:
+def test_the_papers_own_results_hold_every_claim() -> None:
     recovered = [_longer(run(22, variance=1e-9, variance_end=1.0)), *(_longer(run(22, variance=1e-9)) for _ in range(4))]
     judged = judge(AS_THE_PAPER_HAS_IT, recovered)
     found = verdicts(judged)
     assert {found[claim.configuration, claim.text] for claim in (*CLAIMS, RECOVERY)} == {"held"}, found
 
 
-def test_what_is_claimed_of_j_alone_is_judged_of_the_longer_runs_besides() -> None:
+def test_claims_about_j_alone_are_also_judged_on_the_longer_runs() -> None:
     alone = [claim.text for claim in CLAIMS if claim.configuration == J_ALONE]
     collapsed = AS_THE_PAPER_HAS_IT | {J_ALONE: five(300)}
     judged = judge(collapsed, AS_THE_PAPER_HAS_IT[J_ALONE])
@@ -91,11 +91,11 @@ def test_each_claim_can_fail(claim: tuple[str, str]) -> None:
     assert verdicts(judge(AS_THE_PAPER_HAS_IT | OTHERWISE[claim]))[claim] == "not held"
 
 
-def test_every_claim_is_tried() -> None:
+def test_every_claim_has_a_counterexample() -> None:
     assert set(OTHERWISE) == {(claim.configuration, claim.text) for claim in CLAIMS}
 
 
-def test_an_interval_on_both_sides_decides_nothing() -> None:
+def test_an_interval_that_covers_both_outcomes_is_undecided() -> None:
     mixed = AS_THE_PAPER_HAS_IT | {J_GRAD: five(150, spread=60)}
     found = verdicts(judge(mixed))
     assert found[J_GRAD, "the best results"] == "undecided"
@@ -110,14 +110,14 @@ def test_a_run_of_three_records_is_judged_too() -> None:
     assert not any(np.isnan(one.estimate.value) for one in judged if one.estimate)
 
 
-def test_one_run_and_no_run_decide_nothing() -> None:
+def test_one_run_or_none_is_undecided() -> None:
     one_each = {name: runs[:1] for name, runs in AS_THE_PAPER_HAS_IT.items()}
     for runs in (one_each, {}, {J_GRAD: AS_THE_PAPER_HAS_IT[J_GRAD]}):
         assert verdicts(judge(runs))[BASELINE, "learns some advantageous behaviour …"] == "undecided"
 
 
 def _longer(short: Run) -> Run:
-    """Three times as long: as ``short`` had it, but collapsed for the first half."""
+    """A run three times as long as ``short``. It is collapsed for its first half, then has the variance at which ``short`` ended."""
     steps = np.arange(1, 301) * 1000.0
     variance = np.where(steps <= 150_000, 1e-9, short.curves["embedding/variance"][-1])
     curves = {name: np.full_like(steps, 1.0) for name in short.curves} | {"env_steps": steps, "embedding/variance": variance}
@@ -127,12 +127,12 @@ def _longer(short: Run) -> Run:
 @pytest.mark.parametrize(
     ("ends", "verdict"), [([1.0, 1e-9, 1e-9], "held"), ([1e-9] * 5, "undecided"), ([], "undecided")], ids=["one", "none", "no runs"]
 )
-def test_recovery_is_held_by_one_run(ends: list[float], verdict: str) -> None:
+def test_one_recovered_run_holds_the_recovery_claim(ends: list[float], verdict: str) -> None:
     longer = [_longer(run(22, variance=end)) for end in ends]
     assert verdicts(judge(AS_THE_PAPER_HAS_IT, longer))[J_ALONE_WHITE, RECOVERY.text] == verdict
 
 
-def test_nothing_recovers_that_never_collapsed() -> None:
+def test_a_run_that_never_collapsed_does_not_count_as_recovered() -> None:
     healthy = [run(300) for _ in range(5)]
     found = judge(AS_THE_PAPER_HAS_IT, healthy)[-1]
     assert found.verdict == "undecided"
@@ -150,12 +150,12 @@ def test_nothing_recovers_that_never_collapsed() -> None:
         (None, True, [{"kind": "vicreg", "weight": 1.0}], "Ĵ∇R̂"),
     ],
 )
-def test_symbols(jepa: Any, gradients: bool, regularizers: list[Any], expected: str) -> None:
+def test_the_symbol_of_a_configuration(jepa: Any, gradients: bool, regularizers: list[Any], expected: str) -> None:
     recipe = {"jepa": jepa, "algorithm": {"gradients_to_encoder": gradients}, "regularizers": regularizers}
     assert symbol(recipe) == expected
 
 
-def test_wilson_against_a_table() -> None:
-    """1 of 5 and 0 of 5, as R's `prop.test(x, 5, correct = FALSE)` has them."""
+def test_the_wilson_interval_matches_r() -> None:
+    """1 of 5 and 0 of 5, as R's `prop.test(x, 5, correct = FALSE)` computes them."""
     assert wilson(1, 5) == pytest.approx((0.0362, 0.6245), abs=1e-3)
     assert wilson(0, 5) == pytest.approx((0.0, 0.4345), abs=1e-3)

@@ -1,4 +1,4 @@
-"""What is set side by side, and what is not."""
+"""Which configurations are compared with each other, and which are not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 OTHER = {"env.id": "Pendulum-v1"}
 
 
-def test_returns_of_different_envs_do_not_compare(make_run: MakeRun) -> None:
+def test_returns_of_different_envs_are_not_compared(make_run: MakeRun) -> None:
     configurations = group([make_run(), make_run({"encoder.dim": 32}), make_run(OTHER, returns=(-9.0, -5.0))])
     assert [{pair.better, pair.worse} for pair in compare_pairs(configurations)] == [
         {c.label for c in configurations if "Pendulum" not in c.label}
@@ -23,11 +23,11 @@ def test_returns_of_different_envs_do_not_compare(make_run: MakeRun) -> None:
     )
 
 
-def test_of_one_env_nothing_is_said(make_run: MakeRun) -> None:
+def test_a_single_env_gets_no_note_about_envs(make_run: MakeRun) -> None:
     rows = summarise(group([make_run(OTHER), make_run(OTHER | {"env.size": [8, 8]})]))
     assert not any("different envs" in note for note in notes(rows))
 
 
-def test_envs_without_an_id_are_told_by_their_kind(make_run: MakeRun) -> None:
+def test_envs_without_an_id_are_named_by_their_kind(make_run: MakeRun) -> None:
     rows = summarise(group([make_run({"env": {"kind": "mine"}}), make_run({"env": ...})]))
     assert sorted(row.env for row in rows) == ["mine", "none"]

@@ -1,4 +1,4 @@
-"""Figures: the same file each time, nothing left out or misread. SVGs name each text that they draw in a comment."""
+"""Figures are reproducible, complete and unambiguous. An SVG repeats each text that it draws in a comment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def texts(svg: Path) -> list[str]:
     return re.findall(r"<!-- (.*?) -->", svg.read_text())
 
 
-def test_a_figure_is_written_twice_the_same(make_run: MakeRun, tmp_path: Path) -> None:
+def test_writing_a_figure_twice_gives_the_same_bytes(make_run: MakeRun, tmp_path: Path) -> None:
     configurations = [configuration(make_run, "a"), configuration(make_run, "b", runs=1)]
     first = plot_curves(configurations, tmp_path / "new" / "one")
     second = plot_curves(configurations, tmp_path / "two")
@@ -45,15 +45,15 @@ def test_a_figure_is_written_twice_the_same(make_run: MakeRun, tmp_path: Path) -
     assert (width, height > 800) == (1080, True)
 
 
-def test_labels_title_and_footnote_stand_there_as_they_are(make_run: MakeRun, tmp_path: Path) -> None:
+def test_labels_title_and_footnote_are_drawn_verbatim(make_run: MakeRun, tmp_path: Path) -> None:
     configurations = [configuration(make_run, "_base"), configuration(make_run, "cost=$five, $six", runs=1)]
     _, svg = plot_curves(configurations, tmp_path / "figure", title="Return ($)", footnote="QUICK: not a result")
     drawn = [text.strip() for text in texts(svg)]
     assert {"_base (2 runs)", "cost=$five, $six (1 run)", "Return ($)", "QUICK: not a result"} <= set(drawn)
-    assert "Oblique" not in svg.read_text()  # as a formula's letters are
+    assert "Oblique" not in svg.read_text()  # the font of the letters in a formula
 
 
-def test_a_label_of_several_lines_is_flush(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_lines_of_a_long_label_are_aligned(make_run: MakeRun, tmp_path: Path) -> None:
     label = f"encoder={'9' * 75}, jepa.predictor=mlp"
     _, svg = plot_curves([configuration(make_run, label)], tmp_path / "figure")
     of_label = re.findall(r"<!-- ( *)(?:encoder|jepa.predictor)=", svg.read_text())
@@ -69,20 +69,20 @@ def test_a_label_of_several_lines_is_flush(make_run: MakeRun, tmp_path: Path) ->
         ([1, 1], "One run a line."),
     ],
 )
-def test_the_caption_says_what_the_lines_are(make_run: MakeRun, tmp_path: Path, runs: list[int], caption: str) -> None:
+def test_the_caption_explains_the_lines(make_run: MakeRun, tmp_path: Path, runs: list[int], caption: str) -> None:
     _, svg = plot_curves([configuration(make_run, str(count), runs=count) for count in runs], tmp_path / "figure")
     assert any(text.startswith(caption) for text in texts(svg))
     assert ("95%" in svg.read_text()) == (max(runs) > 1)
 
 
-def test_the_line_of_collapse_is_drawn_when_it_is_near(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_collapse_threshold_is_drawn_only_near_the_data(make_run: MakeRun, tmp_path: Path) -> None:
     _, healthy = plot_curves([configuration(make_run, "a")], tmp_path / "healthy")
-    _, dead = plot_curves([configuration(make_run, "a", variances=DEAD)], tmp_path / "dead")  # a variance of zero on a log axis, too
+    _, dead = plot_curves([configuration(make_run, "a", variances=DEAD)], tmp_path / "dead")  # also with a variance of zero on a log axis
     assert "threshold" not in texts(healthy)
     assert "threshold" in texts(dead)
 
 
-def test_runs_that_the_watch_calls_collapsed_are_marked(make_run: MakeRun, tmp_path: Path) -> None:
+def test_collapsed_runs_are_marked(make_run: MakeRun, tmp_path: Path) -> None:
     drawn = configuration(make_run, "a", runs=2)
     _, before = plot_curves([drawn], tmp_path / "before")
     drawn.runs[1].summary["collapsed"] = True
@@ -102,7 +102,7 @@ def test_lines_differ_in_colour_and_dashes(make_run: MakeRun, tmp_path: Path) ->
     assert len({colour for _, colour in lines}) == 8
 
 
-def test_each_run_is_a_line_of_its_own_when_asked(make_run: MakeRun, tmp_path: Path) -> None:
+def test_each_run_is_drawn_as_its_own_line_on_request(make_run: MakeRun, tmp_path: Path) -> None:
     configurations = [configuration(make_run, "a", runs=5), configuration(make_run, "b", runs=1)]
     counts = []
     for each_run in (False, True):
@@ -111,14 +111,14 @@ def test_each_run_is_a_line_of_its_own_when_asked(make_run: MakeRun, tmp_path: P
     assert counts == [0, 2 * 5]
 
 
-def test_runs_without_returns_or_far_below_zero_can_be_drawn(make_run: MakeRun, tmp_path: Path) -> None:
+def test_runs_without_returns_and_with_negative_returns_can_be_drawn(make_run: MakeRun, tmp_path: Path) -> None:
     nothing = Configuration("nothing", (make_run(returns=[float("nan")] * 3),))
     below = Configuration("below", (make_run(returns=[-1600.0, -900.0, -200.0]),))
     _, svg = plot_curves([nothing, below], tmp_path / "figure")
     assert "−1600" in texts(svg)
 
 
-def test_a_figure_that_cant_be_written_is_a_users_mistake(make_run: MakeRun, tmp_path: Path) -> None:
+def test_an_unwritable_figure_is_a_user_error(make_run: MakeRun, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't write"):
         plot_curves([configuration(make_run, "a")], tmp_path / "file" / "curves")

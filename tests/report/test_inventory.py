@@ -1,4 +1,4 @@
-"""Whatever lies in a folder of runs is looked at, and nothing of it is changed or believed too much."""
+"""The inventory reads whatever is in a folder of runs. It changes nothing and trusts nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def checkpoint(run: Path, steps: int, **manifest: object) -> Path:
 
 
 @pytest.mark.parametrize("status", ["finished", "stopped", "interrupted", "failed", None])
-def test_state_progress_and_size(make_folder: MakeFolder, status: str | None) -> None:
+def test_an_entry_reports_state_progress_and_size(make_folder: MakeFolder, status: str | None) -> None:
     folder = make_folder(status=status, seed=3)
     checkpoint(folder, 1000)
     newest = checkpoint(folder, 2000)
@@ -40,7 +40,7 @@ def test_state_progress_and_size(make_folder: MakeFolder, status: str | None) ->
     assert take_inventory(folder)[0].resumes_at == (None if status in ("finished", "stopped") else 1000)
 
 
-def test_a_run_that_is_running_is_known_and_left_alone(make_folder: MakeFolder) -> None:
+def test_a_running_run_is_recognised_and_not_resumable(make_folder: MakeFolder) -> None:
     folder = make_folder(status=None)
     held = Lock(folder)
     (entry,) = take_inventory(folder)
@@ -49,7 +49,7 @@ def test_a_run_that_is_running_is_known_and_left_alone(make_folder: MakeFolder) 
     assert take_inventory(folder)[0].state == "killed"
 
 
-def test_what_cannot_be_resumed_says_why(make_folder: MakeFolder) -> None:
+def test_an_entry_says_why_its_run_cannot_be_resumed(make_folder: MakeFolder) -> None:
     old, newer, bare, fresh = (make_folder(f"runs/{name}", status=None) for name in ("old", "newer", "bare", "fresh"))
     (checkpoint(old, 5) / "counters.json").touch()
     checkpoint(newer, 5, format=FORMAT + 1)
@@ -81,7 +81,7 @@ JUNK = [b"", b"[]", b"7", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"status": 3,
 
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("name", ["recipe.yaml", "summary.json", "metrics.jsonl", "events.jsonl", "lock", "checkpoints"])
-def test_junk_is_no_traceback(make_folder: MakeFolder, name: str, junk: bytes) -> None:
+def test_junk_in_a_file_raises_nothing(make_folder: MakeFolder, name: str, junk: bytes) -> None:
     folder = make_folder()
     (folder / name).write_bytes(junk)
     before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
@@ -91,7 +91,7 @@ def test_junk_is_no_traceback(make_folder: MakeFolder, name: str, junk: bytes) -
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "summary.json", "metrics.jsonl", "lock"])
-def test_what_is_no_file_is_no_traceback(make_folder: MakeFolder, name: str) -> None:
+def test_special_files_raise_nothing(make_folder: MakeFolder, name: str) -> None:
     folder = make_folder()
     (folder / name).unlink(missing_ok=True)
     (folder / name).mkdir()
@@ -103,7 +103,7 @@ def test_what_is_no_file_is_no_traceback(make_folder: MakeFolder, name: str) -> 
         (folder / name).unlink()
 
 
-def test_what_a_terminal_would_obey_is_not_shown(make_folder: MakeFolder) -> None:
+def test_a_name_with_terminal_escape_codes_is_not_shown(make_folder: MakeFolder) -> None:
     folder = make_folder(changes={"name": "\x1b]0;mine\x07"})
     assert take_inventory(folder)[0].name == "?"
 
@@ -114,5 +114,5 @@ def test_the_newest_train_record_is_found_at_the_end_of_a_long_file(tmp_path: Pa
     line = json.dumps({"phase": "train", "env_steps": 8, "x": "-" * 900}) + "\n"
     metrics.write_text(line * 500 + '{"phase": "episode"}\nnull\n7\n[]\n{"phase": "train", "env_ste')
     assert newest_record(metrics)["env_steps"] == 8
-    os.truncate(metrics, len(line) - 1)  # a resume has cut it back, and now writes
+    os.truncate(metrics, len(line) - 1)  # a resume has truncated the file and is writing
     assert newest_record(metrics) == {}

@@ -1,4 +1,4 @@
-"""Runs are grouped by what decides their results, and labelled with what sets them apart."""
+"""Runs are grouped by what determines their results, and labelled with what differs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def labels(make_run: MakeRun, *changes: dict[str, Any]) -> list[str]:
     return [found[run.id] for run in runs]
 
 
-def test_runs_that_differ_in_seed_and_names_alone_are_one_configuration(make_run: MakeRun) -> None:
+def test_runs_that_differ_only_in_seed_and_names_are_one_configuration(make_run: MakeRun) -> None:
     apart = [{}, {"name": "other"}, {"checkpoint_every": 1}, {"plugins": ["a.py"]}, {"sweep": {"grid": {"encoder.dim": [1]}}}]
     runs = [make_run(change, seed=5 - index) for index, change in enumerate(apart)]
     (configuration,) = group(runs)
@@ -37,7 +37,7 @@ def test_runs_that_differ_in_seed_and_names_alone_are_one_configuration(make_run
         ([{}, {"jepa": None}], ["jepa", "jepa=null"]),
         ([{}, {"encoder.patch": 40}, {"encoder.dim": 32}], ["made_up", "patch=40", "dim=32"]),
         ([{"encoder.dim": dim} for dim in (128, 64, 32)], ["dim=128", "dim=64", "dim=32"]),
-        (  # the paper's four
+        (  # the paper's four configurations
             [{}, {"jepa": None}, NO_GRADIENTS, NO_GRADIENTS | {"regularizers": [VARIANCE]}],
             [
                 "gradients_to_encoder=true",
@@ -46,11 +46,11 @@ def test_runs_that_differ_in_seed_and_names_alone_are_one_configuration(make_run
                 "gradients_to_encoder=false, regularizers=[variance]",
             ],
         ),
-        # names that others share are told apart by what they stand in
+        # a field name that occurs in several blocks is prefixed with its block
         ([{"jepa.predictor.hidden": 64}, {}], ["predictor.hidden=64", "predictor.hidden=256"]),
         ([{"jepa.weight": 2.0}, {}], ["weight=2.0", "weight=1.0"]),
         ([{"jepa.weight": 2.0, "regularizers": [VARIANCE]}, {"regularizers": [VARIANCE]}], ["jepa.weight=2.0", "jepa.weight=1.0"]),
-        # components: by kind where that differs, and by fields among those of one kind alone
+        # components are named by kind if that differs, and otherwise by their fields
         ([{"encoder": {"kind": "cnn", "width": 4, "depth": 9}}, {}], ["encoder=cnn", "encoder=vit"]),
         ([{"encoder": {"kind": "cnn"}}, {}, {"encoder.patch": 40}], ["encoder=cnn", "patch=20", "patch=40"]),
         ([{"jepa.target": {"kind": "frozen"}}, {"jepa.target.decay": 0.9}, {}], ["target=frozen", "decay=0.9", "decay=0.99"]),
@@ -60,19 +60,19 @@ def test_runs_that_differ_in_seed_and_names_alone_are_one_configuration(make_run
         ([{"env.id": "Acrobot-v1"}, {"env.id": "MountainCar-v0"}], ["id=Acrobot-v1", "id=MountainCar-v0"]),
     ],
 )
-def test_labels_say_what_differs_and_no_more(make_run: MakeRun, changes: list[dict[str, Any]], expected: list[str]) -> None:
+def test_labels_name_only_what_differs(make_run: MakeRun, changes: list[dict[str, Any]], expected: list[str]) -> None:
     assert labels(make_run, *changes) == expected
     assert labels(make_run, *reversed(changes)) == expected[::-1]
 
 
-def test_components_of_one_kind_are_told_apart_by_their_places(make_run: MakeRun) -> None:
+def test_components_of_one_kind_are_labelled_by_position(make_run: MakeRun) -> None:
     def shifts(*pads: int) -> dict[str, Any]:
         return {"augmentations": [{"kind": "random_shift", "pad": pad} for pad in pads]}
 
     assert labels(make_run, shifts(1, 2), shifts(2, 2), shifts(2, 2) | {"encoder.dim": 8}) == ["random_shift#1.pad=1", "made_up", "dim=8"]
 
 
-def test_runs_with_other_code_from_outside_are_another_configuration(make_run: MakeRun) -> None:
+def test_runs_with_different_plugin_code_are_different_configurations(make_run: MakeRun) -> None:
     runs = [replace(make_run(seed=seed), id=f"{seed}{code}", provenance={"sources": code}) for seed in (0, 1) for code in (["a"], ["b"])]
     first, second = group(runs)
     assert [run.seed for run in first.runs] == [run.seed for run in second.runs] == [0, 1]
@@ -82,14 +82,14 @@ def test_runs_with_other_code_from_outside_are_another_configuration(make_run: M
     assert alike.label == "made_up"
 
 
-def test_configurations_are_in_the_order_of_their_numbers(make_run: MakeRun) -> None:
+def test_configurations_are_sorted_numerically(make_run: MakeRun) -> None:
     runs = [make_run({"optimizer": {"lr": lr}}) for lr in (1e-3, 3e-05, 1e-05, 0.01)]
     assert [each.label for each in group(runs)] == ["lr=1e-05", "lr=3e-05", "lr=0.001", "lr=0.01"]
     runs = [make_run({"encoder.dim": dim}) for dim in (128, 32, 64, 8)]
     assert [each.label for each in group(runs)] == ["dim=8", "dim=32", "dim=64", "dim=128"]
 
 
-def test_a_field_that_a_recipe_is_too_old_to_have_has_its_default(make_run: MakeRun) -> None:
+def test_a_field_missing_from_an_old_recipe_has_its_default(make_run: MakeRun) -> None:
     old, new, other = make_run(), make_run({"encoder.scaling": "inverted"}, seed=1), make_run({"encoder.scaling": "unit"})
     assert {each.label: len(each.runs) for each in group([old, new, other])} == {"scaling=inverted": 2, "scaling=unit": 1}
     mine = {"kind": "no_longer_at_hand", "dim": 64}

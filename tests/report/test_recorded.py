@@ -1,4 +1,4 @@
-"""The recorded runs in docs/results: still what this jepakit would run, so that `ablate --recorded` counts them as finished."""
+"""The recorded runs in docs/results keep their ids, so that `ablate --recorded` counts them as finished."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_recorded_run_keeps_its_id(record: Path, tmp_path: Path) -> None:
     assert len(record.read_bytes()) < 32_000
 
 
-def test_no_record_names_a_machine() -> None:
+def test_no_record_holds_absolute_paths_or_uncommitted_code() -> None:
     assert RECORDS
     for record in RECORDS:
         provenance = json.loads(record.read_text())["provenance"]
@@ -33,6 +33,6 @@ def test_no_record_names_a_machine() -> None:
         assert not any(argument.startswith(("/", "~")) for argument in provenance["command"]), record
 
 
-def test_what_reproduce_compares_with_is_what_is_recorded() -> None:
+def test_reproduce_compares_with_the_recorded_figure() -> None:
     root = Path(__file__).parents[2]
     assert (root / "recipes/paper/figure3.json").read_bytes() == (root / "docs/results/paper/figure3.json").read_bytes()

@@ -1,4 +1,4 @@
-"""The page of a reproduction: all four configurations, every claim, quick said everywhere, and what was recorded beside it."""
+"""A reproduction's page has all four configurations and every claim, marks quick results, and compares with recorded ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOUR: list[tuple[dict[str, Any], float]] = [
 
 @pytest.fixture
 def runs(make_run: Any) -> list[Run]:
-    """Figure 3's, as the paper has them: three seeds each."""
+    """Runs of Figure 3 with the paper's results, three seeds each."""
 
     def curve(end: float, seed: int) -> list[float]:
         return [20.0 + (end + seed - 20.0) * batch / 19 for batch in range(20)]
@@ -34,7 +34,7 @@ def runs(make_run: Any) -> list[Run]:
     return made
 
 
-def test_a_page_with_every_configuration_and_claim(runs: list[Run], tmp_path: Path) -> None:
+def test_the_page_has_every_configuration_and_claim(runs: list[Run], tmp_path: Path) -> None:
     written = Reproduction.of(list(reversed(runs)), [], quick=False).write(tmp_path, ["beside the recorded runs: a line"])
 
     assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()}
@@ -51,7 +51,7 @@ def test_a_page_with_every_configuration_and_claim(runs: list[Run], tmp_path: Pa
     assert verdicts["in some cases recovers when trained for longer"] == "undecided"
 
 
-def test_quick_is_said_everywhere(runs: list[Run], tmp_path: Path) -> None:
+def test_quick_results_are_marked_everywhere(runs: list[Run], tmp_path: Path) -> None:
     found = Reproduction.of(runs, [], quick=True)
     found.write(tmp_path, [])
 
@@ -63,7 +63,7 @@ def test_quick_is_said_everywhere(runs: list[Run], tmp_path: Path) -> None:
     assert found.tables()[-1][0][-1] == "verdict (QUICK)"
 
 
-def test_figures_beside_recorded_ones(runs: list[Run], tmp_path: Path) -> None:
+def test_deviations_from_the_recorded_results_are_reported(runs: list[Run], tmp_path: Path) -> None:
     recorded = Reproduction.of(runs, [], quick=False)
     recorded.write(tmp_path, [])
     assert not any("NOT" in line for line in compare_with(tmp_path / "figure3.json", recorded.rows))

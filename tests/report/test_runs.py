@@ -1,4 +1,4 @@
-"""Runs are read back as they were written, wherever they lie; what is unfinished or broken is named."""
+"""Runs are read back as they were written, at any depth of folders. Unfinished and corrupt ones are named."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_a_run_is_the_same_from_its_folder_and_from_a_record(make_folder: MakeFo
     assert run.summary["return_auc"] == 1 / 3
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     trained = [line for line in lines if line["phase"] == "train"]
-    assert run.curves["env_steps"].tolist() == [line["env_steps"] for line in trained]  # not rounded: 123,456 stays
+    assert run.curves["env_steps"].tolist() == [line["env_steps"] for line in trained]  # env steps are not rounded: 123,456 stays
     assert np.allclose(run.curves["loss/jepa"], [line["loss/jepa"] for line in trained], rtol=5e-5)
-    assert np.isnan(run.curves["return_last_100"][0])  # before the first episode's end
+    assert np.isnan(run.curves["return_last_100"][0])  # before the first episode ended
     assert not np.isnan(run.curves["return_last_100"][1:]).any()
 
 
-def test_a_record_is_small_repeatable_and_of_no_machine(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_a_record_is_small_repeatable_and_free_of_local_paths(make_folder: MakeFolder, tmp_path: Path) -> None:
     command = ["/home/me/.venv/bin/jepakit", "run", "/data/a b/r.yaml", "--set", "plugins=[/x/y/my.py]", "--out=~/runs/one", "runs/seed0"]
     (run,) = load_runs([make_folder(batches=100, command=command, evaluation={"returns": list(range(300)), **PLAYED})])
     first = write_record(run, tmp_path / "a").read_bytes()
@@ -58,7 +58,7 @@ def test_a_record_is_small_repeatable_and_of_no_machine(make_folder: MakeFolder,
 def test_runs_and_records_are_found_at_any_depth_and_count_once(make_folder: MakeFolder, tmp_path: Path) -> None:
     first = make_folder("all/a/one", run_id="aaaaaaaaaa")
     make_folder("all/b/deep/two", run_id="bbbbbbbbbb", seed=1)
-    make_folder("all/a/one/checkpoints/1000", run_id="cccccccccc")  # of the run it lies in
+    make_folder("all/a/one/checkpoints/1000", run_id="cccccccccc")  # belongs to the run that contains it
     make_folder("all/.hidden/three", run_id="dddddddddd")
     write_record(load_runs([first])[0], tmp_path / "all" / "records")
     (tmp_path / "all" / "throughput.json").write_text("[]")
@@ -67,7 +67,7 @@ def test_runs_and_records_are_found_at_any_depth_and_count_once(make_folder: Mak
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_a_folder_and_its_record_the_evaluated_one_counts(make_folder: MakeFolder, tmp_path: Path, order: int) -> None:
+def test_the_evaluated_one_of_a_folder_and_its_record_counts(make_folder: MakeFolder, tmp_path: Path, order: int) -> None:
     folder = make_folder()
     record = write_record(load_runs([folder])[0], tmp_path / "records")
     (folder / "eval.json").write_text(json.dumps(PLAYED))
@@ -75,14 +75,14 @@ def test_of_a_folder_and_its_record_the_evaluated_one_counts(make_folder: MakeFo
     assert run.evaluation == PLAYED
 
 
-def test_runs_without_an_id_are_told_apart_by_their_recipes(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_runs_without_an_id_are_identified_by_their_recipes(make_folder: MakeFolder, tmp_path: Path) -> None:
     for seed, where in enumerate(("a/0", "b/0")):
         make_folder(where, run_id=None, seed=seed)
     make_folder("c/0", run_id=None, seed=1)
     assert [run.seed for run in load_runs([tmp_path])] == [0, 1]
 
 
-def test_unfinished_runs_are_left_out_and_named(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_unfinished_runs_are_skipped_and_named(make_folder: MakeFolder, tmp_path: Path) -> None:
     make_folder("good", status="stopped")
     make_folder("bad", run_id="b" * 10, status="failed")
     make_folder("going", run_id="c" * 10, status=None)
@@ -114,7 +114,7 @@ def test_unfinished_runs_are_left_out_and_named(make_folder: MakeFolder, tmp_pat
         ("recipe.yaml", "a: !!python/object/apply:os.getcwd []", "tag"),
     ],
 )
-def test_a_broken_file_of_a_run_is_named(make_folder: MakeFolder, file: str, content: str, message: str) -> None:
+def test_a_corrupt_file_of_a_run_is_named(make_folder: MakeFolder, file: str, content: str, message: str) -> None:
     folder = make_folder()
     (folder / file).write_text(content)
     with pytest.raises(UserError, match=message):
@@ -131,7 +131,7 @@ def test_missing_and_undecodable_files_are_named(make_folder: MakeFolder) -> Non
         load_runs([folder])
 
 
-def test_a_broken_record_is_named(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_a_corrupt_record_is_named(make_folder: MakeFolder, tmp_path: Path) -> None:
     record = write_record(load_runs([make_folder()])[0], tmp_path / "records")
     text = record.read_text()
     content = json.loads(text)
@@ -153,7 +153,7 @@ def test_a_broken_record_is_named(make_folder: MakeFolder, tmp_path: Path) -> No
         assert str(record) in str(raised.value)
 
 
-def test_reading_a_run_runs_none_of_its_code(make_folder: MakeFolder) -> None:
+def test_reading_a_run_executes_none_of_its_code(make_folder: MakeFolder) -> None:
     folder = make_folder(changes={"plugins": ["plugins/0/mine.py"], "encoder": {"kind": "unheard_of", "width": 3}})
     (folder / "plugins" / "0").mkdir(parents=True)
     (folder / "plugins" / "0" / "mine.py").write_text("raise SystemExit('this was run')")
@@ -166,7 +166,7 @@ def test_a_record_is_found_by_its_id(make_folder: MakeFolder, tmp_path: Path) ->
     assert find_record([tmp_path / "results"], "9876543210") is None
 
 
-def test_records_go_nowhere_that_cant_be_written(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_an_unwritable_folder_of_records_is_an_error(make_folder: MakeFolder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't write"):
         write_record(load_runs([make_folder()])[0], tmp_path / "file")

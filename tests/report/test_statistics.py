@@ -1,6 +1,6 @@
-"""Statistics over seeds against scipy and rliable, and what must hold whatever the scores are.
+"""Statistics over seeds match scipy and rliable, and have properties that hold for any scores.
 
-rliable itself is an extra (``pip install -e '.[rliable]'``). For where it is missing, its values on ``X`` and ``Y`` stand here, too, from
+rliable is an extra (``pip install -e '.[rliable]'``). For machines without it, its values on ``X`` and ``Y`` are recorded here, computed by
 rliable 1.2.0 (arch 7.2.0):
 
     from rliable import library, metrics
@@ -53,7 +53,7 @@ def random() -> np.random.Generator:
 
 @pytest.fixture
 def rliable() -> Any:
-    """The package, or a skip that says how to get it; it cannot be imported beside a pandas that is too new, either."""
+    """The package. If it is missing, or pandas is too new for it, the test is skipped with a reason."""
     try:
         from rliable import library, metrics
     except (ImportError, TypeError) as error:
@@ -67,7 +67,7 @@ def table(scores: list[float]) -> np.ndarray:
 
 @pytest.mark.parametrize("runs", range(1, 14))
 @pytest.mark.parametrize("tasks", [1, 3])
-def test_interquartile_mean_is_scipys_trimmed_mean(runs: int, tasks: int, random: np.random.Generator) -> None:
+def test_interquartile_mean_matches_scipys_trimmed_mean(runs: int, tasks: int, random: np.random.Generator) -> None:
     scores = random.normal(size=(runs, tasks))
     assert interquartile_mean(scores) == pytest.approx(scipy.stats.trim_mean(scores, 0.25, axis=None), abs=1e-12)
     many = random.normal(size=(6, runs, tasks))  # leading dimensions are kept apart
@@ -79,7 +79,7 @@ def test_interquartile_mean_of_five_leaves_out_the_best_and_the_worst() -> None:
     assert estimate([0.0, 3.0, 300.0]).value == 101.0
 
 
-def test_values_are_rliables() -> None:
+def test_estimates_match_rliables_recorded_values() -> None:
     assert estimate(X).value == pytest.approx(204.85)
     assert estimate(Y).value == pytest.approx(144.675)
     assert estimate(X[:, 0]).value == pytest.approx(301.5333333)
@@ -87,7 +87,7 @@ def test_values_are_rliables() -> None:
     assert probability_of_improvement(X[:, 0], Y[:, 0]).value == pytest.approx(0.3)
 
 
-def test_intervals_are_rliables_up_to_chance() -> None:
+def test_intervals_match_rliables_up_to_resampling_noise() -> None:
     assert estimate(X).interval == pytest.approx((151.85, 308.45), rel=0.02)
     assert estimate(X[:, 0]).interval == pytest.approx((281.0333333, 355.0666667), rel=0.02)
     assert probability_of_improvement(X, Y).interval == pytest.approx((0.1, 0.6875), abs=0.03)
@@ -95,12 +95,12 @@ def test_intervals_are_rliables_up_to_chance() -> None:
 
 
 @pytest.mark.parametrize(("runs", "others", "tasks"), [(1, 3, 1), (3, 5, 1), (5, 4, 2), (10, 9, 3)])
-def test_rliable_itself_agrees(rliable: Any, random: np.random.Generator, runs: int, others: int, tasks: int) -> None:
+def test_estimates_and_intervals_match_rliable(rliable: Any, random: np.random.Generator, runs: int, others: int, tasks: int) -> None:
     x, y = (random.normal(100, 40, size=(count, tasks)).round(-1) for count in (runs, others))  # rounded: with ties
     assert estimate(x).value == pytest.approx(rliable.metrics.aggregate_iqm(x))
     assert probability_of_improvement(x, y).value == pytest.approx(rliable.metrics.probability_of_improvement(x, y))
     if runs > 1:
-        np.random.seed(0)  # what rliable draws from
+        np.random.seed(0)  # rliable's random state
         aggregate = rliable.metrics.aggregate_iqm
         _, intervals = rliable.library.get_interval_estimates({"x": x}, lambda scores: np.array([aggregate(scores)]), reps=2000)
         low, high = intervals["x"][:, 0]
@@ -108,7 +108,7 @@ def test_rliable_itself_agrees(rliable: Any, random: np.random.Generator, runs: 
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.8])
-def test_interval_of_one_sample_is_scipys(confidence: float, random: np.random.Generator) -> None:
+def test_the_interval_of_one_sample_matches_scipy(confidence: float, random: np.random.Generator) -> None:
     scores = random.normal(100, 30, size=12)
     theirs = scipy.stats.bootstrap(
         (scores,),
@@ -121,7 +121,7 @@ def test_interval_of_one_sample_is_scipys(confidence: float, random: np.random.G
     assert bootstrap_interval(scores, confidence=confidence) == pytest.approx(tuple(theirs), abs=1.0)
 
 
-def test_interval_of_a_difference_is_scipys(random: np.random.Generator) -> None:
+def test_the_interval_of_a_difference_matches_scipy(random: np.random.Generator) -> None:
     x, y = random.normal(100, 30, size=9), random.normal(80, 10, size=14)
     theirs = scipy.stats.bootstrap(
         (x, y),
@@ -131,29 +131,29 @@ def test_interval_of_a_difference_is_scipys(random: np.random.Generator) -> None
         rng=np.random.default_rng(1),
     ).confidence_interval
     assert bootstrap_interval(x, y, statistic=difference) == pytest.approx(tuple(theirs), abs=1.5)
-    # each is resampled on its own: a sample less itself is not always zero
+    # each sample is resampled separately, so the difference of a sample with itself is not always zero
     assert bootstrap_interval(x, x, statistic=difference) != Interval(0.0, 0.0)
 
 
 @given(SCORES, SCORES)
-def test_probability_of_improvement_is_the_share_of_mann_whitney(x: list[float], y: list[float]) -> None:
+def test_probability_of_improvement_matches_mann_whitney(x: list[float], y: list[float]) -> None:
     u = scipy.stats.mannwhitneyu(x, y, method="asymptotic").statistic
     assert improvement(table(x), table(y)) == pytest.approx(u / (len(x) * len(y)))
     assert improvement(table(x), table(y)) + improvement(table(y), table(x)) == pytest.approx(1)
 
 
-def test_tasks_are_strata() -> None:
-    scores = np.stack([np.zeros(6), np.full(6, 1000.0)], axis=1)  # two tasks without a doubt, that differ a lot
+def test_tasks_are_resampled_as_strata() -> None:
+    scores = np.stack([np.zeros(6), np.full(6, 1000.0)], axis=1)  # two tasks without variance that differ a lot
     assert bootstrap_interval(scores) == Interval(500.0, 500.0)
     better, worse = scores + np.array([1, -1]), scores  # better in the one task, worse in the other
     assert probability_of_improvement(better, worse) == (0.5, (0.5, 0.5))
-    # runs of one task are drawn without regard to those of the other
+    # the runs of each task are drawn independently
     opposed = np.stack([np.arange(6.0), -np.arange(6.0)], axis=1)
     assert bootstrap_interval(opposed, statistic=lambda scores: scores.mean(axis=(-2, -1))) != Interval(0.0, 0.0)
 
 
 @given(SCORES, st.integers(-100, 100), st.sampled_from([0.25, 2.0, 8.0]), st.randoms())
-def test_an_estimate_lies_within_the_scores_and_moves_with_them(scores: list[float], shift: int, scale: float, random: object) -> None:
+def test_an_estimate_lies_within_the_scores_and_scales_with_them(scores: list[float], shift: int, scale: float, random: object) -> None:
     value, interval = estimate(scores).value, bootstrap_interval(scores, resamples=200)
     assert interval
     assert min(scores) <= interval.low <= interval.high <= max(scores)
@@ -166,7 +166,7 @@ def test_an_estimate_lies_within_the_scores_and_moves_with_them(scores: list[flo
     assert bootstrap_interval(moved, resamples=200) == pytest.approx([scale * end + shift for end in interval], abs=1e-6)
 
 
-def test_an_interval_repeats_bit_for_bit_and_a_run_alone_has_none(random: np.random.Generator) -> None:
+def test_an_interval_is_reproducible_and_a_single_run_has_none(random: np.random.Generator) -> None:
     scores = random.normal(size=20)
     assert bootstrap_interval(scores) == bootstrap_interval(scores)
     assert bootstrap_interval(scores, seed=1) != bootstrap_interval(scores)
@@ -176,19 +176,19 @@ def test_an_interval_repeats_bit_for_bit_and_a_run_alone_has_none(random: np.ran
 
 
 @pytest.mark.parametrize(("runs", "least", "most"), [(5, 0.85, 0.96), (20, 0.91, 0.98)])
-def test_the_interval_holds_the_truth_about_as_often_as_it_says(runs: int, least: float, most: float) -> None:
+def test_the_interval_has_about_its_nominal_coverage(runs: int, least: float, most: float) -> None:
     random = np.random.default_rng(1)
     intervals = [bootstrap_interval(random.normal(size=runs), resamples=400) for _ in range(600)]
     assert least < np.mean([interval is not None and interval.low <= 0 <= interval.high for interval in intervals]) < most
 
 
-def test_scores_of_a_run(make_run: MakeRun) -> None:
+def test_final_return_auc_and_held_out_return_of_a_run(make_run: MakeRun) -> None:
     run = make_run(returns=[10.0, 40.0, 31.0], held_out=450.0)
     assert (final_return(run), area_under_curve(run), held_out_return(run)) == (31.0, 27.0, 450.0)
     assert held_out_return(make_run()) is None
 
 
-def test_steps_to_a_threshold(make_run: MakeRun) -> None:
+def test_steps_to_a_threshold_and_their_median(make_run: MakeRun) -> None:
     fast, slow = make_run(returns=[float("nan"), 195.0, 20.0, 300.0]), make_run(returns=[1.0, 2.0, 3.0, 195.1])
     never = make_run(returns=[1.0, 2.0, 3.0, 194.9])
     assert [steps_to_threshold(run, 195) for run in (fast, slow, never)] == [2000, 4000, None]
@@ -208,7 +208,7 @@ def test_a_mean_curve_is_the_estimate_at_each_point(make_run: MakeRun, random: n
         assert (curve.value[point], (curve.low[point], curve.high[point])) == (value, interval)
 
 
-def test_a_mean_curve_is_drawn_where_all_runs_are(make_run: MakeRun) -> None:
+def test_a_mean_curve_covers_only_the_steps_that_all_runs_have(make_run: MakeRun) -> None:
     late = make_run(returns=[float("nan"), 20.0, 30.0, 40.0])
     short = make_run(returns=[0.0, 0.0, 0.0])
     coarse = make_run(returns=[0.0, 10.0])
@@ -224,7 +224,7 @@ def test_a_mean_curve_is_drawn_where_all_runs_are(make_run: MakeRun) -> None:
     assert np.isnan([alone.low, alone.high]).all()
 
 
-def test_a_mean_curve_of_thousands_of_records_has_a_few_hundred_points_and_both_ends(make_run: MakeRun) -> None:
+def test_a_long_mean_curve_is_thinned_and_keeps_both_ends(make_run: MakeRun) -> None:
     curve = mean_curve([make_run(returns=list(map(float, range(5000))))], "return_last_100")
     assert curve is not None
     assert 200 < len(curve.env_steps) <= 300
