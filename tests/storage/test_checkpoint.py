@@ -46,7 +46,7 @@ def refuse(text: str) -> None:
     raise AssertionError(f"warned: {text}")
 
 
-def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+def test_a_checkpoint_loads_as_saved(tmp_path: Path) -> None:
     saved = content(returns=[0.1, 1 / 3], none=None)
     path = save_checkpoint(tmp_path, saved)
     verify(path)
@@ -66,30 +66,30 @@ def test_nothing_on_disk_is_a_pickle(tmp_path: Path) -> None:
         assert text[:1] == b"{" or text[8:9] == b"{"  # JSON, or safetensors' JSON header after its length
 
 
-def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
+def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path: Path) -> None:
     for steps, returned in ((800, None), (1600, 90.0), (9_600, 30.0), (10_400, 90.0), (20_000, 50.0), (100_000, 60.0)):
         save_checkpoint(tmp_path, content(steps, returned), keep=2)
-    assert names(tmp_path) == [10_400, 20_000, 100_000]  # of two that are as good the newer
+    assert names(tmp_path) == [10_400, 20_000, 100_000]  # of two equally good ones, the newer
     assert best_checkpoint(tmp_path) == tmp_path / f"{10_400:012d}"
     assert sorted(tmp_path.iterdir()) == checkpoints(tmp_path)
     save_checkpoint(tmp_path, content(200_000, 95.0), keep=1)
     assert names(tmp_path) == [200_000]
 
 
-def test_before_the_first_episode_has_ended_there_is_no_best(tmp_path: Path) -> None:
+def test_there_is_no_best_checkpoint_before_the_first_episode_ends(tmp_path: Path) -> None:
     for steps in (8, 16, 24):
         save_checkpoint(tmp_path, content(steps, None), keep=1)
     assert names(tmp_path) == [24]
     assert best_checkpoint(tmp_path) is None
 
 
-def test_a_state_that_is_saved_already_stays_as_it_is(tmp_path: Path) -> None:
+def test_saving_the_same_env_steps_twice_keeps_one_checkpoint(tmp_path: Path) -> None:
     for _ in range(2):  # on schedule, and because the run ends
         path = save_checkpoint(tmp_path, content())
     assert checkpoints(tmp_path) == [path]
 
 
-def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "2026-notes").mkdir()
     (tmp_path / "12").write_text("a file")
     for steps in (800, 1600, 2400):
@@ -99,7 +99,7 @@ def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_half_written_checkpoint_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_partial_checkpoint_is_never_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     whole = save_checkpoint(tmp_path, content(800))
     written: list[Path] = []
 
@@ -118,9 +118,9 @@ def test_a_half_written_checkpoint_is_never_seen(tmp_path: Path, monkeypatch: py
     assert checkpoints(tmp_path) == [whole]
     if number == errno.ENOSPC:
         assert "the checkpoint of 1,600 env steps needs" in str(failed.value)
-        assert sorted(tmp_path.iterdir()) == [whole]  # what was written is taken away: it may be all the room that there is
+        assert sorted(tmp_path.iterdir()) == [whole]  # the partial files are removed, since they may fill the disk
 
-    again = save_checkpoint(tmp_path, content(2400))  # what is left behind is in nobody's way, and goes
+    again = save_checkpoint(tmp_path, content(2400))  # leftovers do no harm, and the next save removes them
     assert sorted(tmp_path.iterdir()) == [whole, again]
 
 
@@ -138,7 +138,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing": Path.unlink,
     "empty": lambda path: cut(path, 0),
     "half": lambda path: cut(path, path.stat().st_size // 2),
-    "a byte short": lambda path: cut(path, path.stat().st_size - 2),  # of the manifest the last one is a line's end
+    "a byte short": lambda path: cut(path, path.stat().st_size - 2),  # two bytes, since the manifest's last byte is a newline
     "first bit": lambda path: flip(path, 0),
     "a bit in the middle": lambda path: flip(path, path.stat().st_size // 2, 3),
     "last bit": lambda path: flip(path, path.stat().st_size - 2, 6),
@@ -148,7 +148,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("name", FILES)
-def test_a_corrupt_checkpoint_is_noticed_and_the_previous_one_is_used(tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
+def test_a_corrupt_checkpoint_is_detected_and_the_previous_one_is_used(tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
     before, newest = (save_checkpoint(tmp_path, content(steps)) for steps in (800, 1600))
     damage(newest / name)
     with pytest.raises(Corrupt, match=name):
@@ -161,8 +161,8 @@ def test_a_corrupt_checkpoint_is_noticed_and_the_previous_one_is_used(tmp_path: 
     assert name in warning
 
 
-def test_no_bit_of_a_manifest_can_change_what_is_read_of_it(tmp_path: Path) -> None:
-    """Nor can its format: a newer format is refused, a corrupt checkpoint is not used."""
+def test_a_flipped_bit_in_a_manifest_is_detected_or_harmless(tmp_path: Path) -> None:
+    """A flipped bit in the format makes the manifest corrupt; it is not mistaken for a newer format."""
     path = save_checkpoint(tmp_path, content())
     manifest = path / "manifest.json"
     whole = manifest.read_bytes()
@@ -182,7 +182,7 @@ def test_no_bit_of_a_manifest_can_change_what_is_read_of_it(tmp_path: Path) -> N
     assert unnoticed < 30  # white space, and the name of the checksum itself
 
 
-def test_none_whole_is_none(tmp_path: Path) -> None:
+def test_newest_whole_is_none_without_an_intact_checkpoint(tmp_path: Path) -> None:
     assert newest_whole(tmp_path / "nowhere", refuse) is None
     for steps in (800, 1600):
         (save_checkpoint(tmp_path, content(steps)) / "state.json").unlink()
@@ -191,7 +191,7 @@ def test_none_whole_is_none(tmp_path: Path) -> None:
     assert len(warnings) == 2
 
 
-def test_frames_belong_to_a_checkpoint(tmp_path: Path) -> None:
+def test_a_checkpoint_with_corrupt_frames_is_not_used(tmp_path: Path) -> None:
     folder = tmp_path / "replay"
     folder.mkdir()
     shared, new = folder / "frames-1.safetensors", folder / "frames-2.safetensors"
@@ -205,7 +205,7 @@ def test_frames_belong_to_a_checkpoint(tmp_path: Path) -> None:
     warnings: list[str] = []
     assert newest_whole(tmp_path / "checkpoints", warnings.append, folder) == before
     assert "frames-2.safetensors" in warnings[0]
-    assert newest_whole(tmp_path / "checkpoints", refuse) == newest  # its weights are whole
+    assert newest_whole(tmp_path / "checkpoints", refuse) == newest  # its weights are intact
     cut(shared, 4)
     with pytest.raises(Corrupt, match=r"frames-1\.safetensors has 4 bytes of 20"):
         verify_frames(before, folder)
@@ -213,19 +213,19 @@ def test_frames_belong_to_a_checkpoint(tmp_path: Path) -> None:
 
 
 def rewrite(path: Path, **changes: Any) -> None:
-    """A manifest as some jepakit might write it."""
+    """Change a manifest and update its checksum, as another version of jepakit might write it."""
     manifest = json.loads((path / "manifest.json").read_text()) | changes
     manifest["checksum"] = checksum_of(manifest)
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_other_formats_are_refused_by_name(tmp_path: Path) -> None:
+def test_other_formats_are_refused_with_their_version(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, content())
     rewrite(path, format=FORMAT + 1, jepakit="7.8.9", files={"all.safetensors": {"bytes": 1, "sha256": ""}})
     with pytest.raises(UserError, match=rf"^jepakit 7\.8\.9 \(format {FORMAT + 1}\) wrote .*; this one reads format {FORMAT}"):
         newest_whole(tmp_path, refuse)
     shutil.rmtree(path)
-    old = tmp_path / "000000000800"  # as the first jepakit left it
+    old = tmp_path / "000000000800"  # as the first version of jepakit wrote it
     old.mkdir()
     (old / "counters.json").write_text('{"env_steps": 800}')
     with pytest.raises(UserError, match=r"an older jepakit wrote .* \(format 1\)"):
@@ -239,7 +239,7 @@ def test_other_formats_are_refused_by_name(tmp_path: Path) -> None:
         *('{"format": 2, "files": {"weights.safetensors": 3}}', '{"format": 2, "files": {"state.json": {"bytes": "many", "sha256": 1}}}'),
     ],
 )
-def test_a_manifest_of_anything_is_no_traceback(tmp_path: Path, manifest: str) -> None:
+def test_an_invalid_manifest_counts_as_corrupt(tmp_path: Path, manifest: str) -> None:
     path = save_checkpoint(tmp_path, content())
     (path / "manifest.json").write_bytes(manifest.encode(errors="surrogatepass"))
     with pytest.raises(Corrupt, match=r"manifest\.json"):
@@ -255,13 +255,13 @@ class Bomb:
         return Path.touch, (self.file,)
 
 
-def test_a_pickle_under_the_name_of_safetensors_is_not_run(tmp_path: Path) -> None:
+def test_a_pickle_named_safetensors_is_not_executed(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, content())
     (path / "weights.safetensors").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
     torch.save({"a": Bomb(tmp_path / "ran")}, path / "state.safetensors")
     files = {file.name: {"bytes": file.stat().st_size, "sha256": digest(file)} for file in path.iterdir() if file.name != "manifest.json"}
     rewrite(path, files=files)
-    verify(path)  # as its author wrote it
+    verify(path)  # the checksums match
     for name in ("weights", "state"):
         with pytest.raises(Corrupt, match=f"{name}.safetensors"):
             load_tensors(path, name)

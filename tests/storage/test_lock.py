@@ -1,4 +1,4 @@
-"""Only one process writes a folder, however the last one ended."""
+"""Only one process writes to a folder, however the previous one ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "PATIENCE", 0.05)
 
 
-def test_a_lock_is_held_told_and_let_go_of(tmp_path: Path) -> None:
+def test_a_lock_is_held_reported_and_released(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
     held = Lock(tmp_path)
     assert is_locked(tmp_path)
@@ -59,14 +59,14 @@ def test_a_killed_owners_lock_is_taken_over(tmp_path: Path) -> None:
     held.release()
 
 
-def test_who_looks_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_checking_a_lock_leaves_it_unchanged(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(json.dumps({"pid": 1, "host": platform.node()}))
     before = (tmp_path / "lock").stat().st_mtime_ns
     assert not is_locked(tmp_path)
     assert (tmp_path / "lock").stat().st_mtime_ns == before
 
 
-def test_another_hosts_lock_is_not_taken(tmp_path: Path) -> None:
+def test_another_hosts_lock_is_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text('{"pid": 12, "host": "elsewhere.example"}')
     assert is_locked(tmp_path)
     with pytest.raises(UserError, match=r"process 12 on elsewhere\.example was writing .*; if it has ended, remove .*lock"):
@@ -77,14 +77,14 @@ def test_another_hosts_lock_is_not_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "7", '{"pid": 1}', "[" * 50_000])
-def test_a_lock_that_says_nothing_is_taken_over(tmp_path: Path, content: str) -> None:
-    """Its owner was killed before it could tell."""
+def test_a_lock_without_a_named_owner_is_taken_over(tmp_path: Path, content: str) -> None:
+    """The owner was killed before it wrote its name."""
     (tmp_path / "lock").write_text(content)
     assert not is_locked(tmp_path)
     Lock(tmp_path).release()
 
 
-def test_a_lock_that_its_owner_takes_away_meanwhile_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_released_during_acquisition_is_created_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Lock(tmp_path)
     flock = lock.fcntl.flock
 

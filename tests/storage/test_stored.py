@@ -1,4 +1,4 @@
-"""A stranger's recipe is read without running the code that it names."""
+"""An untrusted recipe is read without running the code that it names."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ def test_code_is_named_and_not_run_unless_trusted(
         assert bomb.exists()
 
 
-def test_without_code_no_trust_is_needed(tmp_path: Path) -> None:
+def test_a_recipe_without_code_needs_no_trust(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     assert stored_recipe(tmp_path).env.num_envs == 2
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "a: [", "plugins: 3", "plugins: {a: b}", "plugins: ./bomb.py", "\0", "env: {id: [x]}"])
-def test_a_broken_recipe_is_a_mistake(tmp_path: Path, bomb: Path, text: str) -> None:
+def test_a_corrupt_recipe_is_a_user_error(tmp_path: Path, bomb: Path, text: str) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(UserError):
         stored_recipe(tmp_path)
     assert not bomb.exists()
 
 
-def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nope does not exist"):
         stored_recipe(tmp_path / "nope")
     run = tmp_path / "runs" / "mine" / "0123456789"
