@@ -24,21 +24,21 @@ from jepakit.training.advice import advice, scaling_advice
         ),
         (0, [], "try `encoder.scaling=unit`"),
         (127, [], "try `encoder.scaling=centered`"),
-        (87, [], "try `encoder.scaling=normalized`"),  # no constant makes such a background zero
+        (87, [], "try `encoder.scaling=normalized`"),  # no fixed scaling makes such a background zero
         (87, ["encoder.scaling=normalized"], "try `regularizers="),
-        (255, [], "try `regularizers="),  # the scaling is right: it is something else
+        (255, [], "try `regularizers="),  # the scaling is right, so the cause is another
         (127, ["encoder.scaling=centered"], "try `regularizers="),
         (255, ["regularizers=[{kind: vicreg}]"], "try a lower `optimizer.lr`"),
         (0, ["encoder={kind: mlp}"], "try `regularizers="),  # an encoder without scaling
     ],
 )
-def test_the_advice_fits(tmp_path: Path, background: int, overrides: list[str], expected: str) -> None:
+def test_the_advice_fits_the_recipe_and_its_frames(tmp_path: Path, background: int, overrides: list[str], expected: str) -> None:
     (tmp_path / "recipe.yaml").write_text("env: {kind: gym, id: CartPole-v1}\n")
     assert expected in advice(load_recipe(tmp_path / "recipe.yaml", overrides), moving_dots(background))
 
 
 def moving_dots(background: int, dots: int = 1) -> Tensor:
-    """Stacks [2, 16, K, C, H, W] on a plain background, each frame with pixels of another level at a place of its own."""
+    """Stacks [2, 16, K, C, H, W] with a plain background and pixels of another level, which move from stack to stack."""
     pixels = torch.full((2, 16, 3, 1, 8, 12), background, dtype=torch.uint8)
     columns = torch.arange(32).reshape(2, 16) % 12
     for stack, column in zip(pixels.flatten(0, 1), columns.flatten(), strict=True):
@@ -46,14 +46,14 @@ def moving_dots(background: int, dots: int = 1) -> Tensor:
     return pixels
 
 
-def test_the_share_that_changes_is_variance_over_mean_square() -> None:
+def test_the_changing_share_is_variance_over_mean_square() -> None:
     inputs = np.random.default_rng(0).normal(0.5, [0.1, 0.0, 2.0], size=(40, 3))
     expected = inputs.var(axis=0, ddof=1).mean() / (inputs**2).mean()
     assert changing_share(torch.from_numpy(inputs)) == pytest.approx(expected)
     assert changing_share(torch.zeros(5, 3)) == 0.0
 
 
-def test_the_figures_of_frames() -> None:
+def test_frame_figures_are_background_changing_share_and_variance() -> None:
     frames = torch.full((10, 1, 4, 5), 87, dtype=torch.uint8)
     frames[::2, 0, 1, 2] = 0
     background, changing, variance = frame_figures(frames)
@@ -61,7 +61,7 @@ def test_the_figures_of_frames() -> None:
     assert variance == pytest.approx(np.var([0, 87 / 255] * 5, ddof=1) / 20)
 
 
-def test_a_picture_that_stands_still_is_no_matter_of_scaling(tmp_path: Path) -> None:
+def test_still_frames_get_no_scaling_advice(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("env: {kind: gym, id: CartPole-v1}\n")
     recipe = load_recipe(tmp_path / "recipe.yaml", ["encoder.scaling=unit"])
     assert scaling_advice(recipe, torch.full((20, 1, 8, 12), 200, dtype=torch.uint8)) == ""

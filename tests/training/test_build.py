@@ -29,7 +29,7 @@ HARDWARE = Hardware("cpu", "fp32", threads=1)
 def learned_regularizer() -> Iterator[None]:
     @register("regularizer", "learned")
     class Learned(nn.Module):
-        """Has weights of its own."""
+        """Has its own weights."""
 
         def __init__(self, embedding_width: int) -> None:
             super().__init__()
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_metrics_bit_for_bit(build: Any) -> None:
         ("algorithm.hidden=[5]", {"encoder", "target", "predictor", "regularizer_learned"}),
     ],
 )
-def test_a_part_leaves_the_others_initial_weights_as_they_are(build: Any, override: str, others: set[str]) -> None:
+def test_changing_a_part_keeps_the_initial_weights_of_the_others(build: Any, override: str, others: set[str]) -> None:
     before, after = initial(build()[0]), initial(build(override)[0])
     assert others <= {name.split(".")[0] for name in after}
     for name in after:
@@ -114,7 +114,7 @@ def test_the_target_starts_as_the_encoder_and_the_recipe_reaches_every_part(buil
     assert learner.algorithm.gae.gamma == pytest.approx(0.8)
 
 
-def test_the_width_is_measured_of_lazy_modules_too_and_leaves_batch_statistics_alone() -> None:
+def test_measuring_the_width_handles_lazy_modules_and_keeps_batch_statistics() -> None:
     encoder = nn.Sequential(nn.Flatten(-4), ToFloat(), nn.LazyLinear(5), nn.BatchNorm1d(1), nn.Dropout())
     assert measure_width(encoder, FrameShape(3, 1, 8, 12), "cpu") == 5
     assert encoder[2].weight.shape == (5, 3 * 8 * 12)
@@ -141,19 +141,19 @@ class Wrong(nn.Module):
     [
         (torch.zeros(2, 1, 3, 4), r"torch.float32 \[2, 1, 3, 4\]"),
         (torch.zeros(6), r"torch.float32 \[6\]"),
-        (torch.zeros(2, 4), r"torch.float32 \[2, 4\]"),  # knows one leading dimension only
+        (torch.zeros(2, 4), r"torch.float32 \[2, 4\]"),  # handles only one leading dimension
         (torch.zeros(2, 1, 4, dtype=torch.int64), r"torch.int64 \[2, 1, 4\]"),
         ((torch.zeros(2, 1, 4),), "tuple"),
     ],
 )
-def test_an_encoder_that_returns_no_embedding_is_told_what_it_returned(answer: Any, found: str) -> None:
+def test_an_encoder_that_returns_no_embedding_is_an_error_that_shows_its_output(answer: Any, found: str) -> None:
     with pytest.raises(ValueError, match=rf"must return float \[2, 1, D\]; it returned {found}$"):
         measure_width(Wrong(answer), FrameShape(3, 1, 8, 12), "cpu")
 
 
 def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None:
     class Plain:
-        """No module, as a component without weights may be."""
+        """Not a module, which a component without weights need not be."""
 
         def __init__(self, embedding_width: int, action_spec: Any) -> None:
             self.names = ["s_x", "action"]

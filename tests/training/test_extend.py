@@ -46,14 +46,14 @@ def test_a_finished_run_is_extended(tmp_path: Path, recipe: str, overrides: dict
     assert grandchild.summary["parent"] == f"{child.summary['id']}@128"
 
 
-def test_a_folder_is_named_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extended_run_keeps_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run("cartpole_pixels", overrides=SMALL, out="runs/parent", quiet=True)
     child = resume("runs/parent", total_steps=96, quiet=True)
     assert child.path == Path("runs") / child.summary["id"]
 
 
-def test_what_cannot_be_extended(tmp_path: Path) -> None:
+def test_an_impossible_extension_is_refused(tmp_path: Path) -> None:
     parent = run("cartpole_pixels", overrides=SMALL, out=tmp_path / "parent", quiet=True)
     with pytest.raises(UserError, match="has already made 64 env steps; write a larger number"):
         resume(parent.path, total_steps=64)
@@ -66,7 +66,7 @@ def test_what_cannot_be_extended(tmp_path: Path) -> None:
 
 
 def test_an_extended_run_is_trusted_no_more_than_its_parent(tmp_path: Path) -> None:
-    """Whoever packs a folder of runs can put another into it, where the new one would go."""
+    """Whoever packs a folder of runs can plant a run where the extended one would go."""
     parent = run("cartpole_pixels", overrides=SMALL, out=tmp_path / "parent", quiet=True)
     child = resume(parent.path, total_steps=96, quiet=True).path
     (child / "summary.json").unlink()
@@ -78,8 +78,8 @@ def test_an_extended_run_is_trusted_no_more_than_its_parent(tmp_path: Path) -> N
     assert not (tmp_path / "trace").exists()
 
 
-def test_extending_copies_nothing_but_what_a_checkpoint_has(tmp_path: Path) -> None:
-    """A stranger's names of files lead nowhere else, and what they have added stays with them."""
+def test_extending_copies_only_the_files_of_a_checkpoint(tmp_path: Path) -> None:
+    """The file names in an untrusted checkpoint lead nowhere else, and files added to it are not copied."""
     parent = run("cartpole_dqn", overrides=DQN, out=tmp_path / "runs" / "parent", quiet=True).path
     (newest,) = checkpoints(parent / "checkpoints")
     (newest / "endless").symlink_to("/dev/zero")
@@ -105,7 +105,7 @@ def test_extending_copies_nothing_but_what_a_checkpoint_has(tmp_path: Path) -> N
     assert [path.parent.name for path in tmp_path.rglob("evil")] == ["a"]
 
 
-def test_a_full_disk_leaves_no_half_of_an_extended_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_partial_extended_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = run("cartpole_pixels", overrides=SMALL, out=tmp_path / "parent", quiet=True).path
 
     def full(*_: Any) -> None:

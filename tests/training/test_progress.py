@@ -1,4 +1,4 @@
-"""What the displays of a run show."""
+"""What a run's displays show."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ RECORD = dict.fromkeys(("embedding/variance", "embedding/rank", "return_last_100
 RECORD |= {"env_steps": 400, "time/batch": 8.0, "time/env": 1.0, "time/policy": 2.0, "time/learner": 4.0}
 
 
-def test_a_batchs_time_is_one_speed_and_the_shares_of_the_parts() -> None:
+def test_a_batchs_time_gives_a_speed_and_the_share_of_each_part() -> None:
     figures = Clock(800).tick(RECORD)
     assert figures["steps/s"] == "50"
     assert [figures[f"{part} time"] for part in ("env", "policy", "learner")] == ["12%", "25%", "50%"]
 
 
-def test_a_warnings_colour_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warnings_colour_does_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     live = Live("title", 800)
     live.console = Console(file=io.StringIO(), force_terminal=True, width=80, markup=False)

@@ -32,7 +32,7 @@ RANDOM = "no loss term reaches the encoder: it keeps its random weights"
         (["total_steps=1001"], ["total_steps 1,001 is rounded up to whole batches of 16: 1,008"]),
     ],
 )
-def test_notices(tmp_path: Path, overrides: list[str], expected: list[str]) -> None:
+def test_unintended_settings_get_a_notice(tmp_path: Path, overrides: list[str], expected: list[str]) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(
         "env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8, gamma: 0.9, clip: 0.3}\ntotal_steps: 1600\n"
@@ -43,7 +43,7 @@ def test_notices(tmp_path: Path, overrides: list[str], expected: list[str]) -> N
     env.close()
 
 
-def test_an_encoder_that_is_two_functions_is_noticed_and_left_as_it_is(tmp_path: Path) -> None:
+def test_an_encoder_that_differs_in_eval_mode_gets_a_notice_and_stays_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8}\ntotal_steps: 1600\n")
     recipe = load_recipe(file)

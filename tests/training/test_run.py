@@ -58,7 +58,7 @@ def weights(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("overrides", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
-def test_the_papers_four_configurations_are_overrides_alone(recipe: Path, tmp_path: Path, overrides: list[str]) -> None:
+def test_the_papers_four_configurations_need_only_overrides(recipe: Path, tmp_path: Path, overrides: list[str]) -> None:
     result = run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
     assert result.summary["status"] == "finished"
     assert result.summary["env_steps"] == 96
@@ -69,7 +69,7 @@ def test_the_papers_four_configurations_are_overrides_alone(recipe: Path, tmp_pa
     assert {"loss/actor", "loss/critic", "loss/entropy", "embedding/variance", "embedding/rank"} <= last.keys()
 
 
-def test_same_recipe_and_seed_give_the_same_run_bit_for_bit_and_another_seed_does_not(recipe: Path, tmp_path: Path) -> None:
+def test_the_same_recipe_and_seed_give_the_same_run_bit_for_bit(recipe: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         run(recipe, seed=seed, out=tmp_path / name, quiet=True)
     assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
@@ -77,8 +77,8 @@ def test_same_recipe_and_seed_give_the_same_run_bit_for_bit_and_another_seed_doe
     assert timeless(tmp_path / "a") != timeless(tmp_path / "c")
 
 
-def test_the_folders_own_recipe_gives_the_same_run(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also with a plug-in, which is copied: the original may be gone by then."""
+def test_the_recipe_in_a_run_folder_gives_the_same_run(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a plug-in: the run keeps a copy, so the original may be gone."""
     plugin = tmp_path / "mine.py"
     plugin.write_text(
         "import torch\nfrom torch import nn\nfrom jepakit import register\n\n"
@@ -111,7 +111,7 @@ def test_episode_records_add_up(recipe: Path, tmp_path: Path) -> None:
     assert result.summary["return_auc"] == pytest.approx(sum(curve) / len(curve))
 
 
-def test_a_finished_run_is_not_run_twice_and_an_unfinished_one_says_what_to_do(
+def test_a_finished_run_is_not_repeated_and_an_unfinished_one_is_refused(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -127,7 +127,7 @@ def test_a_finished_run_is_not_run_twice_and_an_unfinished_one_says_what_to_do(
         run(recipe, quiet=True)
 
 
-def test_out_takes_a_new_or_empty_folder_only(recipe: Path, tmp_path: Path) -> None:
+def test_out_must_be_a_new_or_empty_folder(recipe: Path, tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.tex").write_text("mine")
@@ -143,7 +143,7 @@ def test_out_takes_a_new_or_empty_folder_only(recipe: Path, tmp_path: Path) -> N
 
 
 def ppo_with(folder: Path, methods: str) -> list[str]:
-    """The overrides for a plug-in's algorithm that is PPO but for these methods."""
+    """The overrides that choose a plug-in's algorithm: PPO with these methods replaced."""
     (folder / "theirs.py").write_text(
         "from jepakit import register\nfrom jepakit.components.algorithms.ppo import PPO\n\n"
         f"@register('algorithm', 'theirs')\nclass Theirs(PPO):\n{methods}"
@@ -154,8 +154,8 @@ def ppo_with(folder: Path, methods: str) -> list[str]:
 DQN = "algorithm={kind: dqn, minibatch_size: 8, learning_starts: 48, rollout_steps: 1}"
 
 
-def test_one_env_and_one_step_a_round_is_a_run_like_others(recipe: Path, tmp_path: Path) -> None:
-    """A batch of one row has no variance, and the first frames of an episode look all the same."""
+def test_one_env_with_one_step_per_batch_trains_normally(recipe: Path, tmp_path: Path) -> None:
+    """A batch of one row has no variance, and the first frames of an episode all look the same."""
     overrides = [DQN, "env.num_envs=1", "on_collapse=stop", "replay.capacity=100"]
     result = run(recipe, overrides=overrides, out=tmp_path / "out", quiet=True)
     assert result.summary["status"] == "finished"
@@ -176,7 +176,7 @@ def test_a_minibatch_of_one_row_is_refused(recipe: Path, algorithm: str) -> None
         load_recipe(recipe, overrides=[f"algorithm={{kind: {algorithm}, minibatch_size: 1}}"])
 
 
-def test_a_minibatch_of_one_row_is_refused_of_somebody_elses_algorithm_too(recipe: Path, tmp_path: Path) -> None:
+def test_a_minibatch_of_one_row_is_refused_in_a_plugins_algorithm(recipe: Path, tmp_path: Path) -> None:
     overrides = ppo_with(
         tmp_path,
         "    def __init__(self, embedding_width, action_spec):\n        super().__init__(embedding_width, action_spec)\n"
@@ -187,7 +187,7 @@ def test_a_minibatch_of_one_row_is_refused_of_somebody_elses_algorithm_too(recip
     assert not (tmp_path / "out").exists()
 
 
-def test_what_a_component_logs_may_be_no_number(recipe: Path, tmp_path: Path) -> None:
+def test_a_component_may_log_values_that_are_not_finite(recipe: Path, tmp_path: Path) -> None:
     overrides = ppo_with(
         tmp_path,
         "    def losses(self, minibatch):\n        terms, figures = super().losses(minibatch)\n"
@@ -197,7 +197,7 @@ def test_what_a_component_logs_may_be_no_number(recipe: Path, tmp_path: Path) ->
     assert {record["odd/ratio"] for record in records(tmp_path / "out") if record["phase"] == "train"} == {None}
 
 
-def test_a_trained_encoder_can_be_used_elsewhere(recipe: Path, tmp_path: Path) -> None:
+def test_load_encoder_returns_the_trained_encoder(recipe: Path, tmp_path: Path) -> None:
     run(recipe, overrides=["encoder.simnorm=4"], out=tmp_path / "out", quiet=True)
     torch.manual_seed(3)
     expected = torch.rand(3)
@@ -209,12 +209,12 @@ def test_a_trained_encoder_can_be_used_elsewhere(recipe: Path, tmp_path: Path) -
         assert torch.equal(tensor, saved[f"encoder.{name}"])
     s_x = encoder(torch.randint(0, 256, (2, 5, 3, 1, 16, 24), dtype=torch.uint8))
     assert s_x.shape == (2, 5, 8)
-    torch.testing.assert_close(s_x.unflatten(-1, (2, 4)).sum(dim=-1), torch.ones(2, 5, 2))  # the recipe's simnorm is part of it
+    torch.testing.assert_close(s_x.unflatten(-1, (2, 4)).sum(dim=-1), torch.ones(2, 5, 2))  # the recipe's simnorm is included
     with pytest.raises(UserError, match="not a run's folder"):
         jepakit.load_encoder(tmp_path)
 
 
-def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_saves_its_traceback_and_its_status(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jepakit.training.loop import Loop
 
     def burn(*_: object) -> None:
@@ -229,7 +229,7 @@ def test_a_failed_run_keeps_its_traceback_and_says_so_in_its_summary(recipe: Pat
     assert records(tmp_path / "out", "events.jsonl")[-1]["event"] == "failed"
 
 
-def test_a_run_whose_numbers_go_bad_names_the_term_and_its_last_checkpoint(recipe: Path, tmp_path: Path) -> None:
+def test_a_run_with_losses_that_are_not_finite_names_the_term_and_the_checkpoint(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(
         "from torch import nn\nfrom jepakit import register\n\n"
         "@register('regularizer', 'bad')\nclass Bad(nn.Module):\n"
@@ -245,7 +245,7 @@ def test_a_run_whose_numbers_go_bad_names_the_term_and_its_last_checkpoint(recip
     assert any(record.get("updates_skipped") for record in records(tmp_path / "out"))
 
 
-def test_a_failure_before_the_first_step_leaves_a_summary_too(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_before_the_first_step_writes_a_summary(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jepakit.storage.folder import RunFolder
 
     def full(*_: object) -> None:
@@ -259,7 +259,7 @@ def test_a_failure_before_the_first_step_leaves_a_summary_too(recipe: Path, tmp_
     assert (summary["status"], summary["env_steps"], summary["return_last_100"]) == ("failed", 0, None)
 
 
-def test_overrides_beside_a_recipe_object_are_laid_on_it(recipe: Path, tmp_path: Path) -> None:
+def test_overrides_apply_to_a_recipe_object(recipe: Path, tmp_path: Path) -> None:
     for number, beside in enumerate(({"overrides": ["seed=1"]}, {"overrides": {"seed": 1}}, {"seed": 1})):
         run(load_recipe(recipe), out=tmp_path / str(number), quiet=True, **beside)
         assert load_recipe(tmp_path / str(number) / "recipe.yaml").seed == 1
@@ -286,7 +286,7 @@ def test_a_horizon_beyond_the_rollout_is_refused(recipe: Path, tmp_path: Path) -
         run(recipe, overrides=["jepa.horizon=17"], out=tmp_path / "out", quiet=True)
 
 
-def test_a_longer_horizon_needs_no_more_than_the_field(recipe: Path, tmp_path: Path) -> None:
+def test_a_longer_horizon_needs_only_its_field(recipe: Path, tmp_path: Path) -> None:
     result = run(recipe, overrides=["jepa.horizon=3"], out=tmp_path / "out", quiet=True)
     assert result.summary["status"] == "finished"
 
@@ -312,13 +312,13 @@ def test_a_collapse_is_reported_and_stops_the_run_if_asked(recipe: Path, tmp_pat
     assert "warning: embedding collapsed at 32 env steps" in capsys.readouterr().err
 
 
-def test_a_random_encoder_is_legal_with_a_notice(recipe: Path, tmp_path: Path) -> None:
+def test_an_untrained_encoder_is_allowed_with_a_notice(recipe: Path, tmp_path: Path) -> None:
     run(recipe, overrides=["jepa=null", "algorithm.gradients_to_encoder=false"], out=tmp_path / "out", quiet=True)
     notices = [record["text"] for record in records(tmp_path / "out", "events.jsonl") if record["event"] == "notice"]
     assert notices == ["no loss term reaches the encoder: it keeps its random weights"]
 
 
-def test_a_component_that_does_not_fit_is_a_mistake_at_its_place(recipe: Path, tmp_path: Path) -> None:
+def test_a_component_that_does_not_fit_is_reported_at_its_place(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--set #1: patch 7 does not divide.*8"):
         run(recipe, overrides=["encoder.patch=7"], out=tmp_path / "out", quiet=True)
     with pytest.raises(UserError, match=r"--set #1: `.*` is no longer finite, although its gradient was(?s:.*)lr=1e38"):
@@ -344,7 +344,7 @@ def test_a_component_that_does_not_fit_is_a_mistake_at_its_place(recipe: Path, t
         ("encoder", "def forward(self, x): return x.flatten(-4)[..., :8] / 0", "encoder=", "values that are not finite"),
     ],
 )
-def test_a_part_that_returns_something_odd_is_the_one_that_is_blamed(
+def test_a_component_that_returns_an_invalid_value_is_blamed(
     recipe: Path, tmp_path: Path, slot: str, code: str, where: str, complaint: str
 ) -> None:
     (tmp_path / "odd.py").write_text(
@@ -355,7 +355,7 @@ def test_a_part_that_returns_something_odd_is_the_one_that_is_blamed(
         run(recipe, overrides=[f"plugins=[{tmp_path / 'odd.py'}]", f"{where}{value}"], out=tmp_path / "out", quiet=True)
 
 
-def test_evaluation_plays_fixed_shares_of_fresh_episodes(recipe: Path, tmp_path: Path) -> None:
+def test_evaluation_is_reproducible_and_plays_the_given_number_of_episodes(recipe: Path, tmp_path: Path) -> None:
     run(recipe, out=tmp_path / "out", quiet=True)
     first, second = (evaluate(tmp_path / "out", episodes=5) for _ in range(2))
     assert first == second

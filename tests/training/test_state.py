@@ -79,7 +79,7 @@ class Env:
 
 @pytest.fixture
 def make_loop(make_learner: Any, tmp_path: Path) -> MakeLoop:
-    """The part of a loop that its state needs."""
+    """The parts of a training loop that its state needs."""
 
     def make(learner: Learner | None = None, exact: bool = True) -> Any:
         learner = learner or make_learner()
@@ -113,7 +113,7 @@ def adam(learner: Learner) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("with_batch_norm", [False, True])
-def test_the_next_updates_are_bit_identical(make_learner: Any, collect: Any, make_loop: MakeLoop, with_batch_norm: bool) -> None:
+def test_updates_after_a_restore_are_bit_identical(make_learner: Any, collect: Any, make_loop: MakeLoop, with_batch_norm: bool) -> None:
     def make(seed: int) -> Learner:
         torch.manual_seed(seed)
         terms = {"regularizer/variance": WeightedTerm(Variance(), 1.0)}
@@ -141,14 +141,14 @@ def test_the_next_updates_are_bit_identical(make_learner: Any, collect: Any, mak
     same()
 
 
-def test_a_checkpoint_before_the_first_update(make_learner: Any, make_loop: MakeLoop) -> None:
+def test_a_checkpoint_before_the_first_update_is_restored(make_learner: Any, make_loop: MakeLoop) -> None:
     before, after = make_learner(seed=0), make_learner(seed=1)
     put_back(make_loop(after), save(make_loop(before)))
     assert all(torch.equal(tensor, tensors(after)[name]) for name, tensor in tensors(before).items())
     assert not adam(after)
 
 
-def test_all_that_is_no_tensor_comes_back_exactly(make_loop: MakeLoop) -> None:
+def test_counters_history_and_env_state_are_restored_exactly(make_loop: MakeLoop) -> None:
     loop = make_loop()
     history = loop.history
     history.env_steps, history.episodes = 3200, 41
@@ -182,15 +182,15 @@ def test_all_that_is_no_tensor_comes_back_exactly(make_loop: MakeLoop) -> None:
     assert metrics.stat().st_size == at
     other.folder.metric("train", n=3)
     assert [json.loads(line)["n"] for line in metrics.read_text().splitlines()] == [0, 1, 2, 3]
-    assert other.folder.wall_s >= wall > 0  # the seconds that the run has taken by then go on
+    assert other.folder.wall_s >= wall > 0  # the wall-clock time continues from the checkpoint
 
 
-def test_every_generator_goes_on_where_it_was(make_loop: MakeLoop) -> None:
+def test_every_random_generator_continues_where_it_was(make_loop: MakeLoop) -> None:
     def draw() -> list[float]:
         numbers = [random.random(), random.gauss(0, 1), np.random.random(), np.random.standard_normal()]
         return [*numbers, torch.rand(()).item(), torch.randn(()).item()]
 
-    draw()  # the normal ones keep a second number
+    draw()  # normal draws leave a second number in a cache
     path = save(make_loop())
     expected = [draw() for _ in range(3)]
     other = make_loop()
@@ -201,7 +201,7 @@ def test_every_generator_goes_on_where_it_was(make_loop: MakeLoop) -> None:
 
 
 @pytest.mark.parametrize(("before", "now"), [(False, False), (True, False), (False, True)])
-def test_an_env_that_cannot_be_brought_back_begins_new_episodes(make_loop: MakeLoop, before: bool, now: bool) -> None:
+def test_an_env_that_cannot_be_restored_begins_new_episodes(make_loop: MakeLoop, before: bool, now: bool) -> None:
     loop = make_loop(exact=before)
     loop.history.env_steps, loop.env.count = 100, 3
     path, other = save(loop), make_loop(exact=now)
@@ -210,8 +210,8 @@ def test_an_env_that_cannot_be_brought_back_begins_new_episodes(make_loop: MakeL
     assert (other.env.count, other.env.seed) == (0, 107)
 
 
-def test_replay_does_not_join_an_episode_that_was_broken_off_to_the_next(make_loop: MakeLoop, make_learner: Any) -> None:
-    """Env 0 was in the middle of one, env 1 had just ended its own."""
+def test_replay_does_not_join_an_interrupted_episode_to_the_next(make_loop: MakeLoop, make_learner: Any) -> None:
+    """Env 0 was in the middle of an episode; env 1 had just ended one."""
     algorithm: Any = SimpleNamespace(n_step=3, gamma=0.5, minibatch_size=4, learning_starts=0, updates_per_step=1.0)
     shape = FrameShape(2, 1, 1, 1)
 
@@ -222,7 +222,7 @@ def test_replay_does_not_join_an_episode_that_was_broken_off_to_the_next(make_lo
         return loop
 
     def batch(begin: int, first: int) -> TensorDict:
-        """Two steps of each env; frame ``begin + t`` is shown after t steps, ``first`` before the stack's own."""
+        """Two steps of each env. Frame ``begin + t`` is shown after t steps; ``first`` is the older frame of the first stack."""
         shown = torch.tensor([[first, begin], [begin, begin + 1], [begin + 1, begin + 2]], dtype=torch.uint8)
         stacks = shown.reshape(3, 2, 1, 1, 1).expand(2, 3, 2, 1, 1, 1)
         done = torch.tensor([[[False], [False]], [[False], [True]]])
@@ -235,11 +235,11 @@ def test_replay_does_not_join_an_episode_that_was_broken_off_to_the_next(make_lo
     put_back(other, path)
     replay = other.learner.experience
     replay.extend(batch(20, first=20))  # new episodes
-    window, steps = replay.at(torch.tensor([0, 1, 4]))  # the first steps of both envs, and of env 0 after the break
+    window, steps = replay.at(torch.tensor([0, 1, 4]))  # both envs' first steps, and env 0's first after the interruption
     assert window["pixels"].flatten(2).tolist() == [[[10, 10], [10, 11], [11, 12]]] * 2 + [[[20, 20], [20, 21], [21, 22]]]
     assert steps["next", "reward"].flatten().tolist() == [1.5, 1.5, 1.5]
     assert steps["next", "pixels"].flatten(1).tolist() == [[11, 12], [11, 12], [21, 22]]
-    assert steps["next", "terminated"].flatten().tolist() == [False, True, False], "cut off, not over"
+    assert steps["next", "terminated"].flatten().tolist() == [False, True, False], "interrupted, not terminated"
     assert steps["next", "done"].flatten().tolist() == [True, True, False]
 
 
@@ -252,14 +252,14 @@ def test_replay_does_not_join_an_episode_that_was_broken_off_to_the_next(make_lo
         ({"encoder": BatchNormEncoder()}, "encoder"),
     ],
 )
-def test_other_components_are_refused_by_name(make_learner: Any, make_loop: MakeLoop, other: dict[str, Any], names: str) -> None:
+def test_a_checkpoint_of_other_components_is_refused(make_learner: Any, make_loop: MakeLoop, other: dict[str, Any], names: str) -> None:
     path = save(make_loop())
     learner = make_learner(**other, seed=1)
     before = copy.deepcopy(tensors(learner))
     for load in (lambda: load_weights(path, learner), lambda: put_back(make_loop(learner), path)):
         with pytest.raises(UserError, match=rf"does not fit the recipe's components; .*({names})\."):
             load()
-    assert all(torch.equal(tensor, tensors(learner)[name]) for name, tensor in before.items())  # refused as a whole
+    assert all(torch.equal(tensor, tensors(learner)[name]) for name, tensor in before.items())  # no weight was loaded
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_other_components_are_refused_by_name(make_learner: Any, make_loop: Make
         *[("latest", {"embedding/variance": "x"}), ("generators", {"python": 5})],
     ],
 )
-def test_a_state_of_anything_is_a_mistake(make_loop: MakeLoop, name: str, value: Any) -> None:
+def test_an_invalid_or_missing_field_of_the_state_is_a_user_error(make_loop: MakeLoop, name: str, value: Any) -> None:
     path = save(make_loop())
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps(state | {name: value}))
@@ -283,7 +283,7 @@ def test_a_state_of_anything_is_a_mistake(make_loop: MakeLoop, name: str, value:
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 10_000, "null", "\udcff"])
-def test_a_state_that_is_no_object_is_damage(make_loop: MakeLoop, text: str) -> None:
+def test_a_state_that_is_no_json_object_is_corrupt(make_loop: MakeLoop, text: str) -> None:
     path = save(make_loop())
     (path / "state.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"is corrupt: state\.json: "):
@@ -291,7 +291,7 @@ def test_a_state_that_is_no_object_is_damage(make_loop: MakeLoop, text: str) -> 
 
 
 @pytest.mark.parametrize("change", [lambda t: t[..., :1], lambda t: t.double(), lambda _: None])
-def test_moments_of_other_weights_are_refused(make_learner: Any, collect: Any, make_loop: MakeLoop, change: Any) -> None:
+def test_optimizer_moments_of_other_weights_are_refused(make_learner: Any, collect: Any, make_loop: MakeLoop, change: Any) -> None:
     learner = make_learner()
     learner.learn(collect(learner), progress=0.0)
     path = save(make_loop(learner))
@@ -314,7 +314,7 @@ def test_weights_that_are_not_finite_are_refused(make_learner: Any, make_loop: M
         load_weights(path, learner)
 
 
-def test_a_file_without_tensors_is_corrupt(make_loop: MakeLoop) -> None:
+def test_a_weights_file_without_tensors_is_refused(make_loop: MakeLoop) -> None:
     loop = make_loop()
     path = save(loop)
     (path / "weights.safetensors").write_bytes(b"no tensors")
@@ -325,7 +325,7 @@ def test_a_file_without_tensors_is_corrupt(make_loop: MakeLoop) -> None:
         put_back(make_loop(), path)
 
 
-def test_metrics_that_somebody_has_cut_are_told_and_not_filled_up(make_loop: MakeLoop) -> None:
+def test_truncated_metrics_are_reported_and_not_padded(make_loop: MakeLoop) -> None:
     loop = make_loop()
     for n in range(3):
         loop.folder.metric("train", n=n)

@@ -68,7 +68,7 @@ def files(folder: Path) -> list[str]:
 
 
 def all_frames(replay: Replay) -> list[torch.Tensor]:
-    """What the ring holds, by env."""
+    """The frames in the ring, by env."""
     oldest = (replay.end - replay.slots).clamp(min=0)
     spans = [torch.arange(begin, end) for begin, end in zip(oldest.tolist(), replay.end.tolist(), strict=True)]
     return [replay.read_frames(torch.full_like(span, env), span) for env, span in enumerate(spans)]
@@ -86,8 +86,8 @@ def assert_same(one: Replay, other: Replay) -> None:
 
 @pytest.mark.parametrize("length", [2, 7, 1000])
 @pytest.mark.parametrize("batches", [0, 1, 3, 9, 25])
-def test_a_ring_is_as_it_was(tmp_path: Path, length: int, batches: int) -> None:
-    """Also after it has wrapped, which takes it 10 batches."""
+def test_a_ring_is_restored_exactly(tmp_path: Path, length: int, batches: int) -> None:
+    """Also after it has wrapped, which takes 10 batches."""
     world, replay = World(length), make()
     log = FrameLog(tmp_path / "replay", replay)
     segments = log.save()
@@ -102,17 +102,17 @@ def test_a_ring_is_as_it_was(tmp_path: Path, length: int, batches: int) -> None:
     again.load(segments)
     if batches:
         assert_same(replay, fresh)
-    for one in (world.collect(3), world.collect(40)):  # more than the ring holds, too
+    for one in (world.collect(3), world.collect(40)):  # the second holds more than the ring
         replay.extend(one)
         fresh.extend(one)
         assert_same(replay, fresh)
     newest = log.save()
     assert again.save() == newest
     held = load_file(tmp_path / "replay" / newest[-1]["name"])
-    assert all(len(held[str(env)]) <= replay.slots for env in range(ENVS)), "what lies no more in the ring is not written"
+    assert all(len(held[str(env)]) <= replay.slots for env in range(ENVS)), "frames that have left the ring are not written"
 
 
-def test_each_frame_is_written_once_and_old_ones_go(tmp_path: Path) -> None:
+def test_each_frame_is_written_once_and_old_files_are_removed(tmp_path: Path) -> None:
     world, replay = World(6), make()
     log = FrameLog(tmp_path, replay)
     written = 0
@@ -128,7 +128,7 @@ def test_each_frame_is_written_once_and_old_ones_go(tmp_path: Path) -> None:
     assert len(files(tmp_path)) <= replay.slots // 2 + 2
 
 
-def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
+def test_saving_without_new_frames_writes_nothing(tmp_path: Path) -> None:
     replay = make()
     log = FrameLog(tmp_path / "replay", replay)
     assert log.save() == []
@@ -138,7 +138,7 @@ def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
     assert log.save() == first
 
 
-def test_prune_keeps_what_any_checkpoint_needs(tmp_path: Path) -> None:
+def test_prune_keeps_the_files_that_any_checkpoint_needs(tmp_path: Path) -> None:
     world, replay = World(6), make()
     log = FrameLog(tmp_path, replay)
     saved = []
@@ -150,7 +150,7 @@ def test_prune_keeps_what_any_checkpoint_needs(tmp_path: Path) -> None:
     assert files(tmp_path) == [*names(saved[1]), "mine.txt"]
 
 
-def test_a_resume_removes_no_frames_but_those_of_a_cut_off_save(tmp_path: Path) -> None:
+def test_a_resume_removes_only_the_frames_of_an_interrupted_save(tmp_path: Path) -> None:
     world, replay = World(6), make()
     log = FrameLog(tmp_path, replay)
     replay.extend(world.collect(2))
@@ -164,11 +164,11 @@ def test_a_resume_removes_no_frames_but_those_of_a_cut_off_save(tmp_path: Path) 
     again.load(segments)
     assert files(tmp_path) == list(names(later)), "checkpoints before or after this one may need them"
     fresh.extend(World(6).collect(4)[:, 2:])
-    assert again.save() == later, "the same frames come into the same file"
+    assert again.save() == later, "the same frames go into the same file"
 
 
-def test_a_ring_in_a_file_is_written_back_to_where_it_was(tmp_path: Path) -> None:
-    """The process that was killed had gone on writing into it."""
+def test_a_memory_mapped_ring_is_restored_to_its_checkpoint(tmp_path: Path) -> None:
+    """The killed process had written more frames into the file after its checkpoint."""
     world, replay = World(6), make(folder=tmp_path)
     log = FrameLog(tmp_path, replay)
     replay.extend(world.collect(30))
@@ -180,7 +180,7 @@ def test_a_ring_in_a_file_is_written_back_to_where_it_was(tmp_path: Path) -> Non
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(all_frames(fresh), then, strict=True))
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_saved_files_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world, replay = World(6), make()
     log = FrameLog(tmp_path, replay)
     replay.extend(world.collect(2))
@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     replay.extend(world.collect(2))
     with monkeypatch.context() as patch:
         patch.setattr(frame_log, "save_file", full)
-        with pytest.raises(DiskFull, match=r"a file of the replay's new frames needs 40 bytes"):  # 2 x 2 of 6 bytes, and where they begin
+        with pytest.raises(DiskFull, match=r"a file of the replay's new frames needs 40 bytes"):  # 2 x 2 frames of 6 bytes, 2 offsets
             log.save()
     assert files(tmp_path) == list(names(before))
     assert not list(tmp_path.glob(f".{PATTERN}*"))

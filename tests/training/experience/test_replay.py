@@ -36,11 +36,11 @@ class Step:
     after: Tensor  #: the true next stack
     terminated: bool
     done: bool
-    frames: list[int]  #: which of the frames that its env ever showed make its stack, by number
+    frames: list[int]  #: the stack's frames, numbered over all that its env ever showed
 
 
 class World:
-    """Envs of random frames that keep every full stack they ever showed. An action is its own address: 10,000 · env + step."""
+    """Envs with random frames that keep every stack they ever showed. An action encodes its own address: 10,000 · env + step."""
 
     def __init__(
         self, shape: FrameShape, num_envs: int, end: float, seed: int, dtype: torch.dtype = torch.uint8, opening: str = "repeat"
@@ -88,10 +88,10 @@ class World:
         return TensorDict({PIXELS: gather("stack"), ACTION: action, "next": following}, batch_size=action.shape)
 
     def kept(self, replay: Replay) -> set[int]:
-        """The actions of the steps that are to be drawn: the newest, whose stacks' frames are all among the newest, too."""
+        """The actions of the steps that can be drawn: the newest steps, if all frames of their stacks are among the newest frames."""
         kept = set()
         for env, past in enumerate(self.past):
-            # a frame that opens an episode after the newest step was shown to nobody yet
+            # frames that open an episode after the newest step are not yet stored
             unseen = len(set(self.frames[env])) if past[-1].done else 0
             for number, step in enumerate(past):
                 if number >= len(past) - replay.rows and min(step.frames) >= self.shown[env] - unseen - replay.slots:
@@ -100,7 +100,7 @@ class World:
 
 
 def check(minibatch: Minibatch, world: World, horizon: int, n_step: int, gamma: float) -> None:
-    """Each window and each n-step return is that of a slow loop over the world's own records."""
+    """Assert that each window and n-step return matches a slow loop over the world's own records."""
     window, steps = minibatch.window.to_dict(), minibatch.steps.to_dict()
     assert minibatch.window.shape == (*minibatch.steps.shape, horizon + 1)
     for b, address in enumerate(steps[ACTION].tolist()):
@@ -111,7 +111,7 @@ def check(minibatch: Minibatch, world: World, horizon: int, n_step: int, gamma: 
             mask.append(reached)
             if reached:
                 here = past[start].stack if h == 0 else past[start + h - 1].after
-            assert torch.equal(window[PIXELS][b, h], here)  # where there is none, the last one again
+            assert torch.equal(window[PIXELS][b, h], here)  # after the end, the last stack is repeated
             if reached and start + h < len(past) and not (h and past[start + h - 1].done):
                 assert window[ACTION][b, h] == address + h
                 assert window[REWARD][b, h].item() == pytest.approx(past[start + h].reward)
@@ -131,7 +131,7 @@ def check(minibatch: Minibatch, world: World, horizon: int, n_step: int, gamma: 
 
 
 def every(replay: Replay) -> tuple[Minibatch, set[int]]:
-    """All that is to be drawn, each once, and its actions."""
+    """A minibatch of every step that can be drawn, each once, and the set of their actions."""
     rows = torch.arange(len(replay.storage))
     minibatch = replay.at(rows[~replay._lost(rows)])
     return minibatch, set(minibatch.steps[ACTION].tolist())
@@ -157,10 +157,10 @@ worlds = st.builds(
     batches=st.lists(st.one_of(st.integers(2, 6), st.integers(1, 30)), min_size=4, max_size=8),
     sampler=st.sampled_from(["uniform", "prioritized"]),
 )
-def test_all_that_is_drawn_is_as_it_was_seen_when_acting(
+def test_samples_match_what_the_agent_saw_when_acting(
     world: World, horizon: int, n_step: int, capacity: int, batches: list[int], sampler: Any
 ) -> None:
-    """Over several turns of the rings, batches longer than the rings, episodes longer than the rings, and many in one batch."""
+    """Also when the rings wrap several times, when batches or episodes exceed the rings, and with many episodes in a batch."""
     settings = Settings(capacity=capacity, sampler=sampler)
     replay = Replay(OffPolicy(n_step, minibatch_size=9), horizon, world.shape, world.num_envs, settings, dtype=world.dtype)
     for steps in batches:
@@ -175,8 +175,8 @@ def test_all_that_is_drawn_is_as_it_was_seen_when_acting(
     assert drawn.window[REWARD].shape == (9, horizon + 1, 1)
 
 
-def test_stacks_are_those_of_a_collector_in_an_env() -> None:
-    """Through TorchRL's collector, in an env that draws its episode, its step and 10 + the action that led there."""
+def test_stacks_match_those_of_a_collector() -> None:
+    """TorchRL's collector runs an env that draws its episode, its step and 10 + the action that led there."""
     env = GymEnv(0, id="Diary-v0", num_envs=3, frames=3, size=None, max_episode_steps=4)
     collector = Collector(env, frames_per_batch=3 * 7, total_frames=3 * 7 * 12, auto_register_policy_transforms=False)
     replay = Replay(OffPolicy(n_step=3), 2, env.frame_shape, 3, Settings(capacity=60))
@@ -200,7 +200,7 @@ def test_stacks_are_those_of_a_collector_in_an_env() -> None:
     assert set(count.tolist()) == {1, 2, 3}
 
 
-def test_the_capacity_is_that_of_all_envs_and_short_episodes_leave_less() -> None:
+def test_the_capacity_covers_all_envs_and_short_episodes_reduce_it() -> None:
     shape = FrameShape(3, 1, 1, 1)
     for end, least, most in ((0.0, 100, 100), (0.02, 100, 100), (1.0, 50, 60)):
         world = World(shape, num_envs=2, end=end, seed=0)
@@ -220,8 +220,8 @@ def test_the_capacity_is_that_of_all_envs_and_short_episodes_leave_less() -> Non
         Replay(OffPolicy(), 1, shape, 4, Settings(capacity=3))
 
 
-def drawn_often(replay: Replay, draws: int) -> tuple[np.ndarray, list[int]]:
-    """How often each action was drawn, of those that may be, and these."""
+def count_draws(replay: Replay, draws: int) -> tuple[np.ndarray, list[int]]:
+    """How often each action that can be drawn was drawn, and these actions."""
     kept = sorted(every(replay)[1])
     place = {action: number for number, action in enumerate(kept)}
     counts = np.zeros(len(kept))
@@ -233,13 +233,13 @@ def drawn_often(replay: Replay, draws: int) -> tuple[np.ndarray, list[int]]:
 
 @pytest.mark.parametrize("steps", [10, 70])
 @pytest.mark.parametrize("end", [0.0, 0.4])
-def test_each_step_that_may_be_drawn_is_drawn_as_often(steps: int, end: float) -> None:
+def test_uniform_sampling_draws_every_step_equally_often(steps: int, end: float) -> None:
     torch.manual_seed(0)
     shape = FrameShape(3, 1, 1, 1)
     world = World(shape, num_envs=2, end=end, seed=1)
     replay = Replay(OffPolicy(), 1, shape, 2, Settings(capacity=60))
     replay.extend(world.collect(steps))
-    counts, kept = drawn_often(replay, 20_000)
+    counts, kept = count_draws(replay, 20_000)
     assert len(kept) == (2 * steps if steps == 10 else 60 if end == 0 else len(kept))
     if end and steps == 70:
         assert len(kept) < 60  # some have lost their frames
@@ -247,21 +247,21 @@ def test_each_step_that_may_be_drawn_is_drawn_as_often(steps: int, end: float) -
 
 
 @pytest.mark.parametrize("end", [0.0, 0.4])
-def test_prioritised_draws_go_by_the_error_and_weights_undo_them(end: float) -> None:
+def test_prioritised_sampling_follows_the_td_error_and_weights_correct_it(end: float) -> None:
     torch.manual_seed(0)
     alpha, beta, shape = 0.7, 0.4, FrameShape(3, 1, 1, 1)
     world = World(shape, num_envs=2, end=end, seed=2)
     replay = Replay(OffPolicy(), 1, shape, 2, Settings(capacity=40, sampler="prioritized", alpha=alpha, beta=beta))
     replay.extend(world.collect(35))
     minibatch, kept = every(replay)
-    errors = torch.linspace(-2, 3, len(kept))  # one of them all but zero
+    errors = torch.linspace(-2, 3, len(kept))  # one of them is nearly zero
     minibatch.steps["td_error"] = errors[:, None]
     replay.learned(minibatch)
 
     error_of = dict(zip(minibatch.steps[ACTION].tolist(), errors.tolist(), strict=True))
     chance = np.array([(abs(error_of[action]) + 1e-6) ** alpha for action in sorted(kept)])
     chance /= chance.sum()
-    counts, _ = drawn_often(replay, 20_000)
+    counts, _ = count_draws(replay, 20_000)
     assert stats.chisquare(counts, chance * counts.sum()).pvalue > 0.01
 
     for progress, exponent in ((None, 0.4), (0.5, 0.7), (1.0, 1.0)):
@@ -275,23 +275,23 @@ def test_prioritised_draws_go_by_the_error_and_weights_undo_them(end: float) -> 
         assert drawn["priority_weight"].numpy() == pytest.approx(weights / weights.max(), rel=1e-4)
 
 
-def test_new_steps_have_the_largest_priority_so_far() -> None:
+def test_new_steps_get_the_largest_priority_so_far() -> None:
     torch.manual_seed(0)
     shape = FrameShape(2, 1, 1, 1)
     world = World(shape, num_envs=1, end=0.1, seed=0)
     replay = Replay(OffPolicy(), 1, shape, 1, Settings(capacity=400, sampler="prioritized", alpha=1.0))
     replay.extend(world.collect(10))
-    for error in (5.0, 0.05):  # the largest so far, not of what is kept now
+    for error in (5.0, 0.05):  # the largest priority so far, not the largest stored now
         minibatch = replay.at(torch.arange(10))
         minibatch.steps["td_error"] = torch.full((10,), error)
         replay.learned(minibatch)
     replay.extend(world.collect(10))
-    counts, _ = drawn_often(replay, 20_000)
+    counts, _ = count_draws(replay, 20_000)
     assert counts[:10].sum() / counts[10:].sum() == pytest.approx(0.01, rel=0.2)
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
-def test_draws_are_those_of_torchs_generator_alone(sampler: Any) -> None:
+def test_sampling_uses_only_torchs_generator(sampler: Any) -> None:
     shape = FrameShape(2, 1, 1, 1)
     replay = Replay(OffPolicy(minibatch_size=30), 1, shape, 2, Settings(capacity=50, sampler=sampler))
     replay.extend(World(shape, num_envs=2, end=0.2, seed=0).collect(25))
@@ -316,13 +316,13 @@ def test_updates_follow_the_env_steps() -> None:
         given_out.append(len(minibatches))
         assert all(len(minibatch.steps) == 5 for minibatch in minibatches)
         assert list(replay.minibatches()) == []
-    assert given_out[0] == 0  # 8 steps
+    assert given_out[0] == 0  # 8 steps, before learning starts
     assert given_out[1:] == [round(0.3 * (16 + 8 * k - 10)) - (round(0.3 * (8 + 8 * k - 10)) if k else 0) for k in range(9)]
     assert sum(given_out) == round(0.3 * (80 - 10))
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
-def test_a_new_process_goes_on_from_cursors_and_the_frames_file(tmp_path: Path, sampler: Any) -> None:
+def test_a_new_process_continues_from_the_state_and_the_frames_file(tmp_path: Path, sampler: Any) -> None:
     shape = FrameShape(3, 1, 2, 2)
     world = World(shape, num_envs=2, end=0.2, seed=0)
 
@@ -345,7 +345,7 @@ def test_a_new_process_goes_on_from_cursors_and_the_frames_file(tmp_path: Path, 
     batches = [world.collect(steps) for steps in (9, 20, 4)]
     go_on(before)
     state = {name: tensor.clone() for name, tensor in before.state_dict().items()}
-    assert sum(tensor.nbytes for name, tensor in state.items()) < 50 * 30 + 200  # no frames
+    assert sum(tensor.nbytes for name, tensor in state.items()) < 50 * 30 + 200  # the state holds no frames
     frames = before.frames.clone()
     batches = [world.collect(5)]
     as_if_never_stopped = go_on(before)
@@ -364,7 +364,7 @@ def test_a_new_process_goes_on_from_cursors_and_the_frames_file(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
-def test_memory_is_what_it_says_and_little_more_than_the_frames(sampler: Any) -> None:
+def test_the_reported_sizes_are_true_and_little_more_than_the_frames(sampler: Any) -> None:
     sizes = Replay(OffPolicy(), 1, FrameShape(3, 1, 84, 84), 8, Settings(sampler=sampler)).sizes
     assert sum(sizes.values()) < 1.08 * 100_000 * 84 * 84
 

@@ -12,7 +12,7 @@ from jepakit.training.experience.rollout import Rollout, window
 
 
 def numbered_rollout(done: Tensor) -> TensorDictBase:
-    """A rollout [N, T] whose stacks are no images but their address: (env, step, 0), and (env, step, 1) for the stack after the step."""
+    """A rollout [N, T] whose stacks hold their address instead of images: (env, step, 0), or (env, step, 1) after the step."""
     num_envs, steps = done.shape
     env, step = torch.meshgrid(torch.arange(num_envs), torch.arange(steps), indexing="ij")
     here = torch.stack((env, step, torch.zeros_like(env)), dim=-1)
@@ -38,7 +38,7 @@ def slow_window(done: Tensor, env: int, start: int, horizon: int) -> tuple[list[
     ended = False
     for step in range(start, start + horizon):
         reached = not ended and step < done.shape[1]
-        addresses.append((env, step, 1))  # the true next stack, whatever came after it
+        addresses.append((env, step, 1))  # the true next stack, even at an episode's end
         mask.append(reached)
         ended = ended or (reached and bool(done[env, step]))
     return addresses, mask
@@ -51,7 +51,7 @@ dones = st.tuples(st.integers(1, 3), st.integers(1, 7), st.floats(0, 0.9), st.in
 
 @settings(max_examples=40, deadline=None)
 @given(done=dones, horizon=st.integers(1, 4))
-def test_windows_are_those_of_a_slow_loop(done: Tensor, horizon: int) -> None:
+def test_windows_match_a_slow_loop(done: Tensor, horizon: int) -> None:
     rollout = numbered_rollout(done)
     starts = torch.randperm(done.numel())
 
@@ -90,7 +90,7 @@ class OnPolicy:
 
 @settings(max_examples=25, deadline=None)
 @given(num_envs=st.integers(1, 3), steps=st.integers(1, 9), epochs=st.integers(1, 3), minibatch_size=st.none() | st.integers(2, 12))
-def test_every_step_starts_one_window_an_epoch(num_envs: int, steps: int, epochs: int, minibatch_size: int | None) -> None:
+def test_every_step_starts_one_window_per_epoch(num_envs: int, steps: int, epochs: int, minibatch_size: int | None) -> None:
     experience = Rollout(OnPolicy(epochs, minibatch_size), horizon=1, embed=lambda pixels: pixels)
     experience.extend(numbered_rollout(torch.zeros(num_envs, steps, dtype=torch.bool)))
 
@@ -108,7 +108,7 @@ def test_every_step_starts_one_window_an_epoch(num_envs: int, steps: int, epochs
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_each_epoch_is_shuffled_anew_and_by_the_seed() -> None:
+def test_each_epoch_is_shuffled_differently_but_reproducibly() -> None:
     def order() -> list[list[int]]:
         torch.manual_seed(3)
         experience = Rollout(OnPolicy(epochs=2, minibatch_size=40), horizon=1, embed=lambda pixels: pixels)
@@ -120,7 +120,7 @@ def test_each_epoch_is_shuffled_anew_and_by_the_seed() -> None:
     assert order() == [first, second]
 
 
-def test_a_new_batch_takes_the_place_of_the_one_before() -> None:
+def test_a_new_batch_replaces_the_previous_one() -> None:
     experience = Rollout(OnPolicy(epochs=1, minibatch_size=2), horizon=1, embed=lambda pixels: pixels)
     for steps in (8, 4):
         experience.extend(numbered_rollout(torch.zeros(1, steps, dtype=torch.bool)))
@@ -128,8 +128,8 @@ def test_a_new_batch_takes_the_place_of_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
-def test_the_action_of_a_window_led_from_its_stack_to_the_next(make_learner: Any, collect: Any, horizon: int) -> None:
-    """Through TorchRL's collector, in an env that draws its episode, its step and 10 + the action that led there."""
+def test_each_action_in_a_window_leads_from_its_stack_to_the_next(make_learner: Any, collect: Any, horizon: int) -> None:
+    """TorchRL's collector runs an env that draws its episode, its step and 10 + the action that led there."""
     batch = collect(make_learner())
     windows = window(batch, torch.arange(batch.numel()), horizon)
     mask = windows[MASK]
@@ -141,7 +141,7 @@ def test_the_action_of_a_window_led_from_its_stack_to_the_next(make_learner: Any
         reached = mask[:, h + 1]
         assert (led_by[:, h + 1, -1] - 10)[reached].tolist() == windows[ACTION][:, h][reached].tolist()
         assert (step[:, h + 1, -1] == step[:, h, -1] + 1)[reached].all()
-        assert (episode[:, h + 1] == episode[:, h])[reached].all()  # all K frames: never one of the next episode
+        assert (episode[:, h + 1] == episode[:, h])[reached].all()  # all K frames: none belongs to the next episode
         overlap = windows[PIXELS][:, h + 1, :-1] == windows[PIXELS][:, h, 1:]  # y = (f[t-1], f[t], f[t+1]), x = (f[t-2], f[t-1], f[t])
         assert overlap[reached].all()
     first = step[:, 0, -1] == 0

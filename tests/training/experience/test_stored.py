@@ -1,4 +1,4 @@
-"""A replay's state that no replay has given."""
+"""A replay refuses a state that no replay can have saved."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make() -> Replay:
 
 @pytest.fixture
 def state() -> dict[str, Tensor]:
-    """Of a replay whose ring of 4 steps for each of 2 envs has wrapped."""
+    """The state of a replay whose ring of 4 steps for each of 2 envs has wrapped."""
     replay = make()
     for begin in range(0, 6, 2):
         shown = torch.arange(begin, begin + 4, dtype=torch.uint8)
@@ -35,7 +35,7 @@ def state() -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in replay.state_dict().items()}
 
 
-def test_what_a_replay_gave_is_taken(state: dict[str, Tensor]) -> None:
+def test_a_saved_state_is_accepted(state: dict[str, Tensor]) -> None:
     make().load_state_dict(state)
 
 
@@ -59,7 +59,7 @@ def test_what_a_replay_gave_is_taken(state: dict[str, Tensor]) -> None:
         ("default_priority", lambda t: t[None]),
     ],
 )
-def test_what_no_replay_gave_is_refused(state: dict[str, Tensor], name: str, change: Callable[[Tensor], Tensor]) -> None:
+def test_an_impossible_state_is_refused(state: dict[str, Tensor], name: str, change: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(ValueError, match="replay: "):
         make().load_state_dict(state | {name: change(state[name])})
     del state[name]
