@@ -1,7 +1,7 @@
-"""Many bad inputs, each from its own seed; in child processes, so that one that crashes or hangs there is noticed and the rest goes on.
+"""Runs many bad inputs, each from its own seed, in child processes: a crash or hang of one is noticed and the rest continues.
 
 python -m tests.fuzz.campaign --count 300
-python -m tests.fuzz.campaign --only 4711        # one input again, with what it prints
+python -m tests.fuzz.campaign --only 4711        # repeat one input and print its output
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tests.fuzz import harness, plugins, recipes, runs
 from tests.fuzz.harness import Input, Outcome
 
 FAMILIES = recipes.FAMILIES | plugins.FAMILIES | runs.FAMILIES
-BATCH = 100  #: inputs of one child
-PATIENCE = harness.WAITING + 60  #: seconds after which a child that says nothing is killed
+BATCH = 100  #: inputs for one child process
+PATIENCE = harness.WAITING + 60  #: seconds after which a silent child is killed
 
 
 class Result(NamedTuple):
-    """What came of one input."""
+    """The outcome of one input."""
 
     number: int
     family: str
@@ -41,11 +41,11 @@ class Result(NamedTuple):
     seconds: float
     bad: bool
     complaint: str | None
-    text: str  #: what was printed, where there is a complaint
+    text: str  #: the output, if there is a complaint
 
 
 def make(seed: int, number: int, folder: Path, family: str | None = None) -> tuple[str, Input]:
-    """Input ``number``, in ``folder``."""
+    """Make input ``number`` in ``folder``; return its family and the input."""
     rng = random.Random(f"{seed} {number}")
     names = list(FAMILIES)
     chosen = rng.choices(names, [FAMILIES[name][1] for name in names])[0]
@@ -54,7 +54,7 @@ def make(seed: int, number: int, folder: Path, family: str | None = None) -> tup
 
 
 def one(seed: int, number: int, work: Path, family: str | None = None) -> Result:
-    """Make an input, call the command line with it, and judge."""
+    """Make an input, call the command line with it, and judge the outcome."""
     folder = work / str(number)
     folder.mkdir()
     os.chdir(folder)
@@ -63,7 +63,7 @@ def one(seed: int, number: int, work: Path, family: str | None = None) -> Result
         got = harness.call(given.args)
         wrong = harness.complaint(given, got)
         if (folder / "code_ran").exists():
-            wrong = "a stranger's code was run"
+            wrong = "untrusted code was run"
         shown = [argument if len(argument) < 200 else f"{argument[:200]}…" for argument in given.args]
         return Result(number, chosen, shown, got.code, got.seconds, harness.is_bad(got), wrong, got.text if wrong else "")
     finally:
@@ -83,7 +83,7 @@ def _child(seed: int, numbers: Sequence[int], work: Path, family: str | None, to
 
 
 def batch(seed: int, numbers: Sequence[int], work: Path, family: str | None) -> list[Result]:
-    """The results of some inputs, from as many child processes as it takes."""
+    """The results of some inputs. A new child process takes over from one that dies or hangs."""
     found: list[Result] = []
     left = list(numbers)
     while left:
@@ -116,7 +116,7 @@ def batch(seed: int, numbers: Sequence[int], work: Path, family: str | None) -> 
 
 
 def as_process(seed: int, number: int, work: Path) -> Result:
-    """An input given to a process of its own, as a user would."""
+    """Run an input in its own process, as a user would."""
     folder = work / f"process {number}"
     folder.mkdir()
     family, given = make(seed, number, folder)
@@ -135,7 +135,7 @@ def as_process(seed: int, number: int, work: Path) -> Result:
 
 
 def results(seed: int, count: int, family: str | None, jobs: int, processes: int, work: Path) -> Iterator[Result]:
-    """Inputs until ``count`` were bad: refused, or taken with a warning; then some for processes of their own."""
+    """Results until ``count`` inputs were bad (refused, or accepted with a warning), then of ``processes`` more in their own processes."""
     number = bad = 0
     with ThreadPoolExecutor(jobs) as pool:
         while bad < count:
@@ -151,7 +151,7 @@ def results(seed: int, count: int, family: str | None, jobs: int, processes: int
 def campaign(
     seed: int, count: int, family: str | None = None, jobs: int = 1, processes: int = 0, say: Any = lambda text: None
 ) -> dict[str, Any]:
-    """The totals of many inputs."""
+    """Run many inputs and return the totals."""
     harness.prepare()
     started = time.perf_counter()
     tried: Counter[str] = Counter()
@@ -180,15 +180,15 @@ def campaign(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the campaign that the arguments describe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=300, help="bad inputs (inputs that a mutation left right do not count)")
+    parser.add_argument("--count", type=int, default=300, help="number of bad inputs (inputs that are still valid do not count)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--family", choices=list(FAMILIES), help="one sort of inputs alone")
-    parser.add_argument("--without", choices=list(FAMILIES), action="append", default=[], help="none of these")
-    parser.add_argument("--only", type=int, help="one input again")
-    parser.add_argument("--jobs", type=int, default=1, help="inputs at a time")
-    parser.add_argument("--processes", type=int, default=0, help="further inputs, each for a process of its own")
+    parser.add_argument("--family", choices=list(FAMILIES), help="only this family of inputs")
+    parser.add_argument("--without", choices=list(FAMILIES), action="append", default=[], help="leave out this family; may be repeated")
+    parser.add_argument("--only", type=int, help="repeat this one input")
+    parser.add_argument("--jobs", type=int, default=1, help="child processes at a time")
+    parser.add_argument("--processes", type=int, default=0, help="further inputs, each in its own process")
     parser.add_argument("--json", type=Path, help="where to write the totals")
     chosen = parser.parse_args(arguments)
     for name in chosen.without:

@@ -1,4 +1,4 @@
-"""One bad input: the command line called with it as a user would, and what a user got back held against what is promised."""
+"""Calls the command line with one bad input, as a user would, and checks the outcome against what jepakit promises."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SECONDS = 60  #: of computing; an input that takes longer is a hang
-WAITING = 300  #: seconds in all, on a machine that is busy with other things
-MESSAGE_BYTES = 40_000  #: a longer message nobody reads
+SECONDS = 60  #: of CPU time; an input that takes longer is a hang
+WAITING = 300  #: seconds of wall-clock time, enough on a busy machine
+MESSAGE_BYTES = 40_000  #: nobody reads a longer message
 MEMORY = 8 << 30  #: bytes of address space
 
 
 class Input(NamedTuple):
-    """A call of the command line, made of files that lie in the current folder."""
+    """A call of the command line. Its files are in the current folder."""
 
     args: list[str]
-    named: tuple[str, ...]  #: of which a message has to hold one, besides a ``line:column:`` and ``--set #n:``
+    named: tuple[str, ...]  #: an error message must contain one of these, a ``line:column:`` or a ``--set #n:``
 
 
 class Outcome(NamedTuple):
-    """What a user gets back."""
+    """The exit code, output and duration of a call."""
 
-    code: int  #: 124: it took too long
-    text: str  #: both streams
+    code: int  #: 124 if it took too long
+    text: str  #: of both streams
     seconds: float
 
 
 class Hang(KeyboardInterrupt):
-    """The input took too long; what swallows that would swallow a user's Ctrl-C, too."""
+    """The input took too long. Code that swallows this exception would also swallow a user's Ctrl-C."""
 
 
 def prepare() -> None:
-    """Set this process up to be called many times: imports done, one thread, no memory to swallow the machine."""
+    """Prepare this process for many calls: everything is imported, one thread, no core dumps, hangs are interrupted."""
     import torch
     from typer.main import get_command
 
@@ -62,27 +62,27 @@ def prepare() -> None:
     torch.set_num_threads(1)
     validate.PATIENCE = 10
     installed = metadata.entry_points
-    metadata.entry_points = cache(lambda group: installed(group=group))  # type: ignore[assignment]  # looked for once, too
-    app.app = get_command(app.app)  # type: ignore[assignment]  # made once rather than at every call
-    gc.freeze()  # what a child does not touch, it does not copy
+    metadata.entry_points = cache(lambda group: installed(group=group))  # type: ignore[assignment]  # also looked up only once
+    app.app = get_command(app.app)  # type: ignore[assignment]  # built once rather than at every call
+    gc.freeze()  # a child copies only the memory that it changes
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, _hang)
     signal.signal(signal.SIGVTALRM, _hang)
 
 
 def _hang(*_: Any) -> None:
-    traceback.print_stack()  # where it hangs
+    traceback.print_stack()  # shows where it hangs
     raise Hang
 
 
 def limit_memory() -> None:
-    """So that an absurd size fails here, as it would on a smaller machine."""
+    """Limit the address space, so that an absurd size fails here as on a smaller machine."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 @contextmanager
 def _streams() -> Iterator[io.BytesIO]:
-    """Both output streams with the encodings that Python gives them in a terminal."""
+    """Capture both output streams, with the encodings that Python uses in a terminal."""
     before = sys.stdout, sys.stderr
     buffer = io.BytesIO()
     sys.stdout = io.TextIOWrapper(buffer, "utf-8", errors="strict", write_through=True)
@@ -128,9 +128,9 @@ USAGE = "Usage: jepakit"  # Typer's own message, which names the option
 
 
 def complaint(given: Input, got: Outcome) -> str | None:
-    """What is wrong with an outcome; None: nothing."""
+    """What is wrong with an outcome, or None."""
     if got.code == 124:
-        return f"hang: more than {SECONDS} s of computing, or {WAITING} s in all"
+        return f"hang: more than {SECONDS} s of CPU time, or {WAITING} s of wall-clock time"
     if got.code not in (0, 2):
         return f"exit code {got.code}"
     if "Traceback (most recent call last)" in got.text:
@@ -145,12 +145,12 @@ def complaint(given: Input, got: Outcome) -> str | None:
 
 
 def is_bad(got: Outcome) -> bool:
-    """Whether the input was refused, or taken with a warning; a mutation may also leave what is right, right."""
+    """Whether the input was refused, or accepted with a warning. After some mutations an input is still valid."""
     return got.code != 0 or "warning: " in got.text
 
 
 def remove(folder: Path) -> None:
-    """Remove what an input left, whatever its modes."""
+    """Remove everything that an input left in ``folder``."""
     for path, below, files in os.walk(folder, topdown=False):
         for name in files:
             os.unlink(os.path.join(path, name))  # noqa: PTH108, PTH118

@@ -1,4 +1,4 @@
-"""Bad plug-ins: that raise anything at import, register garbage, are no Python, are no files, or are modules of a strange sort."""
+"""Bad plug-ins: they raise at import, register garbage, are not Python, are not regular files, or are unusual modules."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def code(rng: random.Random) -> str:
 
 
 def plugin(rng: random.Random, folder: Path) -> Input:
-    """A recipe that names a file of code."""
+    """A recipe that names a plug-in file."""
     content = code(rng).encode("utf-8", "surrogatepass")
     if rng.random() < 0.25:
         content = values.bytes_spoiled(rng, content)

@@ -1,4 +1,4 @@
-"""Bad recipes: spoiled bytes, tokens and trees, YAML's own traps, files that are none, `extends`, `--set`, and absurd sweeps."""
+"""Bad recipes: corrupted bytes, tokens and trees, YAML's traps, special files, `extends`, `--set`, and absurd sweeps."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ sweep:
 
 @cache
 def texts() -> list[str]:
-    """Recipes to spoil."""
+    """Recipes to corrupt."""
     from jepakit.recipe import shipped_recipes
 
     shipped = [re.sub(r"extends: (\w+)\.yaml", r"extends: paper/\1", path.read_text()) for path in shipped_recipes().values()]
@@ -112,12 +112,12 @@ def texts() -> list[str]:
 
 @cache
 def trees() -> list[Any]:
-    """The same as values."""
+    """The same recipes as values."""
     return [yaml.safe_load(text) for text in texts()]
 
 
 def written(folder: Path, content: str | bytes, name: str = "r.yaml") -> str:
-    """Write a file and give its name."""
+    """Write a file and return its name."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
@@ -151,7 +151,7 @@ def tree_of_a_recipe(rng: random.Random, folder: Path) -> Input:
 
 
 def as_yaml(rng: random.Random, tree: Any) -> str:
-    """A tree as a file."""
+    """A tree as the text of a file."""
     try:
         return json.dumps(tree) if rng.random() < 0.3 else yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
     except (RecursionError, ValueError):
@@ -282,7 +282,7 @@ def trap_of_yaml(rng: random.Random, folder: Path) -> Input:
 
 
 def odd_file(rng: random.Random, folder: Path, name: str) -> str:
-    """Something at a path that is no file to read; its path."""
+    """Put something that is no readable file at ``name``; return ``name``."""
     path = folder / name
     odd: dict[str, Callable[[], Any]] = {
         "fifo": lambda: os.mkfifo(path),
@@ -312,7 +312,7 @@ def _sparse(path: Path) -> None:
 def _socket(path: Path) -> None:
     import socket
 
-    with socket.socket(socket.AF_UNIX) as made, contextlib.suppress(OSError):  # no name of two hundred characters
+    with socket.socket(socket.AF_UNIX) as made, contextlib.suppress(OSError):  # the name may be too long for a socket
         made.bind(path.name)
 
 
@@ -331,7 +331,7 @@ ODD_NAMES = [
 
 
 def odd_place(rng: random.Random, folder: Path) -> Input:
-    """A recipe, or one that is extended, or a folder on the way, that is no file."""
+    """A recipe, its parent or a folder on its path that is not what it should be."""
     name = rng.choice(["r.yaml", "r.yaml", "odd.yaml", *ODD_NAMES])
     shown = ("r.yaml", "odd.yaml", name.encode("unicode_escape").decode(), name, name[:40])
     how = rng.choice(["itself", "extended", "content", "argument", "below"])
@@ -357,12 +357,12 @@ def odd_place(rng: random.Random, folder: Path) -> Input:
             "/",
         ]
     )
-    argument = argument.replace("\0", "")  # no system passes one on
+    argument = argument.replace("\0", "")  # no system passes NUL in an argument
     return Input(verb(rng, argument), ("the recipe", "no recipe"))
 
 
 def extending(rng: random.Random, folder: Path) -> Input:
-    """Circles, long chains and wide trees of recipes."""
+    """Cycles, long chains and wide trees of recipes."""
     how = rng.choice(["circle", "chain", "wide", "tree", "self", "link", "list", "big"])
     last = rng.choice(["env: {kind: gym, id: CartPole-v1}\n", "seed: x\n", "[", "", "plugins: [~x/y.py]\n"])
     many = rng.choice([2, 5, 19, 20, 21, 60, 300])
@@ -423,7 +423,7 @@ def override(rng: random.Random, folder: Path) -> Input:
 
 
 def sweep(rng: random.Random, folder: Path) -> Input:
-    """`ablate --dry-run` of sweeps that are spoiled or absurd."""
+    """`ablate --dry-run` on sweeps that are corrupted or absurd."""
     tree = dict(trees()[0])
     big = rng.choice([2, 11, 200, 9_000])
     absurd: list[Any] = [
@@ -460,7 +460,7 @@ def sweep(rng: random.Random, folder: Path) -> Input:
 
 
 def built(rng: random.Random, folder: Path) -> Input:
-    """`validate`: recipes whose values are each allowed, or nearly, and do not fit together."""
+    """`validate` on recipes whose values are each valid, or nearly, but do not fit together."""
     tree = dict(trees()[0]) | {"sweep": None}
     spots = [
         ("env", "id"),

@@ -1,4 +1,4 @@
-"""Bad run folders and records: every file of a good one spoiled, cut short, swapped for another or for no file at all."""
+"""Bad run folders and records: the files of a good one are corrupted, truncated, replaced or removed."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def run_folder(rng: random.Random, folder: Path) -> Input:
             ["ablate", "--dry-run", "r.yaml", "--out", "."],
         ]
     )
-    if args[0] == "resume":  # a recipe that is right, and longer, would train for longer
+    if args[0] == "resume":  # a recipe that is still valid might train for longer
         files = [path for path in files if path.name != "recipe.yaml"]
         if rng.random() < 0.7:
             (run / "summary.json").unlink()
@@ -127,7 +127,7 @@ def run_folder(rng: random.Random, folder: Path) -> Input:
 
 
 def hostile_recipe(rng: random.Random, folder: Path) -> Input:
-    """A stranger's run: what it names is imported only if that is asked for."""
+    """An untrusted run. The code that it names may run only with --trust."""
     run = folder / "run"
     shutil.copytree(good(folder.parent / "good")[0], run)
     recipe = (run / "recipe.yaml").read_text()
@@ -186,7 +186,7 @@ def record(rng: random.Random, folder: Path) -> Input:
 
 
 def runs_place(rng: random.Random, folder: Path) -> Input:
-    """Paths that are no run."""
+    """Paths that lead to no run."""
     name = (
         odd_file(rng, folder, "run")
         if rng.random() < 0.6

@@ -1,4 +1,4 @@
-"""A sample of the bad inputs of which ``benchmarks/fuzz.py`` tries many thousands."""
+"""A sample of the bad inputs. ``benchmarks/fuzz.py`` tries many thousands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_bad_inputs_end_in_a_message_that_names_a_place(tmp_path: Path) -> None:
-    # A process of its own: its children are forks, and what plug-ins do to a process stays there.
+    # A separate process: its children are forks, and the effects of plug-ins stay there.
     totals = tmp_path / "totals.json"
     command = [sys.executable, "-m", "tests.fuzz.campaign", "--count", "100", "--jobs", "1", "--without", "validate", "--seed", "7"]
     done = subprocess.run([*command, "--json", str(totals)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
@@ -31,7 +31,7 @@ def test_bad_inputs_end_in_a_message_that_names_a_place(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_only_a_process_of_its_own_shows(tmp_path: Path, args: list[bytes], named: str) -> None:
+def test_undecodable_arguments_are_refused_with_a_clear_message(tmp_path: Path, args: list[bytes], named: str) -> None:
     done = subprocess.run([sys.executable, "-m", "jepakit", *args], cwd=tmp_path, capture_output=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert named in done.stderr.decode()

@@ -1,4 +1,4 @@
-"""What people and programs write by mistake or on purpose: hostile values, texts and numbers."""
+"""Hostile values, texts and numbers, which people and programs write by mistake or on purpose."""
 
 from __future__ import annotations
 
@@ -132,13 +132,13 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
 
 def paths(tree: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Where the values of a tree are."""
+    """The path of every value in a tree."""
     entries = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     return [at, *(path for key, entry in entries for path in paths(entry, (*at, key)))]
 
 
 def replaced(tree: Any, path: tuple[str | int, ...], new: Any) -> Any:
-    """A tree with another value at a path."""
+    """A copy of a tree with another value at a path."""
     if not path:
         return new
     key, rest = path[0], path[1:]
@@ -178,7 +178,7 @@ def spoiled(rng: random.Random, tree: Any) -> Any:
 
 
 def bytes_spoiled(rng: random.Random, content: bytes) -> bytes:
-    """Bytes flipped, cut, doubled, put in, or written in another encoding."""
+    """Content with bytes flipped, cut, doubled or inserted, or in another encoding."""
     act = rng.choice(["flip", "cut", "insert", "insert", "double", "drop", "encode", "end"])
     if act == "encode":
         decoded = content.decode("utf-8", "replace")
