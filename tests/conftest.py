@@ -1,4 +1,4 @@
-"""What the tests of components and training share: one thread, an env that writes its history into its frames, small learners."""
+"""Fixtures that many tests share: one thread, an env that draws its history into its frames, small learners."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,11 +39,11 @@ Collect = Callable[..., TensorDictBase]
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)
-    os.environ.pop("COLUMNS", None)  # readline has left it there where tests run in several processes, and tables would follow it
+    os.environ.pop("COLUMNS", None)  # readline sets it in parallel test processes, and tables would take their width from it
 
 
 class Diary(gymnasium.Env[Any, Any]):
-    """Draws which episode it is of (rows 0-1), how many steps old (rows 2-3) and 10 + the action that led here (rows 4-5).
+    """Draws the number of its episode (rows 0-1), that of its step (rows 2-3) and 10 + the action that led here (rows 4-5).
 
     Terminates after 2 to 6 steps, so that a limit of 4 gives episodes that terminate, are truncated, or both at once.
     """
@@ -73,7 +73,7 @@ class Diary(gymnasium.Env[Any, Any]):
 
 @pytest.fixture(scope="session")
 def opengl_here() -> str:
-    """The OpenGL that dm_control draws with on this machine; without one the test is skipped."""
+    """The OpenGL backend with which dm_control renders on this machine. Without one, the test is skipped."""
     pytest.importorskip("dm_control")
     try:
         return choose_opengl()["opengl"]
@@ -90,7 +90,7 @@ def diary() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_learner() -> MakeLearner:
-    """A learner of small parts on ``FRAMES``. Weights are larger than at the start of a run, so that every part of the path matters."""
+    """A learner of small parts on ``FRAMES``. Its weights are larger than initial weights, so that every part affects the result."""
 
     def make(
         *,
@@ -138,7 +138,7 @@ def make_learner() -> MakeLearner:
 
 @pytest.fixture(scope="session")
 def collect() -> Collect:
-    """What TorchRL's collector makes of ``steps`` steps of the learner's policy in ``num_envs`` diaries: [N, T]."""
+    """A batch [N, T] from TorchRL's collector: ``steps`` steps of the learner's policy in ``num_envs`` Diary envs."""
 
     def batch(learner: Learner, *, num_envs: int = 3, steps: int = 16, seed: int = 0) -> TensorDictBase:
         env = GymEnv(seed, id="Diary-v0", num_envs=num_envs, frames=FRAMES.frames, size=None, max_episode_steps=4)

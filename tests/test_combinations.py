@@ -1,4 +1,4 @@
-"""Every pair of kinds trains together: a covering set of recipes, over all slots and whatever kinds are registered."""
+"""Every pair of kinds trains together. A small set of recipes covers all pairs of all registered kinds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def choices(env: str) -> dict[str, list[Choice | None]]:
 
 
 def pairwise(factors: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    """Rows such that any two values of any two factors stand together in one: greedily, the best of some random rows each time."""
+    """Rows in which any two values of any two factors occur together. Greedy: each row is the best of some random rows."""
     draws = random.Random(0)
     sizes = {name: range(len(values)) for name, values in factors.items()}
     missing = {

@@ -1,4 +1,4 @@
-"""What README and docs say, tried out."""
+"""The commands, code and tables in README and docs are correct and complete."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def commands() -> list[str]:
     return found + [line for page in PAGES for line in re.findall(r"`(jepakit [^`>]*)[^`]*`", page.read_text())]
 
 
-def test_every_command_in_the_docs_is_one_that_the_command_line_understands() -> None:
+def test_every_command_in_the_docs_parses() -> None:
     group: Any = typer.main.get_command(app)
     tried = 0
     for line in commands():
         verb, *arguments = shlex.split(line)[1:]
         if verb.startswith("-") or not arguments or any(word.isupper() for word in arguments):
-            continue  # `jepakit eval` and `jepakit eval RUN` speak of the verb
+            continue  # `jepakit eval` and `jepakit eval RUN` only mention the verb
         group.commands[verb].make_context(verb, arguments)
         tried += 1
     assert tried > 10
 
 
-def test_the_readmes_encoder_runs_as_the_readme_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readmes_encoder_runs_with_the_readmes_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (ROOT / "README.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", readme, re.S)
     assert len([line for line in block.splitlines() if line.strip()]) <= 20
@@ -95,7 +95,7 @@ def python_blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
 
 
-def test_the_guides_env_is_registered_as_the_guide_says() -> None:
+def test_the_guides_code_registers_its_env() -> None:
     (block,) = python_blocks("guide.md")
     try:
         exec(block, {})
@@ -120,7 +120,7 @@ def test_the_python_pages_script_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert names["s_x"].shape == (8, 64)
 
 
-def test_the_parts_train_in_a_loop_of_ones_own() -> None:
+def test_the_parts_train_in_a_custom_loop() -> None:
     names: dict[str, Any] = {}
     for block in python_blocks("parts.md"):
         exec(block, names)
@@ -136,6 +136,6 @@ def test_every_import_in_the_parts_table_works() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_local_link_resolves(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target

@@ -111,7 +111,7 @@ def test_no_folder_is_too_full_to_read() -> None:
     assert not full
 
 
-def test_a_batch_can_be_followed_to_the_optimizers_step_in_one_file() -> None:
+def test_one_file_shows_the_path_from_a_batch_to_the_optimizer_step() -> None:
     learner = (ROOT / "training" / "learner.py").read_text()
     assert learner.count("\n") < 300
     assert all(step in learner for step in ("def learn(", "def losses(", "backward()", "optimizer.step()"))

@@ -1,4 +1,4 @@
-"""Every built-in component keeps the rules of its slot: the kit as a third party runs it."""
+"""Every built-in component passes the conformance kit, which third parties run on theirs."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from jepakit import registry
 from jepakit.testing import FRAME_SHAPES, check_component
 
-#: What a recipe has to write, or what makes a kind small enough for a test.
+#: Fields that a recipe must write, or that make a kind small enough for a test.
 FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("env", "dmc"): {"domain": "cartpole", "task": "swingup", "num_envs": 2, "size": [16, 16], "draw": "fast", "max_episode_steps": 20},
     ("env", "gym"): {"id": "CartPole-v1", "num_envs": 3, "size": [20, 30]},
@@ -23,7 +23,7 @@ BUILTINS = [found for found in registry.components() if found.cls.__module__.sta
 
 
 @pytest.mark.parametrize("found", BUILTINS, ids=lambda found: f"{found.slot}-{found.kind}")
-def test_it_keeps_the_rules_of_its_slot(found: registry.Component, request: pytest.FixtureRequest) -> None:
+def test_a_built_in_component_keeps_the_rules_of_its_slot(found: registry.Component, request: pytest.FixtureRequest) -> None:
     if found.missing:
         pytest.skip(found.missing)
     if found.kind == "dmc":
@@ -33,5 +33,5 @@ def test_it_keeps_the_rules_of_its_slot(found: registry.Component, request: pyte
     check_component(found.slot, found.kind, frame_shapes=shapes, **FIELDS.get((found.slot, found.kind), {}))
 
 
-def test_continuous_actions_of_an_env() -> None:
+def test_an_env_with_continuous_actions_keeps_the_rules() -> None:
     check_component("env", "gym", id="Pendulum-v1", num_envs=2, size=[16, 16], frames=2, grayscale=False)

@@ -7,15 +7,15 @@ from jepakit.diagnostics.collapse import CollapseWatch, below_paper_variance
     ("variance", "mean_square", "collapsed"),
     [
         (1e-3, 1.0, False),
-        (0.9e-5, 1.0, True),  # below the threshold beside the embedding's size ...
+        (0.9e-5, 1.0, True),  # below the threshold relative to the mean square ...
         (0.9e-5, 0.5, False),
         (1e-3, 101.0, True),
-        (8.9e-8, 1.3e-4, False),  # ... and only then: a small embedding may have a variance below the paper's 1e-7 and be alive
+        (8.9e-8, 1.3e-4, False),  # ... and only then: a small embedding is alive even with a variance below the paper's 1e-7
         (1e-16, 1e-9, True),
         (0.0, 0.0, True),
     ],
 )
-def test_the_variance_beside_the_mean_square_decides(variance: float, mean_square: float, collapsed: bool) -> None:
+def test_collapse_is_judged_by_variance_over_mean_square(variance: float, mean_square: float, collapsed: bool) -> None:
     watch = CollapseWatch(threshold=1e-5)
     watch.judge(1000, variance, mean_square)
     assert watch.collapsed == collapsed
@@ -28,7 +28,7 @@ def test_the_threshold_is_configurable() -> None:
     assert watch.collapsed
 
 
-def test_tells_when_the_verdict_changes_and_remembers_the_first_collapse() -> None:
+def test_reports_each_change_of_verdict_and_keeps_the_first_collapse() -> None:
     watch = CollapseWatch(threshold=1e-5)
     figures = [(1000, 0.1), (2000, 1e-9), (3000, 1e-9), (4000, 0.1), (5000, 1e-9)]
     verdicts = [watch.judge(env_steps, variance, mean_square=1.0) for env_steps, variance in figures]

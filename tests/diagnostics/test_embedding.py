@@ -9,7 +9,7 @@ from jepakit.diagnostics.embedding import EmbeddingProbe, effective_rank, spread
 from jepakit.diagnostics.finite import BadEmbedding
 
 
-def test_spread_of_tiny_variances_is_read_in_fp32() -> None:
+def test_spread_computes_tiny_variances_in_fp32() -> None:
     torch.manual_seed(0)
     s_x = (torch.randn(256, 8) * 1e-4).bfloat16()
     exact = s_x.double().numpy()
@@ -34,7 +34,7 @@ def test_spread_is_mean_variance_and_mean_square(batch: int, width: int, scale: 
 
 @settings(max_examples=25, deadline=None)
 @given(width=st.integers(1, 8), true_rank=st.integers(1, 8), offset=st.floats(-3, 3), seed=st.integers(0, 99))
-def test_effective_rank_is_rankme(width: int, true_rank: int, offset: float, seed: int) -> None:
+def test_effective_rank_matches_rankme(width: int, true_rank: int, offset: float, seed: int) -> None:
     generator = np.random.default_rng(seed)
     embeddings = generator.normal(size=(4 * width, true_rank)) @ generator.normal(size=(true_rank, width)) + offset
 
@@ -45,26 +45,26 @@ def test_effective_rank_is_rankme(width: int, true_rank: int, offset: float, see
     np.testing.assert_allclose(effective_rank(torch.from_numpy(embeddings)).item(), expected, rtol=1e-3)
 
 
-def test_effective_rank_at_its_ends() -> None:
+def test_effective_rank_at_its_extremes() -> None:
     assert effective_rank(torch.eye(8).repeat(4, 1)).item() == pytest.approx(8, rel=1e-3)
     assert effective_rank(torch.ones(32, 8)).item() == pytest.approx(1, rel=1e-3)
-    assert effective_rank(torch.zeros(32, 8)).item() == pytest.approx(1, rel=1e-3)  # a dead encoder has a rank all the same
+    assert effective_rank(torch.zeros(32, 8)).item() == pytest.approx(1, rel=1e-3)  # a dead encoder has rank 1
 
 
 class Identity(nn.Module):
-    """Pixels [*, 1, 1, 1, D] as they are."""
+    """Returns pixels [*, 1, 1, 1, D] as embeddings [*, D]."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         return pixels.flatten(-4).float()
 
 
-def test_the_probe_waits_for_4_d_stacks_and_carries_over() -> None:
+def test_the_probe_measures_every_4_d_stacks_across_batches() -> None:
     probe = EmbeddingProbe(Identity(), width=2)
     pixels = torch.randint(0, 256, (16, 1, 1, 1, 2), dtype=torch.uint8)
 
     for begin, env_steps in ((0, 5), (5, 10), (10, 13), (13, 16)):
         found = probe.measure(pixels[begin:env_steps], env_steps)
-        if env_steps in (5, 13):  # the 8th and the 16th stack come after them
+        if env_steps in (5, 13):  # before the 8th and the 16th stack
             assert found == {}
             continue
         embeddings = pixels[env_steps - 8 : env_steps].flatten(1).float()
@@ -73,7 +73,7 @@ def test_the_probe_waits_for_4_d_stacks_and_carries_over() -> None:
         assert found == pytest.approx({f"embedding/{name}": value.item() for name, value in expected.items()})
 
 
-def test_the_probe_looks_all_over_a_large_batch() -> None:
+def test_the_probe_samples_all_of_a_large_batch() -> None:
     probe = EmbeddingProbe(Identity(), width=2)
     pixels = torch.zeros(1000, 1, 1, 1, 2, dtype=torch.uint8)
     pixels[:, ..., 0], pixels[500:, ..., 1] = 1, 100
@@ -82,14 +82,14 @@ def test_the_probe_looks_all_over_a_large_batch() -> None:
     assert len(probe.recent) == 8
 
 
-def test_the_probe_names_embeddings_that_are_not_finite() -> None:
+def test_the_probe_raises_on_embeddings_that_are_not_finite() -> None:
     encoder = nn.Sequential(Identity(), nn.Linear(2, 2))
     nn.init.constant_(encoder[1].weight, 1e38)
     with pytest.raises(BadEmbedding, match="s_x"):
         EmbeddingProbe(encoder, width=2).measure(torch.full((8, 1, 1, 1, 2), 200, dtype=torch.uint8), 8)
 
 
-def test_the_probe_changes_nothing_that_is_trained() -> None:
+def test_the_probe_changes_no_weights_and_no_random_state() -> None:
     encoder = nn.Sequential(Identity(), nn.BatchNorm1d(2), nn.Dropout(0.5))
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     pixels = torch.randint(0, 256, (16, 1, 1, 1, 2), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Files that are read as a whole, or not at all."""
+"""A file is read as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from jepakit.files.reading import Unreadable, read_bytes, read_text
 
 
-def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("é" * 5)
     assert read_bytes(file, 10) == b"\xc3\xa9" * 5
@@ -44,14 +44,14 @@ def listening(path: Path) -> None:
         (lambda path: None, "No such file"),
     ],
 )
-def test_nothing_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], says: str) -> None:
-    monkeypatch.chdir(tmp_path)  # a socket's path has to be short
+def test_unreadable_paths_fail_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], says: str) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
     make(Path("odd"))
     with pytest.raises(Unreadable, match=says):
         read_bytes(Path("odd"), 1000)
 
 
-def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+def test_no_file_descriptor_is_left_open(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         with pytest.raises(Unreadable):
@@ -59,6 +59,6 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_what_has_no_size_is_limited_all_the_same() -> None:
+def test_a_file_without_a_size_is_limited_too() -> None:
     with pytest.raises(Unreadable, match="more than 3 bytes"):
         read_bytes(Path("/proc/self/status"), 3)

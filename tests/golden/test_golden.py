@@ -1,4 +1,4 @@
-"""Training numbers have not changed. A change that alters them says so in CHANGELOG.md under *Numbers*, and makes the records anew:
+"""Training numbers have not changed. A change that alters them says so in CHANGELOG.md under *Numbers* and regenerates the records:
 
 python tests/golden/test_golden.py
 """
@@ -17,7 +17,7 @@ from jepakit.training.run import run
 
 FOLDER = Path(__file__).parent
 FEW = ["env.num_envs=4", "algorithm.rollout_steps=25", "total_steps=300", "device=cpu", "precision=fp32", "threads=1"]
-EARLY = ["algorithm.learning_starts=100", "replay.capacity=1000"]  # from replay: updates begin within the few steps
+EARLY = ["algorithm.learning_starts=100", "replay.capacity=1000"]  # for replay: updates begin within these few steps
 RECIPES = {
     "cartpole_pixels": FEW,
     "cartpole_dqn": FEW + EARLY,
@@ -29,14 +29,14 @@ RECIPES = {
 
 
 def here() -> dict[str, str]:
-    """What decides how floating-point numbers are rounded: the records hold where it is the same."""
+    """What determines how floating-point numbers are rounded. A record holds only where all of it is the same."""
     found = torch.cpu.get_capabilities()
     instructions = " ".join(name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if found.get(name))
     return {"cpu": str(found.get("cpu_name", "unknown")), "instructions": instructions, "torch": torch.__version__.partition("+")[0]}
 
 
 def trained(recipe: str, folder: Path) -> list[dict[str, Any]]:
-    """The metrics of a few steps, times left out."""
+    """The metrics of a few steps, without times."""
     run(recipe, overrides=RECIPES[recipe], out=folder / "run", quiet=True)
     records = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in record.items() if key != "wall_s" and not key.startswith("time/")} for record in records]
@@ -52,7 +52,7 @@ def recorded(recipe: str) -> list[dict[str, Any]]:
 
 
 def record(recipe: str) -> None:
-    """Record a recipe on this machine. If its numbers changed, those of other machines are out of date: they are dropped."""
+    """Record a recipe on this machine. If its numbers changed, the records of other machines are out of date and are dropped."""
     with tempfile.TemporaryDirectory() as scratch:
         mine = {"machine": here(), "records": trained(recipe, Path(scratch))}
     before = recorded(recipe)

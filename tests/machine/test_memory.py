@@ -13,7 +13,7 @@ from jepakit.training.rehearsal import rehearse
 @pytest.mark.parametrize(
     ("limit", "used", "free"), [("max", "5", 2048_000), ("3000000", "1000000", 2_000_000), ("10", "20", 0), (None, None, 2048_000)]
 )
-def test_free_memory_is_the_least_of_the_machines_and_the_groups(
+def test_free_memory_is_the_smaller_of_the_machines_and_the_cgroups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, used: str | None, free: int
 ) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:  9000 kB\nMemAvailable:  2000 kB\n")
@@ -27,7 +27,7 @@ def test_free_memory_is_the_least_of_the_machines_and_the_groups(
     assert free_memory() is None
 
 
-def test_sizes_in_words() -> None:
+def test_sizes_are_written_with_their_unit() -> None:
     assert [in_words(size) for size in (12, 1500, 706e6, 1.25e10, 3e15)] == ["12 B", "1.5 kB", "706 MB", "12.5 GB", "3e+03 TB"]
 
 

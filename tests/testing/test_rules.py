@@ -1,4 +1,4 @@
-"""For each rule of the kit, a component that breaks only this rule."""
+"""For each rule of the conformance kit, a component that breaks only that rule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BROKEN: list[Any] = []
 
 
 def breaks(slot: str, rule: str, *words: str) -> Any:
-    """The class breaks ``rule`` of ``slot`` alone, and the message has these ``words``."""
+    """Mark a class that breaks only ``rule`` of ``slot``. The message about it must contain ``words``."""
 
     def note(cls: type) -> type:
         BROKEN.append(pytest.param(slot, cls, rule, words, id=f"{slot}-{cls.__name__}"))
@@ -43,7 +43,7 @@ def own_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def broken(slot: str, cls: type, **fields: Any) -> dict[str, str]:
-    """What the kit says of ``cls``, by rule."""
+    """The kit's messages about ``cls``, by rule."""
     register(slot, "mine")(cls)
     try:
         check_component(slot, cls, **({} if slot == "env" else SMALL), **fields)
@@ -186,7 +186,7 @@ class SoundTarget(nn.Module):
 
 @breaks("target", "state_dict", "`count`", "not a buffer")
 class CountsInAnInteger(SoundTarget):
-    """It acts long after the calls that are compared."""
+    """The counter takes effect long after the calls that are compared."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__(encoder)
@@ -565,11 +565,11 @@ class AnnealDivides(SoundQ):
         self.epsilon = 1 / (1 - progress)
 
 
-# Envs, each a template env with something else about it
+# Envs: each is the template's env with one change
 
 
 def env_with(**methods: Any) -> type:
-    """The template's env with other methods."""
+    """The template's env with these methods replaced."""
     from jepakit.testing.templates.env import MyComponent
 
     return type("Mine", (MyComponent,), methods)
@@ -630,7 +630,7 @@ ENVS = {
 
 
 @pytest.mark.parametrize("rule", ENVS)
-def test_an_env_that_breaks_one_rule(rule: str) -> None:
+def test_an_env_that_breaks_one_rule_fails_only_that_rule(rule: str) -> None:
     methods, word = ENVS[rule]
     found = broken("env", env_with(**methods), num_envs=3, size=[8, 12])
     assert list(found) == [rule.strip()]
@@ -638,7 +638,7 @@ def test_an_env_that_breaks_one_rule(rule: str) -> None:
 
 
 def hands_out_the_next_episode(self: Any, tensordict: Any) -> Any:
-    """At an episode's end, in place of its last stack."""
+    """Returns the next episode's first stack in place of the last stack of an episode."""
     from jepakit.testing.templates.env import MyComponent
 
     after = MyComponent._step(self, tensordict)
@@ -659,19 +659,19 @@ def never_ends(self: Any, tensordict: Any) -> Any:
     ("step", "rules", "word"),
     [(hands_out_the_next_episode, ["stacks", "episodes"], "episode_length"), (never_ends, ["episodes"], "no episode ended in 500 steps")],
 )
-def test_an_episodes_end_is_waited_for(step: Any, rules: list[str], word: str) -> None:
-    """These frames are so wide that none ends within the first steps."""
+def test_the_checks_wait_for_an_episode_to_end(step: Any, rules: list[str], word: str) -> None:
+    """With frames this wide, no episode ends within the first steps."""
     found = broken("env", env_with(_step=step), num_envs=3, size=[8, 60])
     assert list(found) == rules
     assert word in found["episodes"]
 
 
-def test_a_term_may_be_content_with_all_but_small_embeddings() -> None:
+def test_a_term_may_be_zero_for_all_but_small_embeddings() -> None:
     check_component("regularizer", "vicreg", **SMALL, gamma=0.03, covariance=0.0)
 
 
 @pytest.mark.parametrize(("slot", "cls", "rule", "words"), BROKEN)
-def test_a_component_that_breaks_one_rule(slot: str, cls: type, rule: str, words: tuple[str, ...]) -> None:
+def test_a_component_that_breaks_one_rule_fails_only_that_rule(slot: str, cls: type, rule: str, words: tuple[str, ...]) -> None:
     found = broken(slot, cls)
     assert list(found) == [rule], found
     assert all(word in found[rule] for word in words), found
@@ -680,11 +680,11 @@ def test_a_component_that_breaks_one_rule(slot: str, cls: type, rule: str, words
 @pytest.mark.parametrize(
     ("slot", "cls"), [("encoder", SoundEncoder), ("target", SoundTarget), ("predictor", SoundPredictor), ("algorithm", SoundQ)]
 )
-def test_what_they_were_made_from_breaks_none(slot: str, cls: type) -> None:
+def test_the_sound_components_break_no_rule(slot: str, cls: type) -> None:
     assert broken(slot, cls) == {}
 
 
-def test_all_that_is_broken_is_told_at_once() -> None:
+def test_all_broken_rules_are_reported_at_once() -> None:
     class Worse(Unused):
         def __init__(self, frames: Any) -> None:
             super().__init__(frames)
@@ -700,7 +700,7 @@ def test_all_that_is_broken_is_told_at_once() -> None:
     assert all(f"\n- {rule}: {text}" in str(caught.value) for rule, text in caught.value.broken.items())
 
 
-def test_a_statement_that_actions_are_not_supported_is_no_breach() -> None:
+def test_refusing_unsupported_actions_breaks_no_rule() -> None:
     class DiscreteOnly(SoundPredictor):
         def __init__(self, embedding_width: int, action_spec: Any) -> None:
             super().__init__(embedding_width, action_spec)
@@ -710,7 +710,7 @@ def test_a_statement_that_actions_are_not_supported_is_no_breach() -> None:
     assert broken("predictor", DiscreteOnly) == {}
 
 
-def test_fields_reach_the_component_as_a_recipe_would_write_them() -> None:
+def test_fields_reach_the_component_as_from_a_recipe() -> None:
     given = []
 
     class WithFields(SoundEncoder):
@@ -724,7 +724,7 @@ def test_fields_reach_the_component_as_a_recipe_would_write_them() -> None:
         check_component("encoder", WithFields, depth=3)
 
 
-def test_the_checks_leave_torch_as_it_was() -> None:
+def test_the_checks_leave_torchs_global_state_unchanged() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -734,7 +734,7 @@ def test_the_checks_leave_torch_as_it_was() -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_who_cannot_be_found_is_a_mistake_of_the_caller() -> None:
+def test_an_unknown_component_is_a_user_error() -> None:
     with pytest.raises(UserError, match="did you mean `encoder`"):
         check_component("encodr", "vit")
     with pytest.raises(UserError, match="did you mean `vit`"):
