@@ -1,9 +1,9 @@
-"""Tables of what is alive: variance / mean square and effective rank of s_x, for each run of a study.
+"""Prints which embeddings are alive: variance / mean square and effective rank of s_x, for each run of a study.
 
     jepakit ablate studies/alive && jepakit record runs/alive --to docs/results/alive/runs
     python benchmarks/alive.py docs/results/alive/runs
 
-With --frames, of Gymnasium ids instead: how much of an encoder's input changes, under each scaling that needs no statistics.
+With --frames, prints how much of an encoder's input changes in Gymnasium envs, under each scaling that needs no statistics.
 
     python benchmarks/alive.py --frames CartPole-v1 ale_py:ALE/Pong-v5
 """
@@ -21,11 +21,11 @@ from jepakit.diagnostics.frames import changing_share, frame_figures
 from jepakit.report.runs import Run, load_runs
 from jepakit.training.advice import random_frames
 
-RATIO, RANK = 1e-3, 2.0  #: an embedding is alive with more
+RATIO, RANK = 1e-3, 2.0  #: an embedding is alive above both
 
 
 def figures(run: Run) -> tuple[float, float, float]:
-    """The least and the last variance / mean square over the run's batches, and the last effective rank."""
+    """The smallest and the last variance / mean square over the run's batches, and the last effective rank."""
     variance, mean_square = run.curves["embedding/variance"], run.curves["embedding/mean_square"]
     ratio = np.divide(variance, mean_square, out=np.zeros_like(variance), where=mean_square > 0)
     ranks = run.curves["embedding/rank"]
@@ -33,7 +33,7 @@ def figures(run: Run) -> tuple[float, float, float]:
 
 
 def env_name(run: Run) -> str:
-    """The env as a reader knows it."""
+    """The name by which a reader knows the env."""
     env = run.recipe["env"]
     return str(env.get("game") or env.get("id") or f"{env['domain']} {env['task']}")
 
@@ -53,7 +53,7 @@ def print_runs(places: list[str]) -> None:
 
 
 def print_frames(ids: list[str]) -> None:
-    """Print one row for each id."""
+    """Print one row for each Gymnasium id."""
     sys.stdout.write(f"| env | background, of 255 | pixels that change | {' | '.join(f'`{name}`' for name in FIXED_SCALINGS)} |\n")
     sys.stdout.write(f"|---|---|---|{'---|' * len(FIXED_SCALINGS)}\n")
     for id in ids:
@@ -69,7 +69,7 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("of", nargs="+", help="run folders, records, or folders that contain either")
-    parser.add_argument("--frames", action="store_true", help="OF are Gymnasium ids: look at frames of random play")
+    parser.add_argument("--frames", action="store_true", help="OF are Gymnasium ids: measure frames of random play")
     options = parser.parse_args()
     (print_frames if options.frames else print_runs)(options.of)
 

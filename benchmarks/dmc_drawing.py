@@ -1,9 +1,9 @@
-"""How fast dm_control's frames are drawn, exactly and fast, and how far the fast ones are from the exact ones.
+"""Measures how fast dm_control's frames are rendered, exactly and fast, and how much the fast frames differ from the exact ones.
 
     python benchmarks/dmc_drawing.py --json docs/results/dmc_drawing.json
 
-Frames are 84×84, drawn by one process. Rates are frames a second of processor time (``cpu``), which other work on the machine slows down
-less, and of the clock (``wall``). Differences are in steps of 255, over all pixels of frames drawn from the same states.
+Frames are 84×84, rendered by one process. Rates are frames per second of CPU time (``cpu``), which other work on the machine affects less,
+and of wall-clock time (``wall``). Differences are in levels of 0 to 255, over all pixels of frames of the same states.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ STEPS_BETWEEN = 8
 
 
 def draw_frames(task: str, draw: Draw, frames: int) -> tuple[NDArray[np.uint8], dict[str, int]]:
-    """Frames [F, 84, 84, 3] along an episode of random actions, which is the same for both ways to draw; and the rates."""
+    """Frames [F, 84, 84, 3] of an episode of random actions, which is the same for both modes, and the rates."""
     simulator = make_simulator(*task.split("/"), STEPS_BETWEEN, (84, 84), 0, draw, 1000)
     draws, space = np.random.default_rng(0), simulator.action_space
-    simulator.render()  # the first makes what the others use
+    simulator.render()  # the first call sets up what later calls use
     drawn, cpu, wall = [], 0.0, 0.0
     for _ in range(frames):
         simulator.step(draws.uniform(space.low, space.high))
@@ -42,7 +42,7 @@ def draw_frames(task: str, draw: Draw, frames: int) -> tuple[NDArray[np.uint8], 
 
 
 def measure(task: str, frames: int) -> dict[str, Any]:
-    """Rates of both ways to draw, and their difference."""
+    """Rates of both modes, and the difference of their frames."""
     exact, exact_rates = draw_frames(task, "exact", frames)
     fast, fast_rates = draw_frames(task, "fast", frames)
     apart = np.abs(exact.astype(int) - fast)
@@ -51,12 +51,12 @@ def measure(task: str, frames: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print a line a task, and write all of them where asked."""
+    """Print one line for each task; with ``--json``, write all figures to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa's llvmpipe draws on the calling thread alone
+    os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa's llvmpipe renders on the calling thread only
     machine = {**choose_opengl(), "frames": arguments.frames, "load": round(os.getloadavg()[0], 1), "cores": os.cpu_count()}
     tasks = []
     for task in TASKS:

@@ -18,7 +18,7 @@ from jepakit.training.build import build_env
 
 
 def play(recipe: str, episodes: int) -> dict[str, Any]:
-    """Returns of the first ``episodes`` of each env's equal share; mean and 95% half width."""
+    """Mean return and its 95% half-width over ``episodes`` episodes, of which each env plays an equal share."""
     env = build_env(load_recipe(recipe))
     num_envs = env.batch_size[0]
     quota = -(-episodes // num_envs)

@@ -34,7 +34,7 @@ JITTER_SECONDS = 0.1
 
 
 def processes() -> ForkServerContext:
-    """A source of processes that have imported torch, which takes seconds, but have not used it yet."""
+    """A fork server whose processes have already imported torch, which takes seconds, but have not used it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jepakit.training.run"])
     return context
@@ -57,7 +57,7 @@ def run_killed(
         folder: The run's folder.
         size: Size of the uninterrupted run's ``metrics.jsonl``. A kill comes shortly after this run's file reaches a random share of it.
         kills: Number of kills.
-        rng: Decides when.
+        rng: Draws the moments of the kills.
 
     Returns:
         For each kill, the env steps so far and those of the checkpoint to resume from.
