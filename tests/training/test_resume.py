@@ -38,7 +38,7 @@ device: cpu
 precision: fp32
 threads: 1
 """
-#: What has a state of its own: a generator, a schedule, prioritised replay whose ring wraps.
+#: What has a state of its own or draws: a generator, a schedule, prioritised replay whose ring wraps, noisy layers.
 RECIPES = {
     "ppo": [
         "regularizers=[{kind: sigreg, weight: 0.1}]",
@@ -47,7 +47,8 @@ RECIPES = {
         "optimizer.warmup_updates=30",
     ],
     "dqn": [
-        "algorithm={kind: dqn, rollout_steps: 20, minibatch_size: 8, learning_starts: 100, updates_per_step: 0.1, target_every: 3}",
+        "algorithm={kind: dqn, rollout_steps: 20, minibatch_size: 8, learning_starts: 100, updates_per_step: 0.1, target_every: 3, "
+        "noisy_std: 0.5}",
         "replay={capacity: 150, sampler: prioritized}",
         "optimizer.lr_schedule=cosine",
     ],

@@ -11,6 +11,7 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase, TensorDictSequential
 from torch import Tensor, nn
 from torchrl.data import Categorical, TensorSpec
+from torchrl.envs.utils import ExplorationType
 from torchrl.modules import DistributionalQValueActor, EGreedyModule, QValueActor
 from torchrl.objectives import DQNLoss
 
@@ -23,7 +24,7 @@ from jepakit.registry import register
 
 @register("algorithm", "dqn")
 class DQN(nn.Module):
-    """Q-learning from replay: double, n-step, optionally dueling and distributional; ε-greedy, discrete actions.
+    """Q-learning from replay: double, n-step, optionally dueling, distributional and noisy; ε-greedy, discrete actions.
 
     L_critic = mean(Huber(R + γ^m (1 - terminated) Q̄(s', a') - Q(s, a))), with R the m-step return, m at most n, and a' the greedy action
     of the online head (``double``) or of the target head. ``distributional`` (C51) learns the distribution of returns over fixed atoms
@@ -33,9 +34,14 @@ class DQN(nn.Module):
     ``double`` therefore picks a' with the online head on the *target's* embedding, where van Hasselt et al. would embed s' twice. As in
     Rainbow, nothing corrects an m-step return for the older policy that collected its rewards.
 
+    ``noisy_std`` makes every layer of the heads noisy (`NoisyLinear`). Each env step draws new noise, which all envs share; each update
+    draws it separately for Q, for Q̄ and, if ``double``, for the choice of a'. Greedy evaluation uses no noise. In the papers noise replaces
+    ε: set ``epsilon_start`` and ``epsilon_end`` to 0.
+
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, Algorithm 1 and Methods (the clipped error: Huber);
-    van Hasselt et al. 2016, Eq. 4 (double); Wang et al. 2016, Eq. 9 (dueling); Bellemare et al. 2017, Algorithm 1 (C51); Hessel et al.
-    2018, Rainbow, for their combination with n-step returns. Sizes and schedules are choices for runs of 100,000 steps.
+    van Hasselt et al. 2016, Eq. 4 (double); Wang et al. 2016, Eq. 9 (dueling); Bellemare et al. 2017, Algorithm 1 (C51); Fortunato et
+    al. 2018, Eqs. 15 and 16 (noisy); Hessel et al. 2018, Rainbow, for their combination with n-step returns. Sizes and schedules are
+    choices for runs of 100,000 steps.
 
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder.
@@ -57,6 +63,8 @@ class DQN(nn.Module):
         epsilon_start: Initial probability of a random action.
         epsilon_end: Final probability of a random action.
         epsilon_decay: Share of the run over which ε falls linearly from one to the other.
+        noisy_std: Initial standard deviation σ₀ of the noise on the heads' weights; 0.5 in Fortunato et al., 0.1 in data-efficient Rainbow
+            (van Hasselt et al. 2019). Null: no noise.
         hidden: Widths of the head's hidden layers; ``dueling`` has two such heads.
     """
 
@@ -85,6 +93,7 @@ class DQN(nn.Module):
         epsilon_start: Share = 1.0,
         epsilon_end: Share = 0.02,
         epsilon_decay: Annotated[float, Field(gt=0, le=1)] = 0.2,
+        noisy_std: PositiveFloat | None = None,
         hidden: tuple[PositiveInt, ...] = (256,),
     ) -> None:
         super().__init__()
@@ -109,7 +118,7 @@ class DQN(nn.Module):
         self.epsilon_end = epsilon_end
         self.epsilon_decay = epsilon_decay
 
-        head = Values(embedding_width, action_spec.space.n, hidden, dueling, atoms if distributional else None)
+        head = Values(embedding_width, action_spec.space.n, hidden, dueling, atoms if distributional else None, noisy_std)
         if distributional:
             support = torch.linspace(v_min, v_max, atoms)
             values = DistributionalQValueActor(head, support, in_keys=[S_X], action_space="categorical")
@@ -121,6 +130,7 @@ class DQN(nn.Module):
                 values, double_dqn=double, loss_function="smooth_l1", action_space="categorical", delay_value=True, reduction="none"
             )
             self.loss.make_value_estimator(gamma=gamma)
+        self.loss.deterministic_sampling_mode = ExplorationType.RANDOM  # TorchRL's losses would turn the noise off
         self.explore = EGreedyModule(action_spec, eps_init=epsilon_start, eps_end=epsilon_end)
         self.targets = TargetNetworks(encoder, self.loss, "value_network", target_decay, target_every)
 
@@ -159,11 +169,13 @@ class DQN(nn.Module):
 class Values(nn.Module):
     """s_x [*, D] -> Q [*, n] of n actions, or [*, atoms, n] before the softmax over atoms."""
 
-    def __init__(self, width: int, actions: int, hidden: tuple[int, ...], dueling: bool, atoms: int | None) -> None:
+    def __init__(
+        self, width: int, actions: int, hidden: tuple[int, ...], dueling: bool, atoms: int | None, noisy_std: float | None
+    ) -> None:
         super().__init__()
         rows = () if atoms is None else (atoms,)
-        self.advantage = make_mlp(width, hidden, (*rows, actions))
-        self.value = make_mlp(width, hidden, (*rows, 1)) if dueling else None
+        self.advantage = make_mlp(width, hidden, (*rows, actions), noisy_std)
+        self.value = make_mlp(width, hidden, (*rows, 1), noisy_std) if dueling else None
 
     def forward(self, s_x: Tensor) -> Tensor:
         """Wang et al. 2016, Eq. 9, if dueling."""

@@ -13,6 +13,7 @@ from torchrl.modules import MLP
 from torchrl.objectives import LossModule
 from torchrl.objectives.utils import TargetNetUpdater
 
+from jepakit.components.algorithms.noisy import NoisyLinear
 from jepakit.components.shared.following import follow, tensors
 from jepakit.protocols import ACTION, REWARD, S_X
 
@@ -60,9 +61,17 @@ class TargetNetworks(nn.Module):
         follow(tensors(self.encoder), tensors(encoder), self.decay)
 
 
-def make_mlp(width: int, hidden: tuple[int, ...], out: int | tuple[int, ...]) -> MLP:
-    """A ReLU MLP on s_x, or on s_x and an action concatenated: [*, ``width``] -> [*, ``out``]."""
-    return MLP(in_features=width, out_features=out, num_cells=list(hidden), activation_class=nn.ReLU)
+def make_mlp(width: int, hidden: tuple[int, ...], out: int | tuple[int, ...], noisy_std: float | None = None) -> MLP:
+    """A ReLU MLP on s_x, or on s_x and an action concatenated: [*, ``width``] -> [*, ``out``]; with ``noisy_std`` its layers are noisy."""
+    layer, fields = (nn.Linear, None) if noisy_std is None else (NoisyLinear, {"std": noisy_std})
+    return MLP(
+        in_features=width,
+        out_features=out,
+        num_cells=list(hidden),
+        activation_class=nn.ReLU,
+        layer_class=layer,
+        layer_kwargs=fields,
+    )
 
 
 def loss_inputs(minibatch: TensorDictBase, reward_scale: float) -> TensorDictBase:

@@ -20,6 +20,7 @@ WIDTH, ROWS = 6, 16
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "dqn": (DQN, Categorical(3), {}),
     "c51": (DQN, Categorical(3), {"distributional": True, "dueling": True, "target_decay": 0.5, "target_every": 3}),
+    "noisy": (DQN, Categorical(3), {"noisy_std": 0.5, "dueling": True}),
     "sac-discrete": (SAC, Categorical(3), {}),
     "sac-continuous": (SAC, Bounded(-2.0, 2.0, (2,)), {"target_decay": 0.0}),
 }
