@@ -26,3 +26,13 @@ def flat_width(net: nn.Sequential, frames: FrameShape) -> int:
     if min(frames.height, frames.width) < least:
         raise ValueError(f"frames of {frames.height}x{frames.width} pixels are too small for these convolutions: at least {least}x{least}")
     return convolutions[-1].out_channels * height * width
+
+
+def flattened(net: nn.Sequential, frames: FrameShape, dim: int | None) -> nn.Sequential:
+    """What stands behind ``net``'s convolutions: flatten, then a linear layer of ``dim`` units and a ReLU unless ``dim`` is None.
+
+    Raises:
+        ValueError: The frames are too small for the convolutions.
+    """
+    width = flat_width(net, frames)
+    return nn.Sequential(nn.Flatten(), *(() if dim is None else (nn.Linear(width, dim), nn.ReLU())))

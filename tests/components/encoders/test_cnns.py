@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jepakit.components.encoders.der_cnn import DERCNN
 from jepakit.components.encoders.drq_cnn import DrQCNN
 from jepakit.components.encoders.impala import Impala
 from jepakit.components.encoders.nature_cnn import NatureCNN
 from jepakit.protocols import FrameShape
 
-SMALLEST = {NatureCNN: 36, DrQCNN: 15, Impala: 1}
+SMALLEST = {NatureCNN: 36, DrQCNN: 15, Impala: 1, DERCNN: 25}
 KINDS = list(SMALLEST)
 Array = np.ndarray[Any, Any]
 
@@ -65,7 +66,13 @@ def nature(image: Array, w: list[Array]) -> Array:
     image = relu(convolve(image, w[0], w[1], stride=4))
     image = relu(convolve(image, w[2], w[3], stride=2))
     image = relu(convolve(image, w[4], w[5]))
-    return relu(w[6] @ image.reshape(-1) + w[7])
+    return relu(w[6] @ image.reshape(-1) + w[7]) if w[6:] else image.reshape(-1)
+
+
+def der(image: Array, w: list[Array]) -> Array:
+    image = relu(convolve(image, w[0], w[1], stride=5))
+    image = relu(convolve(image, w[2], w[3], stride=5)).reshape(-1)
+    return relu(w[4] @ image + w[5]) if w[4:] else image
 
 
 def drq(image: Array, w: list[Array], tanh: bool) -> Array:
@@ -96,6 +103,26 @@ def test_nature_is_three_convolutions_and_a_layer(size: tuple[int, int]) -> None
     assert [p.shape[0] for p in encoder.parameters()] == [32, 32, 64, 64, 64, 64, 7, 7]
 
 
+@pytest.mark.parametrize("min_max", [False, True])
+def test_nature_without_its_layer_is_the_feature_map_of_the_convolutions(min_max: bool) -> None:
+    pixels = random_pixels(3, 2, 1, 44, 52)
+    encoder = make(NatureCNN, FrameShape(2, 1, 44, 52), dim=None, min_max=min_max)
+    expected = [nature(stack.reshape(2, 44, 52) / 255, weights(encoder)) for stack in pixels.numpy()]
+    assert expected[0].shape == (64 * 2 * 3,)
+    if min_max:
+        expected = [(s - s.min()) / (s.max() - s.min()) for s in expected]
+    np.testing.assert_allclose(encoder(pixels).detach().numpy(), expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [None, 7])
+def test_der_is_two_convolutions(dim: int | None) -> None:
+    pixels = random_pixels(2, 2, 3, 25, 57)
+    encoder = make(DERCNN, FrameShape(2, 3, 25, 57), dim=dim)
+    expected = [der(stack.reshape(6, 25, 57) / 255, weights(encoder)) for stack in pixels.numpy()]
+    np.testing.assert_allclose(encoder(pixels).detach().numpy(), expected, rtol=1e-3, atol=1e-5)
+    assert [p.shape[0] for p in encoder.parameters()] == [32, 32, 64, 64, *([7, 7] if dim else [])]
+
+
 @pytest.mark.parametrize(("size", "tanh"), [((15, 15), True), ((20, 17), False)])
 def test_drq_is_four_convolutions_and_a_trunk(size: tuple[int, int], tanh: bool) -> None:
     pixels = random_pixels(2, 3, 1, *size)
@@ -123,7 +150,12 @@ def test_the_papers_widths_at_84x84(kind: Any, flat: int, dim: int) -> None:
     assert encoder(random_pixels(4, 1, 84, 84)).shape == (dim,)
 
 
-@pytest.mark.parametrize("kind", [NatureCNN, DrQCNN])
+@pytest.mark.parametrize(("kind", "width"), [(NatureCNN, 64 * 7 * 7), (DERCNN, 64 * 3 * 3)])
+def test_the_papers_feature_maps_at_84x84(kind: Any, width: int) -> None:
+    assert kind(FrameShape(4, 1, 84, 84), dim=None)(random_pixels(4, 1, 84, 84)).shape == (width,)
+
+
+@pytest.mark.parametrize("kind", [NatureCNN, DrQCNN, DERCNN])
 @pytest.mark.parametrize("short", ["height", "width"])
 def test_frames_that_are_too_small(kind: Any, short: str) -> None:
     least = SMALLEST[kind]
