@@ -27,6 +27,7 @@ Choice = dict[str, Any]
 SMALL = {  #: fields that a kind needs, or that make it quick
     ("encoder", "vit"): {"dim": 16, "depth": 1, "patch": 12},
     ("encoder", "timm"): {"backbone": "test_vit", "frozen": False},
+    ("predictor", "conv"): {"channels": 2, "rows": 1},
     ("algorithm", "ppo"): {"rollout_steps": 8, "minibatch_size": 16, "epochs": 1},
     ("algorithm", "a2c"): {"rollout_steps": 8, "minibatch_size": 16},
     ("algorithm", "reinforce"): {"rollout_steps": 8, "minibatch_size": 16},

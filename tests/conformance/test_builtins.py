@@ -16,6 +16,7 @@ FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("env", "minigrid"): {"id": "MiniGrid-Empty-5x5-v0", "num_envs": 2, "max_episode_steps": 30},
     ("encoder", "impala"): {"dim": 16},
     ("encoder", "mlp"): {"hidden": [8]},
+    ("predictor", "conv"): {"channels": 1, "rows": 1},
     ("encoder", "timm"): {"backbone": "test_convnext2"},
 }
 VECTORS = (2, 1, 1, 6)  #: state vectors
