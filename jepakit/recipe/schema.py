@@ -59,6 +59,8 @@ class Jepa(Block):
     objective: Annotated[ComponentFields, InSlot("objective")] = default_kind("l2")
     projector: Annotated[ComponentFields, InSlot("projector")] | None = None
     """A head between ŝ_y, s_y and the objective; the target has its own copy, updated as its encoder is. Null: none, as in the paper."""
+    prediction_head: Annotated[ComponentFields, InSlot("projector")] | None = None
+    """BYOL's q: a head on ŝ_y's side alone, behind the projector if there is one; a kind of projector that keeps the width. Null: none."""
 
 
 class Replay(Block):

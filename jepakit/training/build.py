@@ -20,7 +20,7 @@ from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Distractib
 from jepakit.training.blame import Blame
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
-from jepakit.training.terms import JEPA, ProjectedEncoder, WeightedTerm
+from jepakit.training.terms import JEPA, Headed, ProjectedEncoder, WeightedTerm
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
@@ -96,7 +96,7 @@ def build_learner(
         if recipe.encoder.simnorm:
             encoder = nn.Sequential(encoder, SimNorm(width, recipe.encoder.simnorm))
     context |= {"encoder": encoder, "embedding_width": width}
-    jepa = _build_jepa(recipe.jepa, part, encoder, width, hardware.device) if recipe.jepa else None
+    jepa = _build_jepa(recipe, recipe.jepa, part, encoder, width, hardware.device) if recipe.jepa else None
     augmentations = [part("augmentation", f"augmentations.{i}", config) for i, config in enumerate(recipe.augmentations)]
     losses = terms("regularizer", "regularizers", recipe.regularizers) | terms("auxiliary", "auxiliary", recipe.auxiliary)
     algorithm = part("algorithm", "algorithm", recipe.algorithm)
@@ -115,11 +115,16 @@ def build_learner(
     return learner
 
 
-def _build_jepa(config: Jepa, part: Callable[..., Any], encoder: nn.Module, width: int, device: str) -> JEPA:
+def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder: nn.Module, width: int, device: str) -> JEPA:
     projector = part("projector", "jepa.projector", config.projector) if config.projector else None
     if projector:
         width = projector(torch.zeros(1, width, device=device)).shape[-1]
     followed = ProjectedEncoder(encoder, projector) if projector else encoder
+    if config.prediction_head:
+        head = part("projector", "jepa.prediction_head", config.prediction_head, embedding_width=width)
+        if (found := head(torch.zeros(1, width, device=device)).shape[-1]) != width:
+            raise recipe.error("jepa.prediction_head", f"it turns {width} entries into {found}; what it predicts has {width}")
+        projector = Headed(projector, head)
     return JEPA(
         target=part("target", "jepa.target", config.target, encoder=followed),
         followed=followed,

@@ -55,6 +55,19 @@ class ProjectedEncoder(nn.Module):
             return self.projector(embedded.float())
 
 
+class Headed(nn.Module):
+    """A projector, if there is one, and behind it the prediction head, which the target does not have."""
+
+    def __init__(self, projector: Projector | None, head: Projector) -> None:
+        super().__init__()
+        self.projector = projector
+        self.head = head
+
+    def forward(self, s_y_hat: Tensor) -> Tensor:
+        """[*, D] -> [*, P]."""
+        return self.head(self.projector(s_y_hat) if self.projector else s_y_hat)
+
+
 @dataclass(frozen=True)
 class WeightedTerm:
     """A regularizer or an auxiliary term, its weight in Eq. 3, and the `INPUTS` that its ``forward`` names.

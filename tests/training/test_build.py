@@ -196,3 +196,32 @@ def test_an_encoder_without_weights_may_have_a_projector(build: Any) -> None:
     learner, _ = build("encoder={kind: mean}", "jepa.projector={kind: linear, dim: 4}")
     assert learner.jepa is not None
     assert learner.jepa.projected(torch.zeros(2, 12)).shape == (2, 4)
+
+
+def test_a_prediction_head_stands_on_the_predictions_side_alone(build: Any) -> None:
+    projector, head = "jepa.projector={kind: linear, dim: 4}", "jepa.prediction_head={kind: linear, dim: 4}"
+    without, with_head = (build(*overrides)[0] for overrides in ((projector,), (projector, head)))
+    s, pixels = torch.randn(3, 8), torch.randint(0, 256, (2, *FrameShape(3, 1, 8, 12)), dtype=torch.uint8)
+    before, after = initial(without), initial(with_head)
+    assert len(after) == len(before) + 2  # no copy of the head in the target
+    outer, inner = with_head.jepa.projector.head.project, with_head.jepa.projector.projector.project
+    torch.testing.assert_close(with_head.jepa.projected(s), without.jepa.projected(s) @ outer.weight.T + outer.bias)
+    torch.testing.assert_close(with_head.jepa.target(pixels), without.jepa.target(pixels))
+    for module in (outer, inner):
+        assert {id(p) for p in module.parameters()} <= {id(p) for p in with_head.parameters}
+    shared = {name for name in after if not name.startswith("projector")}
+    assert shared
+    assert all(torch.equal(before[name], after[name]) for name in shared)
+
+
+def test_a_prediction_head_learns_and_needs_no_projector(build: Any) -> None:
+    learner, env = build("jepa.prediction_head={kind: mlp, hidden: 5, dim: 8}")
+    before = initial(learner)
+    metrics_of_two_rounds(learner, env)
+    moved = {name for name, tensor in initial(learner).items() if not torch.equal(before[name], tensor)}
+    assert {name for name in before if name.startswith("projector.head")} <= moved
+
+
+def test_a_prediction_head_of_another_width_is_refused(build: Any) -> None:
+    with pytest.raises(RecipeError, match=r"--set #1: it turns 8 entries into 3; what it predicts has 8"):
+        build("jepa.prediction_head={kind: linear, dim: 3}")

@@ -12,8 +12,8 @@ from jepakit.registry import register
 class MLPProjector(nn.Module):
     """z = W₂ · relu(LayerNorm(W₁ s + b₁)) + b₂: the objective shapes z, so s_x may keep information that z drops.
 
-    BYOL and SPR also have a prediction head on the online side only. Here the predictor, which comes before the projector, plays that
-    role.
+    BYOL and SPR also have a prediction head on the online side only: ``jepa.prediction_head``. Without it the predictor, which comes before
+    the projector, plays that role.
 
     LayerNorm replaces BYOL's BatchNorm. Batch statistics would make a row's loss depend on the other rows of its minibatch (steps of one
     episode are alike, and ŝ_y and s_y are not the same rows). They would also add an implicit contrast between rows, which would confound
