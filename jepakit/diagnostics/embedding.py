@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,18 @@ class EmbeddingProbe:
         self.encoder = encoder
         self.device = device
         self.rows = 4 * width
-        self.recent: Tensor | None = None  #: uint8 [<= rows, K, C, H, W], kept because a batch may be smaller than 4·D
+        self.kept: deque[Tensor] = deque()  #: of the newest batches, joined only when needed: 4·D stacks may be hundreds of megabytes
+        self.stacks = 0  #: in ``kept``
+
+    @property
+    def recent(self) -> Tensor | None:
+        """uint8 [<= 4·D, K, C, H, W], kept because a batch may be smaller than 4·D; None before the first batch."""
+        return torch.cat((*self.kept,))[-self.rows :] if self.kept else None
+
+    @recent.setter
+    def recent(self, stacks: Tensor | None) -> None:
+        self.kept = deque(() if stacks is None else (stacks,))
+        self.stacks = sum(map(len, self.kept))
 
     def measure(self, pixels: Tensor, env_steps: int) -> dict[str, float]:
         """Take a batch's ``pixels`` [M, K, C, H, W], which ends at ``env_steps`` of the run, and measure if it is due.
@@ -79,11 +91,14 @@ class EmbeddingProbe:
             BadEmbedding: An embedding is not finite.
         """
         spaced = pixels[torch.linspace(0, len(pixels) - 1, min(self.rows, len(pixels))).long()].to(self.device)
-        self.recent = spaced if self.recent is None else torch.cat((self.recent, spaced))[-self.rows :]
+        self.kept.append(spaced)
+        self.stacks += len(spaced)
+        while self.stacks - len(self.kept[0]) >= self.rows:
+            self.stacks -= len(self.kept.popleft())
         if env_steps // self.rows == (env_steps - len(pixels)) // self.rows:
             return {}
         with only_looking(self.encoder):
-            embeddings = torch.cat([self.encoder(chunk) for chunk in self.recent.split(256)])
+            embeddings = torch.cat([self.encoder(chunk) for chunk in cast(Tensor, self.recent).split(256)])
         expect_finite_embedding(embeddings)
         figures = spread(embeddings)._asdict() | {"rank": effective_rank(embeddings)}
         return {f"embedding/{name}": value.item() for name, value in figures.items()}

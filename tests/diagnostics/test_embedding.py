@@ -101,3 +101,15 @@ def test_the_probe_changes_no_weights_and_no_random_state() -> None:
     assert torch.equal(after_probe, torch.rand(3))  # no random number was drawn
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
     assert encoder.training
+
+
+def test_the_probe_keeps_no_more_than_it_needs() -> None:
+    probe = EmbeddingProbe(Identity(), width=2)
+    pixels = torch.arange(60, dtype=torch.uint8).reshape(30, 1, 1, 1, 2)
+    assert probe.recent is None
+    for begin in range(0, 30, 3):
+        probe.measure(pixels[begin : begin + 3], begin + 3)
+        assert torch.equal(probe.recent, pixels[max(0, begin + 3 - 8) : begin + 3])
+        assert probe.stacks == sum(map(len, probe.kept)) < 2 * 8
+        if begin == 15:
+            probe.recent = probe.recent  # as a resume does
