@@ -55,7 +55,8 @@ class Worker:
             raise UserError(f"processes: this env cannot be made in another process ({error}); write `processes: 1`") from error
         self.connection, theirs = Pipe()
         command = [sys.executable, "-m", "jepakit.components.envs.processes.worker", str(theirs.fileno())]
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        # In a group of its own, which Ctrl-C does not reach: the parent decides.
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
         theirs.close()
         self.asked: deque[object] = deque()  #: whoever waits for an answer, in order
         self.answers: dict[object, Any] = {}

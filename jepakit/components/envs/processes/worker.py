@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -100,7 +99,6 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     channel = Connection(os.dup(int(sys.argv[1])))
     sys.path[:] = pickle.loads(channel.recv_bytes())
     serve(channel)
