@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PIXELS = "pixels"  #: uint8 [*, K, C, H, W], the last K frames, newest last
 S_X = "s_x"  #: float [*, D], the online encoder's embedding of ``pixels``
+VIEWS = "s_x_views"  #: float [B, views, D], the embeddings of several augmented views of the same stack; the first is ``s_x``
 ACTION = "action"  #: int64 [*] for discrete actions, float [*, A] for continuous ones
 REWARD = "reward"  #: float32 [*, 1], unscaled
 MASK = "mask"  #: bool [B, H+1]: True where the window is still in the episode it started in
@@ -275,6 +276,18 @@ class OffPolicyAlgorithm(Algorithm, Protocol):
     def updated(self, encoder: nn.Module) -> None:
         """Update the target networks; called once after every optimizer step."""
         ...
+
+
+@runtime_checkable
+class ManyViews(Protocol):
+    """An off-policy algorithm that averages over several augmented views of a stack.
+
+    With more than one view, its minibatches also hold ``s_x_views``: [B, M, D], and under ``next`` [B, K, D]. The other terms of Eq. 3 read
+    the first view.
+    """
+
+    views: int  #: M, views of x
+    next_views: int  #: K, views of the stack that values bootstrap from
 
 
 class Embed(Protocol):

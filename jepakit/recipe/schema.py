@@ -52,8 +52,9 @@ class Jepa(Block):
     """Factor of L_JEPA in the total loss (Eq. 3)."""
     horizon: PositiveInt = 1
     """Steps to predict ahead."""
-    y: Literal["stack", "newest"] = "stack"
-    """What s_y encodes: the whole next stack (f[t-1], f[t], f[t+1]) as in the paper, or f[t+1] repeated in place of every frame."""
+    y: Literal["stack", "newest", "same"] = "stack"
+    """What s_y encodes: the whole next stack (f[t-1], f[t], f[t+1]) as in the paper, f[t+1] repeated in place of every frame, or x itself
+    with augmentations drawn anew (`same`, as in CURL)."""
     target: Annotated[ComponentFields, InSlot("target")] = default_kind("ema")
     predictor: Annotated[ComponentFields, InSlot("predictor")] = default_kind("mlp")
     objective: Annotated[ComponentFields, InSlot("objective")] = default_kind("l2")
@@ -61,6 +62,13 @@ class Jepa(Block):
     """A head between ŝ_y, s_y and the objective; the target has its own copy, updated as its encoder is. Null: none, as in the paper."""
     prediction_head: Annotated[ComponentFields, InSlot("projector")] | None = None
     """BYOL's q: a head on ŝ_y's side alone, behind the projector if there is one; a kind of projector that keeps the width. Null: none."""
+
+    @field_validator("y")
+    @classmethod
+    def _same_is_now(cls, value: str, info: ValidationInfo) -> str:
+        if value == "same" and info.data.get("horizon", 1) != 1:
+            raise ValueError("`same` looks no step ahead: it needs `horizon: 1`")
+        return value
 
 
 class Replay(Block):
@@ -83,6 +91,8 @@ class Optimizer(Block):
 
     lr: PositiveFloat = 1e-3
     """Initial learning rate."""
+    lr_factors: dict[str, NonNegativeFloat] = {}
+    """Factors on the learning rate, by part (`encoder`, `predictor`, `algorithm`) or by a name in a part (`algorithm.log_alpha`)."""
     lr_schedule: Literal["linear", "constant", "cosine"] = "linear"
     """How the learning rate falls to zero over `total_steps`; constant: not at all."""
     warmup_updates: NonNegativeInt = 0

@@ -100,17 +100,19 @@ def build_learner(
     augmentations = [part("augmentation", f"augmentations.{i}", config) for i, config in enumerate(recipe.augmentations)]
     losses = terms("regularizer", "regularizers", recipe.regularizers) | terms("auxiliary", "auxiliary", recipe.auxiliary)
     algorithm = part("algorithm", "algorithm", recipe.algorithm)
-    learner = Learner(
-        encoder=encoder,
-        embedding_width=width,
-        jepa=jepa,
-        terms=losses,
-        augmentations=augmentations,
-        algorithm=algorithm,
-        replay=build_replay(recipe, algorithm, env, hardware, replay_folder) if isinstance(algorithm, OffPolicyAlgorithm) else None,
-        hardware=hardware,
-        **recipe.optimizer.model_dump(),
-    )
+    replay = build_replay(recipe, algorithm, env, hardware, replay_folder) if isinstance(algorithm, OffPolicyAlgorithm) else None
+    with blame.at("optimizer"):
+        learner = Learner(
+            encoder=encoder,
+            embedding_width=width,
+            jepa=jepa,
+            terms=losses,
+            augmentations=augmentations,
+            algorithm=algorithm,
+            replay=replay,
+            hardware=hardware,
+            **recipe.optimizer.model_dump(),
+        )
     seed_everything(recipe.seed)
     return learner
 

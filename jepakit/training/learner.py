@@ -18,11 +18,11 @@ from jepakit.protocols import (
     MASK,
     PIXELS,
     REWARD,
-    S_X,
     Algorithm,
     Annealed,
     Augmentation,
     Experience,
+    ManyViews,
     Minibatch,
     Observer,
     OffPolicyAlgorithm,
@@ -31,6 +31,8 @@ from jepakit.protocols import (
 )
 from jepakit.training.experience.rollout import Rollout
 from jepakit.training.terms import JEPA, WeightedTerm, expect_shape
+from jepakit.training.update.rates import parameter_groups
+from jepakit.training.update.views import augmented, hand_over
 
 Metrics = dict[str, float]
 
@@ -55,6 +57,7 @@ class Learner:
         replay: Source of an off-policy algorithm's minibatches; None for on-policy algorithms, which use the rollout just collected.
         hardware: Device, and precision of the encoders; heads, predictor and losses always run in fp32.
         lr: Adam's initial learning rate.
+        lr_factors: Factors on the learning rate, by part or by a name in a part (`parameter_groups`).
         lr_schedule: Learning rate over the run's env steps: down to 0 linearly or by a half cosine, or constant.
         warmup_updates: Optimizer steps over which the learning rate rises linearly to where the schedule has it; 0 for none.
         eps: Adam's ε.
@@ -74,6 +77,7 @@ class Learner:
         replay: Experience | None = None,
         hardware: Hardware,
         lr: float,
+        lr_factors: Mapping[str, float] = {},
         lr_schedule: Literal["linear", "constant", "cosine"],
         warmup_updates: int = 0,
         eps: float,
@@ -94,6 +98,9 @@ class Learner:
         if isinstance(algorithm, OffPolicyAlgorithm):
             self.bootstrap_encoder = algorithm.bootstrap_encoder
             self.followers.append(lambda: algorithm.updated(encoder))
+        self.views, self.next_views = 1, 1  #: augmented views that the algorithm averages over
+        if isinstance(algorithm, ManyViews):
+            self.views, self.next_views = algorithm.views, algorithm.next_views
         self.hardware = hardware
         self.lr = lr
         self.lr_schedule = lr_schedule
@@ -116,7 +123,7 @@ class Learner:
         self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: everything a checkpoint must hold
         self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
         self.parameters = [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, eps=eps, fused=True)
+        self.optimizer = torch.optim.Adam(parameter_groups(self.trained, lr_factors), lr=lr, eps=eps, fused=True)
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
@@ -147,7 +154,8 @@ class Learner:
         summary = {"updates_skipped": float(len(tried) - len(rows))}
         if not rows:
             return summary
-        metrics = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        names = dict.fromkeys(name for row in rows for name in row)  # an algorithm may have terms at some updates only
+        metrics = {name: torch.stack([row[name] for row in rows if name in row]) for name in names}
         summary |= {name: values.mean().item() for name, values in metrics.items()}
         for name in ("embedding/variance", "embedding/mean_square"):
             summary[name] = metrics[name][-1].item()
@@ -215,17 +223,20 @@ class Learner:
         expect_finite_embedding(s_x)
         variance, mean_square = self._spread(s_x, pixels[:, 0])
 
-        steps[S_X] = s_x if self.algorithm.gradients_to_encoder else s_x.detach()
+        more = [self._encoded(self._augmented(window[PIXELS][:, 0])) for _ in range(self.views - 1)]
+        hand_over(steps, [view if self.algorithm.gradients_to_encoder else view.detach() for view in (s_x, *more)])
         if self.bootstrap_encoder:
             with torch.no_grad(), self.hardware.autocast():
-                steps["next", S_X] = self.bootstrap_encoder(self._augmented(steps["next", PIXELS])).float()
+                after = [self._augmented(steps["next", PIXELS]) for _ in range(self.next_views)]
+                hand_over(steps["next"], [self.bootstrap_encoder(view).float() for view in after])
         rl_terms, metrics = self.algorithm.losses(steps)
         terms = dict(rl_terms)
 
         inputs = {"s_x": s_x, "pixels": pixels[:, 0], "action": window[ACTION][:, 0], "reward": window[REWARD][:, 0]}
         if self.jepa:
+            y = self._augmented(window[PIXELS][:, :1]) if self.jepa.y == "same" else self.jepa.seen(pixels[:, 1:])
             with self.hardware.autocast():
-                s_y = self.jepa.target(self.jepa.seen(pixels[:, 1:])).float()  # [B, H, D]
+                s_y = self.jepa.target(y).float()  # [B, H, D]
             s_y_hat = self.jepa.predict(s_x, window[ACTION][:, :-1])  # [B, H, D]
             expect_shape("target", s_y, s_y_hat.shape, self.jepa.target)
             inside = window[MASK][:, 1:]  # [B, H]: M of them lie in the window's first episode
@@ -246,13 +257,7 @@ class Learner:
             return self.encoder(pixels).float()
 
     def _augmented(self, pixels: Tensor) -> Tensor:
-        """``pixels`` [*, K, C, H, W] after the augmentations; each stack draws its own."""
-        for augmentation in self.augmentations:
-            stacks = pixels.flatten(0, -5)
-            changed = augmentation(stacks)
-            expect_shape("augmentation", changed, stacks.shape, augmentation)
-            pixels = changed.reshape(pixels.shape)
-        return pixels
+        return augmented(pixels, self.augmentations)
 
     def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:
         """Variance and mean square of ``s_x`` [B, D]; if bf16's rounding would show, of the same ``pixels`` encoded in fp32."""
@@ -274,7 +279,7 @@ class Learner:
         """Set the learning rate of the next update."""
         share = min(1.0, (self.updates + 1) / self.warmup_updates) if self.warmup_updates else 1.0
         for group in self.optimizer.param_groups:
-            group["lr"] = self.scheduled_lr * share
+            group["lr"] = self.scheduled_lr * share * group["factor"]
 
     def _observe(self, batch: TensorDictBase) -> None:
         """Pass the newest frame of every stack of ``batch`` [N, T] to the observers, which keep statistics of frames."""

@@ -45,6 +45,9 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
         found.append("no loss term reaches the encoder: it keeps its random weights")
     if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and recipe.jepa.objective.kind != "infonce" and not held:
         found.append("with gradients through both encoders a constant embedding minimises L_JEPA: a regularizer prevents that")
+    views = max(getattr(recipe.algorithm, "views", 1), getattr(recipe.algorithm, "next_views", 1))
+    if (views > 1 or (recipe.jepa and recipe.jepa.y == "same")) and not recipe.augmentations:
+        found.append("without augmentations all views of a stack are equal")
     batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0]
     whole = -(-recipe.total_steps // batch) * batch
     if whole != recipe.total_steps:

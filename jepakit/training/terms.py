@@ -22,7 +22,7 @@ class JEPA:
     objective: Objective
     weight: float  #: of L_JEPA in Eq. 3
     horizon: int  #: H, env steps predicted ahead
-    y: Literal["stack", "newest"]  #: whether s_y encodes the next stack or its newest frame alone
+    y: Literal["stack", "newest", "same"]  #: whether s_y encodes the next stack, its newest frame alone, or another view of x
     projector: Projector | None = None  #: between ŝ_y and the objective; the target holds its own
 
     def seen(self, stacks: Tensor) -> Tensor:

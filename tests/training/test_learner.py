@@ -252,8 +252,9 @@ def test_metrics_are_means_but_for_the_embedding(make_learner: Any, collect: Any
         "ppo/kl": [0.0, 0.0, 0.3],
         "embedding/variance": [3.0, 1.0, 2.5],
         "embedding/mean_square": [7.0, 9.0, 5.0],
+        "loss/actor": [None, 4.0, 5.0],  # a delayed actor
     }
-    rows = iter([{name: torch.tensor(values[i]) for name, values in figures.items()} for i in range(3)])
+    rows = iter([{name: torch.tensor(values[i]) for name, values in figures.items() if values[i] is not None} for i in range(3)])
     learner.update = lambda window: next(rows)
 
     metrics = learner.learn(collect(learner, num_envs=3, steps=16), progress=0.0)
@@ -261,6 +262,7 @@ def test_metrics_are_means_but_for_the_embedding(make_learner: Any, collect: Any
     expected = {
         "loss/jepa": 3.0,
         "ppo/kl": 0.1,
+        "loss/actor": 4.5,
         "embedding/variance": 2.5,
         "embedding/mean_square": 5.0,
         "embedding/variance_min": 1.0,

@@ -13,6 +13,7 @@ from jepakit.training.rehearsal import notices
 CONSTANT = "with gradients through both encoders a constant embedding minimises L_JEPA: a regularizer prevents that"
 A2C = ["algorithm.kind=a2c", "algorithm.rollout_steps=8"]
 DROPPED = "`algorithm.kind: a2c` begins with its own defaults; not taken over from `ppo`: gamma 0.9"
+EQUAL = "without augmentations all views of a stack are equal"
 RANDOM = "no loss term reaches the encoder: it keeps its random weights"
 
 
@@ -29,6 +30,9 @@ RANDOM = "no loss term reaches the encoder: it keeps its random weights"
         (["jepa=null", "algorithm.gradients_to_encoder=false", "auxiliary=[{kind: reconstruction}]"], []),
         (A2C, [DROPPED]),
         ([*A2C, "algorithm.gamma=0.99"], []),
+        (["jepa.y=same"], [EQUAL]),
+        (["jepa.y=same", "augmentations=[{kind: random_shift}]"], []),
+        (["algorithm={kind: sac, rollout_steps: 8, next_views: 2, gamma: 0.9}"], [EQUAL]),
         (["total_steps=1001"], ["total_steps 1,001 is rounded up to whole batches of 16: 1,008"]),
     ],
 )

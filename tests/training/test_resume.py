@@ -102,6 +102,16 @@ def test_a_run_that_was_killed_again_and_again_ends_as_one_that_was_not(recipe: 
     assert not (killed / "lock").exists()
 
 
+#: SAC with a delayed actor, slow targets and rates of parts, on several views.
+DELAYED = (
+    "algorithm={kind: sac, rollout_steps: 20, minibatch_size: 8, learning_starts: 100, updates_per_step: 0.1, hidden: [8], "
+    "views: 2, next_views: 2, actor_every: 3, target_every: 2, target_encoder_decay: 0.9}",
+    "augmentations=[{kind: random_shift, pad: 1}]",
+    "jepa.y=same",
+    "optimizer.lr_factors={encoder: 0.5, algorithm.log_alpha: 0.1}",
+)
+
+
 class Killed(BaseException):
     """Acts as a kill of the process: nothing handles it."""
 
@@ -140,6 +150,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     (folder / "small.yaml").write_text(SMALL)
     return run(folder / "small.yaml", out=folder / "run", quiet=True).path
+
+
+def test_a_delayed_actor_keeps_its_schedule(recipe: Path, tmp_path: Path) -> None:
+    run(recipe, overrides=DELAYED, out=tmp_path / "whole", quiet=True)
+    cut_off(recipe, tmp_path / "cut", at=400, overrides=DELAYED)
+    resume(tmp_path / "cut", quiet=True)
+    assert events(tmp_path / "cut", "resume")[0]["env_steps"] == 360
+    updates = [record["updates"] for record in records(tmp_path / "cut") if record["env_steps"] == 360]
+    assert updates[0] % 3 != 0
+    assert updates[0] % 2 == 0  # the actor between its updates
+    assert differences(tmp_path / "whole", tmp_path / "cut") == []
 
 
 def test_the_command_goes_on_and_says_so_and_does_nothing_twice(cut: Path, whole: Path, cli: Cli) -> None:

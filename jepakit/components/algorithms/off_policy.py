@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Annotated
 
 import torch
@@ -15,7 +16,7 @@ from torchrl.objectives.utils import TargetNetUpdater
 
 from jepakit.components.algorithms.noisy import NoisyLinear
 from jepakit.components.shared.following import follow, tensors
-from jepakit.protocols import ACTION, REWARD, S_X
+from jepakit.protocols import ACTION, REWARD, S_X, VIEWS
 
 TD_ERROR = "td_error"  #: float [B], written by the losses: prioritised replay makes priorities of it
 PRIORITY_WEIGHT = "priority_weight"  #: float [B], from prioritised replay only
@@ -35,14 +36,18 @@ class TargetNetworks(nn.Module):
         network: Name of the heads in ``loss``.
         decay: Share of θ̄ that an update keeps; 0 copies θ.
         every: Optimizer steps between two updates.
+        encoder_decay: The same for the encoder's θ̄; None: as ``decay``.
     """
 
     updates: Tensor
 
-    def __init__(self, encoder: nn.Module, loss: LossModule, network: str, decay: float, every: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, loss: LossModule, network: str, decay: float, every: int, encoder_decay: float | None = None
+    ) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).requires_grad_(False)
         self.decay = decay
+        self.encoder_decay = decay if encoder_decay is None else encoder_decay
         self.every = every
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # a buffer, so that a resumed run keeps the schedule
         self._heads = (loss, network)  # in a tuple, so that torch does not register the module here
@@ -58,7 +63,7 @@ class TargetNetworks(nn.Module):
         heads, target_heads = getattr(loss, f"{network}_params"), getattr(loss, f"target_{network}_params")
         names = list(heads.keys(include_nested=True, leaves_only=True))
         follow([target_heads[name] for name in names], [heads[name] for name in names], self.decay)
-        follow(tensors(self.encoder), tensors(encoder), self.decay)
+        follow(tensors(self.encoder), tensors(encoder), self.encoder_decay)
 
 
 def make_mlp(width: int, hidden: tuple[int, ...], out: int | tuple[int, ...], noisy_std: float | None = None) -> MLP:
@@ -76,7 +81,23 @@ def make_mlp(width: int, hidden: tuple[int, ...], out: int | tuple[int, ...], no
 
 def loss_inputs(minibatch: TensorDictBase, reward_scale: float) -> TensorDictBase:
     """The entries of ``minibatch`` [B] that TorchRL's losses read, shallow-copied, with rewards times ``reward_scale``."""
-    after = [("next", key) for key in (S_X, REWARD, "terminated", "done")]
-    inputs = minibatch.select(S_X, ACTION, STEPS_TO_NEXT_OBS, PRIORITY_WEIGHT, *after, strict=False)
+    after = [("next", key) for key in (S_X, VIEWS, REWARD, "terminated", "done")]
+    inputs = minibatch.select(S_X, VIEWS, ACTION, STEPS_TO_NEXT_OBS, PRIORITY_WEIGHT, *after, strict=False)
     inputs["next", REWARD] = inputs["next", REWARD] * reward_scale
     return inputs
+
+
+def each_view(inputs: TensorDictBase) -> Iterator[TensorDictBase]:
+    """``inputs`` [B] once for every view of x: copies whose ``s_x`` are that view's; ``inputs`` itself if there is one view."""
+    views = inputs.get(VIEWS)
+    if views is None:
+        yield inputs
+        return
+    for s_x in views.unbind(dim=1):
+        yield inputs.clone(False).set(S_X, s_x)
+
+
+def each_next_view(inputs: TensorDictBase) -> Iterator[TensorDictBase]:
+    """``inputs`` [B] once for every view of the next stack, as `each_view` does for x."""
+    for after in each_view(inputs["next"]):
+        yield inputs.clone(False).set("next", after)

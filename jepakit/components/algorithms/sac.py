@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from tensordict import TensorDictBase
 from tensordict.nn import (
@@ -22,11 +23,21 @@ from torchrl.data import Bounded, Categorical, TensorSpec
 from torchrl.modules import TanhNormal
 from torchrl.objectives import DiscreteSACLoss, LossModule, SACLoss
 
-from jepakit.components.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
+from jepakit.components.algorithms.off_policy import (
+    PRIORITY_WEIGHT,
+    TD_ERROR,
+    Decay,
+    TargetNetworks,
+    each_next_view,
+    each_view,
+    loss_inputs,
+    make_mlp,
+)
 from jepakit.components.algorithms.ranges import Rows, Scaling, Share
 from jepakit.protocols import ACTION, S_X, Term
 from jepakit.registry import register
 
+TARGET = "target"  #: float [B], what the critics learn to predict
 DISCRETE_ENTROPY = 0.3  #: default target entropy as a share of the maximum, log n
 
 
@@ -41,13 +52,18 @@ class SAC(nn.Module):
     Only L_critic reaches the encoder: the actor reads s_x detached, and L_actor does not train the critics. Q̄ has its own encoder, which
     follows the online encoder as the target critics follow the critics. It embeds s' for the actor, too.
 
+    DrQ (Yarats, Kostrikov and Fergus 2021): the target is averaged over K augmented views of s' (their Eq. 1), each with an a' of its own,
+    and L_critic over M augmented views of s (their Eq. 3), all with that target. Their code adds up the M losses: to Adam the same.
+
     Source: Haarnoja et al. 2018, Soft Actor-Critic Algorithms and Applications, Eqs. 5, 9 and 18 (with log α, as in the authors' code);
     Christodoulou 2019, Soft Actor-Critic for Discrete Action Settings, Eqs. 10 to 12; Yarats et al. 2021, Improving Sample Efficiency in
     Model-Free RL from Images (SAC-AE), for the encoder. Nothing corrects an n-step return for the older policy that collected it.
 
     Sizes are choices for runs of 100,000 steps: the paper has minibatches of 256 and two hidden layers of 256. Its standard deviation is
-    the exponential of a clamped output; here it is a softplus, at least 0.01. SAC-AE's targets follow faster (τ is 0.01, the encoder's
-    0.05) and its actor learns at every second update.
+    the exponential of a clamped output; here it is a softplus, at least 0.01. SAC-AE and CURL: ``target_decay: 0.99``,
+    ``target_encoder_decay: 0.95``, ``target_every: 2``, ``actor_every: 2``. DrQ: the same without ``target_encoder_decay``, and two
+    ``views`` and ``next_views``. In all three an update of the actor sees the critics after their step, and the actor reads the online
+    encoder's embedding of s'; here all steps are one, and Q̄'s encoder embeds s' for both.
 
     Args:
         gradients_to_encoder: The paper's ∇: whether L_critic reaches the encoder. L_actor never does.
@@ -58,11 +74,17 @@ class SAC(nn.Module):
         gamma: Discount γ.
         n_step: Maximum rewards in a return; an episode's end leaves fewer. 1 in the paper.
         reward_scale: Factor on rewards. Values near 1 keep L_critic's gradients as large as the other terms'.
-        target_decay: Share of the target networks that each optimizer step keeps: 1 - τ. τ is 0.005 in the paper.
+        target_decay: Share of the target networks that an update of theirs keeps: 1 - τ. τ is 0.005 in the paper.
+        target_encoder_decay: The same for their encoder; null: as ``target_decay``.
+        target_every: Optimizer steps between two updates of the target networks.
+        actor_every: Optimizer steps between two updates of actor and temperature, from the first step on. Between them the records have
+            no L_actor and no L_alpha.
         target_entropy: In nats; for continuous actions, of actions on [-1, 1]. Null: minus the action's dimensions (as in the paper) or,
             for n discrete actions, 0.3 · log n: two actions at 95% and 5%. Christodoulou's 0.98 · log n is nearly uniform.
         initial_alpha: Initial temperature α: 0.1 as in SAC-AE; the authors of SAC start at 1.
         hidden: Widths of the hidden layers in the actor and in each critic. They share no layers.
+        views: M, augmented views of s over which L_critic is averaged; 2 in DrQ. Each costs a pass of the encoder.
+        next_views: K, augmented views of s' over which the target is averaged; 2 in DrQ.
     """
 
     def __init__(
@@ -80,9 +102,14 @@ class SAC(nn.Module):
         n_step: PositiveInt = 1,
         reward_scale: PositiveFloat = 1.0,
         target_decay: Decay = 0.995,
+        target_encoder_decay: Decay | None = None,
+        target_every: PositiveInt = 1,
+        actor_every: PositiveInt = 1,
         target_entropy: float | None = None,
         initial_alpha: PositiveFloat = 0.1,
         hidden: tuple[PositiveInt, ...] = (256,),
+        views: PositiveInt = 1,
+        next_views: PositiveInt = 1,
     ) -> None:
         super().__init__()
         self.gradients_to_encoder = gradients_to_encoder
@@ -93,12 +120,15 @@ class SAC(nn.Module):
         self.gamma = gamma
         self.n_step = n_step
         self.reward_scale = reward_scale
+        self.actor_every = actor_every
+        self.views = views
+        self.next_views = next_views
 
         make = _discrete if isinstance(action_spec, Categorical) else _continuous
         self.loss = make(embedding_width, action_spec, hidden, target_entropy, initial_alpha)
         self.loss.make_value_estimator(gamma=gamma)
         self.scaling = Scaling(action_spec) if isinstance(action_spec, Bounded) else None
-        self.targets = TargetNetworks(encoder, self.loss, "qvalue_network", target_decay, every=1)
+        self.targets = TargetNetworks(encoder, self.loss, "qvalue_network", target_decay, target_every, target_encoder_decay)
 
     @property
     def bootstrap_encoder(self) -> nn.Module:
@@ -113,25 +143,24 @@ class SAC(nn.Module):
         return TensorDictSequential(self.loss.actor_network, scale, selected_out_keys=[ACTION])
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
-        """L_actor, L_critic and L_alpha of ``minibatch`` [B], weighted by ``priority_weight`` if present.
+        """L_critic of ``minibatch`` [B] and, once in ``actor_every`` updates, L_actor and L_alpha; weighted by ``priority_weight``, if any.
 
-        Writes ``td_error`` [B] into the minibatch: the larger |TD error| of the two critics.
+        Writes ``td_error`` [B] into the minibatch: the larger |TD error| of the two critics, averaged over the views.
         """
         inputs = loss_inputs(minibatch, self.reward_scale)
         if self.scaling is not None:
             inputs[ACTION] = self.scaling.inverse(inputs[ACTION])
-        out = self.loss(inputs)
-        minibatch[TD_ERROR] = inputs[TD_ERROR]
-        terms = {
-            "actor": Term(1.0, out["loss_actor"].mean()),
-            "critic": Term(0.5, out["loss_qvalue"].mean()),  # Eq. 5's ½
-            "alpha": Term(1.0, out["loss_alpha"].mean()),
-        }
-        figures = {
-            "sac/alpha": self.loss.log_alpha.exp().detach(),
-            "sac/entropy": out["entropy"],
-            "sac/td_error": minibatch[TD_ERROR].mean(),
-        }
+        inputs[TARGET] = torch.stack([self.loss.target(seen) for seen in each_next_view(inputs)]).mean(dim=0)  # [B]
+        losses, errors = zip(*(self.loss.critic(seen) for seen in each_view(inputs)), strict=True)
+        critic, error = torch.stack(losses).mean(dim=0), torch.stack(errors).mean(dim=0)  # [B]
+        minibatch[TD_ERROR] = error
+        terms = {"critic": Term(0.5, critic.mean())}  # Eq. 5's ½
+        figures = {"sac/alpha": self.loss.log_alpha.exp().detach(), "sac/td_error": error.mean()}
+        if int(self.targets.updates) % self.actor_every == 0:
+            actor, found = self.loss.actor_loss(inputs)
+            alpha = self.loss.alpha_loss(found["log_prob"]) * inputs.get(PRIORITY_WEIGHT, 1.0)
+            terms = {"actor": Term(1.0, actor.mean()), **terms, "alpha": Term(1.0, alpha.mean())}
+            figures["sac/entropy"] = -found["log_prob"].mean()
         return terms, figures
 
     def updated(self, encoder: nn.Module) -> None:
@@ -151,20 +180,47 @@ class Squashed(TanhNormal):
         return self.deterministic_sample
 
 
-class ActorReadsDetached:
-    """Mixin for TorchRL's losses: L_actor trains the actor only, while L_critic on the same minibatch still reaches the encoder."""
+class GivenTarget:
+    """Mixin for TorchRL's losses: the critics learn a given ``target``, and L_actor trains the actor only.
+
+    TorchRL computes a target of its own within L_critic, and lets L_actor reach s_x.
+    """
 
     def actor_loss(self, tensordict: TensorDictBase) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_actor, with s_x detached for both the actor and the critics."""
+        """L_actor of each row [B], with s_x detached for both the actor and the critics."""
         return super().actor_loss(tensordict.detach())  # type: ignore[misc]
 
 
-class ContinuousLoss(ActorReadsDetached, SACLoss):
+class ContinuousLoss(GivenTarget, SACLoss):
     """SAC's loss for a squashed Gaussian and critics that read s_x and the action."""
 
+    def target(self, inputs: TensorDictBase) -> Tensor:
+        """R + γ^m (1 - terminated) V̄(s') of each row [B], without gradient."""
+        return super()._compute_target_v2(inputs)
 
-class DiscreteLoss(ActorReadsDetached, DiscreteSACLoss):
+    def critic(self, inputs: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """Σᵢ (target - Qᵢ(s, a))² and the larger |TD error| of each row, both [B]."""
+        loss, found = self.qvalue_v2_loss(inputs)
+        return loss, found["td_error"]
+
+    def _compute_target_v2(self, tensordict: TensorDictBase) -> Tensor:
+        return tensordict[TARGET]
+
+
+class DiscreteLoss(GivenTarget, DiscreteSACLoss):
     """SAC's loss for logits and critics that return a value for each action."""
+
+    def target(self, inputs: TensorDictBase) -> Tensor:
+        """As for continuous actions."""
+        return super()._compute_target(inputs)
+
+    def critic(self, inputs: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """As for continuous actions."""
+        loss, found = self.qvalue_loss(inputs)
+        return loss, found["td_error"]
+
+    def _compute_target(self, tensordict: TensorDictBase) -> Tensor:
+        return tensordict[TARGET]
 
 
 #: Settings of both losses. They return one loss a row; `SAC.losses` averages.

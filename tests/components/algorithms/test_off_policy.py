@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "noisy": (DQN, Categorical(3), {"noisy_std": 0.5, "dueling": True}),
     "sac-discrete": (SAC, Categorical(3), {}),
     "sac-continuous": (SAC, Bounded(-2.0, 2.0, (2,)), {"target_decay": 0.0}),
+    "sac-curl": (SAC, Categorical(3), {"target_decay": 0.9, "target_encoder_decay": 0.6, "target_every": 2, "actor_every": 3}),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -81,25 +82,28 @@ def test_it_keeps_the_protocol_and_trains_no_target(kind: str) -> None:
 
 
 @every_kind
-def test_targets_follow_heads_and_encoder_alike(kind: str) -> None:
+def test_targets_follow_heads_and_encoder(kind: str) -> None:
     algorithm, encoder = make(kind)
-    decay, every = algorithm.targets.decay, algorithm.targets.every
+    every, decay = algorithm.targets.every, {"heads": algorithm.targets.decay, "encoder": algorithm.targets.decay}
+    if kind == "sac-curl":
+        every, decay = 2, {"heads": 0.9, "encoder": 0.6}
     network = "qvalue" if kind.startswith("sac") else "value"
 
-    def online_and_target() -> list[tuple[Tensor, Tensor]]:
+    def online_and_target() -> list[tuple[str, Tensor, Tensor]]:
         state = algorithm.state_dict()
         heads = [(tensor, state[name.replace("loss.", "loss.target_")]) for name, tensor in state.items() if f"loss.{network}_" in name]
         encoders = [(tensor, state[f"targets.encoder.{name}"]) for name, tensor in encoder.state_dict().items()]
         assert heads
-        return [(online.clone(), target.clone()) for online, target in (*heads, *encoders)]
+        pairs = {"heads": heads, "encoder": encoders}
+        return [(part, online.clone(), target.clone()) for part, each in pairs.items() for online, target in each]
 
     moved = 0
     for update in range(1, 8):
         before = online_and_target()
         learn(algorithm, encoder, kind, updates=1, seed=update)
-        for (_, old), (online, target) in zip(before, online_and_target(), strict=True):
+        for (part, _, old), (_, online, target) in zip(before, online_and_target(), strict=True):
             moves = update % every == 0
-            expected = (decay * old + (1 - decay) * online if online.is_floating_point() else online) if moves else old
+            expected = (decay[part] * old + (1 - decay[part]) * online if online.is_floating_point() else online) if moves else old
             torch.testing.assert_close(target, expected)
             moved += int(moves and not torch.equal(target, old))
     assert moved > 10

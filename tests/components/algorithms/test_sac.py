@@ -10,7 +10,7 @@ from torchrl.data import Bounded, Categorical, TensorSpec, Unbounded
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.components.algorithms.sac import SAC
-from jepakit.protocols import ACTION, S_X
+from jepakit.protocols import ACTION, S_X, VIEWS
 
 WIDTH, ROWS = 6, 24
 LOW, HIGH = torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 0.5])
@@ -74,24 +74,35 @@ def sample(sac: SAC, s_x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return action, (density - (1 - action**2).log()).sum(dim=-1)
 
 
+def soft_value(sac: SAC, s_x: Tensor, noise: Tensor | None) -> Tensor:
+    """V̄ of each row [B]: exact for discrete actions, of one sample for continuous ones."""
+    alpha = sac.loss.log_alpha.exp().item()
+    if noise is None:
+        pi = mlp(weights(sac, "actor"), s_x).softmax(dim=-1)
+        q = torch.minimum(*critics(sac, "target_qvalue", s_x))
+        return sum(pi[:, a] * (q[:, a] - alpha * pi[:, a].log()) for a in range(3))
+    action, log_p = sample(sac, s_x, noise)
+    return torch.minimum(*critics(sac, "target_qvalue", s_x, action)) - alpha * log_p
+
+
+def taken_values(sac: SAC, s_x: Tensor, action: Tensor) -> list[Tensor]:
+    """Qᵢ(s, a) of each row [B] for the stored ``action``, by both critics."""
+    if action.is_floating_point():
+        return critics(sac, "qvalue", s_x, (action - LOW) / (HIGH - LOW) * 2 - 1)
+    return [q[torch.arange(ROWS), action] for q in critics(sac, "qvalue", s_x)]
+
+
 def reference(sac: SAC, minibatch: TensorDictBase, target_entropy: float, noise: list[Tensor] | None) -> tuple[dict[str, Tensor], Tensor]:
     """The three losses of each row, and the TD errors."""
     s_x, after, alpha = minibatch[S_X], minibatch["next"], sac.loss.log_alpha.exp().item()
     still = s_x.detach()
+    value, taken = soft_value(sac, after[S_X], noise and noise[0]), taken_values(sac, s_x, minibatch[ACTION])
     if noise is None:
-        pi = mlp(weights(sac, "actor"), after[S_X]).softmax(dim=-1)
-        q = torch.minimum(*critics(sac, "target_qvalue", after[S_X]))
-        value = sum(pi[:, a] * (q[:, a] - alpha * pi[:, a].log()) for a in range(3))
-        taken = [q[torch.arange(ROWS), minibatch[ACTION]] for q in critics(sac, "qvalue", s_x)]
         pi = mlp(weights(sac, "actor"), still).softmax(dim=-1)
         q = torch.minimum(*critics(sac, "qvalue", still)).detach()
         actor = sum(pi[:, a] * (alpha * pi[:, a].log() - q[:, a]) for a in range(3))
         log_p = (pi * pi.log()).sum(dim=-1)
     else:
-        action, log_p = sample(sac, after[S_X], noise[0])
-        value = torch.minimum(*critics(sac, "target_qvalue", after[S_X], action)) - alpha * log_p
-        stored = (minibatch[ACTION] - LOW) / (HIGH - LOW) * 2 - 1
-        taken = critics(sac, "qvalue", s_x, stored)
         action, log_p = sample(sac, still, noise[1])
         actor = alpha * log_p - torch.minimum(*critics(sac, "qvalue", still, action))
     aim = []
@@ -142,6 +153,70 @@ def test_losses_gradients_and_td_error_are_those_of_the_papers(actions: str, tar
     log_p = -rows["alpha"].detach() / sac.loss.log_alpha.detach() - target_entropy
     torch.testing.assert_close(figures["sac/entropy"], -log_p.mean(), rtol=1e-4, atol=1e-5)
     assert not figures["sac/alpha"].requires_grad
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("actions", SPECS)
+def test_the_target_is_averaged_over_k_views_and_the_critics_loss_over_m(actions: str, weighted: bool) -> None:
+    """DrQ's Eqs. 1 and 3, view by view."""
+    sac = make(actions, reward_scale=0.5, views=3, next_views=2)
+    minibatch = make_minibatch(actions)
+    weight = torch.rand(ROWS) if weighted else torch.ones(ROWS)
+    if weighted:
+        minibatch["priority_weight"] = weight
+    seen, after = torch.randn(ROWS, 3, WIDTH, requires_grad=True), torch.randn(ROWS, 2, WIDTH)
+    minibatch[VIEWS], minibatch[S_X] = seen, seen[:, 0]
+    minibatch["next", VIEWS], minibatch["next", S_X] = after, after[:, 0]
+
+    torch.manual_seed(1)
+    terms, _ = sac.losses(minibatch)
+
+    torch.manual_seed(1)
+    noise = [torch.randn(ROWS, 2) if actions == "continuous" else None for _ in range(3)]  # of a' in each view of s', then of the actor's a
+    aim = torch.zeros(ROWS)
+    for k in range(2):
+        value = soft_value(sac, after[:, k], noise[k]).detach()
+        for b in range(ROWS):
+            bootstrap = 0.0 if minibatch["next", "terminated"][b] else 0.8 ** minibatch["steps_to_next_obs"][b].item() * value[b].item()
+            aim[b] += (0.5 * minibatch["next", "reward"][b].item() + bootstrap) / 2
+    errors = [[q - aim for q in taken_values(sac, seen[:, m], minibatch[ACTION])] for m in range(3)]
+    loss = sum(weight @ error**2 / ROWS for both in errors for error in both) / 3
+    torch.testing.assert_close(terms["critic"].loss, loss, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(minibatch["td_error"], sum(torch.maximum(*map(abs, both)).detach() for both in errors) / 3)
+    for got, want in zip(
+        torch.autograd.grad(terms["critic"].loss, [seen, *weights(sac, "qvalue")], retain_graph=True),
+        torch.autograd.grad(loss, [seen, *weights(sac, "qvalue")]),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5)
+
+    rows, _ = reference(sac, minibatch, sac.loss.target_entropy.item(), noise[1:] if actions == "continuous" else None)
+    for name in ("actor", "alpha"):  # of the first view alone
+        torch.testing.assert_close(terms[name].loss, weight @ rows[name] / ROWS, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("actions", SPECS)
+def test_a_delayed_actor_and_its_adam_rest_between_its_updates(actions: str) -> None:
+    sac = make(actions, actor_every=3)
+    delayed = [*weights(sac, "actor"), sac.loss.log_alpha]
+    others = [parameter for parameter in sac.parameters() if parameter.requires_grad and not any(parameter is each for each in delayed)]
+    optimizer = torch.optim.Adam(sac.parameters(), lr=1e-2, fused=True)
+
+    def now(parameters: list[Tensor]) -> list[Tensor]:
+        return [each.detach().clone() for p in parameters for each in (p, *optimizer.state.get(p, {}).values())]
+
+    for update in range(7):
+        before = now(delayed), now(others)
+        terms, figures = sac.losses(make_minibatch(actions))
+        optimizer.zero_grad()
+        sum(term.weight * term.loss for term in terms.values()).backward()
+        optimizer.step()
+        sac.updated(nn.Linear(2, WIDTH))
+        after = now(delayed), now(others)
+        rests = [len(b) == len(a) and all(map(torch.equal, b, a)) for b, a in zip(before, after, strict=True)]
+        assert rests == [update % 3 != 0, False]
+        assert set(terms) == ({"critic"} if rests[0] else {"actor", "critic", "alpha"})
+        assert ("sac/entropy" in figures) == (not rests[0])
 
 
 def test_the_critics_begin_apart_and_their_targets_as_copies() -> None:
