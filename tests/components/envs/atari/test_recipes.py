@@ -83,7 +83,21 @@ def test_sprs_term_is_lambda_times_the_papers_loss(env: AtariEnv) -> None:
         torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["atari/spr"])
+def test_curls_term_tells_each_view_of_a_stack_from_those_of_the_others(env: AtariEnv) -> None:
+    learner, minibatch = build("atari/curl_der", env), make_minibatch(horizon=1)
+    encoder: Any = learner.encoder
+    jepa: Any = learner.jepa
+    x = minibatch.window[PIXELS][:, 0]
+    with torch.no_grad():
+        for parameter in jepa.target.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
+        query, key = jepa.projector(encoder(x)), jepa.target.encoder.projector(jepa.target.encoder.encoder(x))
+        logits = query @ jepa.objective.bilinear.weight @ key.T  # q W k, [M, M]
+    loss = -sum(logits[m, m] - logits[m].exp().sum().log() for m in range(ROWS)) / ROWS
+    torch.testing.assert_close(learner.losses(minibatch)[0]["jepa"].loss, loss)
+
+
+@pytest.mark.parametrize("name", ["atari/spr", "atari/curl_der"])
 def test_its_parts_fit_together(env: AtariEnv, name: str) -> None:
     learner = rehearse(load_recipe(name, {"replay.capacity": 1000}), env, HARDWARE)
     assert learner.updates == 1
