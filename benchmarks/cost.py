@@ -3,8 +3,8 @@
     python benchmarks/cost.py --json docs/results/cost.json
     python benchmarks/cost.py dmc/jepa_sac --set env.domain=walker --set env.task=walk --set env.action_repeat=2 --set total_steps=50_000
 
-Each recipe runs until it has learned for some batches; its last batches give env steps per second. Recipes with a replay begin to learn at
-once here. The hours are total_steps at that rate, without evaluation; the memory is the process's peak, before a replay has filled.
+Each recipe learns for some 40 seconds and is then killed. Recipes with a replay begin to learn at once here. The hours are total_steps at
+the rate of these seconds, without evaluation; the memory is the process's peak in them, before a replay has filled.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ RECIPES = (
     "atari/spr",
     "atari/curl_der",
 )
-BATCHES = 5  #: collected in a short run; the rate is that of the last three
+SECONDS = 40.0  #: of learning that are timed, and two batches at least
 
 
 def shown(recipe: str, overrides: list[str]) -> dict[str, Any]:
@@ -45,31 +46,38 @@ def shown(recipe: str, overrides: list[str]) -> dict[str, Any]:
     return read
 
 
+def learning(metrics: Path) -> list[dict[str, Any]]:
+    """The records of the batches that were learned from; a line that is not whole yet is left out."""
+    lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [record for record in records if record["phase"] == "train" and record["updates"]]
+
+
 def cost(recipe: str, overrides: list[str]) -> dict[str, Any]:
     """Figures of one recipe; ``overrides`` are words of the command line."""
     whole = shown(recipe, overrides)
-    algorithm = whole["algorithm"]
-    batch = algorithm["rollout_steps"] * whole["env"]["num_envs"]
-    short = [f"total_steps={batch * (BATCHES + ('learning_starts' in algorithm))}", f"checkpoint_every={10**9}"]
-    if "learning_starts" in algorithm:
-        short += [f"algorithm.learning_starts={batch}"]
-    words = [word for override in short for word in ("--set", override)]
+    batch = whole["algorithm"]["rollout_steps"] * whole["env"]["num_envs"]
+    at_once = ["--set", f"algorithm.learning_starts={batch}"] if "learning_starts" in whole["algorithm"] else []
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "jepakit", "run", recipe, *overrides, *words, "--quiet", "--out", f"{folder}/run"]
-        _, status, used = os.wait4(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid, 0)
-        if status:
-            sys.exit(os.waitstatus_to_exitcode(status))
-        records = [json.loads(line) for line in Path(folder, "run", "metrics.jsonl").read_text().splitlines()]
-    last = [record for record in records if record["phase"] == "train"][-3:]
-    seconds = sum(record["time/batch"] for record in last)
+        command = [sys.executable, "-m", "jepakit", "run", recipe, *overrides, *at_once, "--quiet", "--out", f"{folder}/run"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONWARNINGS": "ignore"})
+        timed: list[dict[str, Any]] = []
+        while len(timed) < 2 or sum(record["time/batch"] for record in timed) < SECONDS:
+            time.sleep(1)
+            if process.poll() is not None:
+                sys.exit(f"{recipe}: the run has ended before it was timed")
+            timed = learning(Path(folder, "run", "metrics.jsonl"))[1:]  # the first makes what the others use
+        process.kill()
+        _, _, used = os.wait4(process.pid, 0)
+    seconds, steps = sum(record["time/batch"] for record in timed), batch * len(timed)
     return {
         "recipe": recipe,
         "overrides": overrides[1::2],
         "total_steps": whole["total_steps"],
         "threads": whole["threads"],
-        "steps_per_second": round(3 * batch / seconds, 2),
-        "env_share": round(sum(record["time/env"] for record in last) / seconds, 3),
-        "hours": round(whole["total_steps"] * seconds / (3 * batch) / 3600, 2),
+        "steps_per_second": round(steps / seconds, 2),
+        "env_share": round(sum(record["time/env"] for record in timed) / seconds, 3),
+        "hours": round(whole["total_steps"] * seconds / steps / 3600, 2),
         "peak_mb": round(used.ru_maxrss / 1024),
     }
 
