@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from jepakit.files.reading import read_text
 from jepakit.files.writing import digest
 from jepakit.recipe import Recipe, dump
 from jepakit.recipe.errors import Source
+from jepakit.recipe.identity import files_read
 from jepakit.recipe.schema import besides_results
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.report.inventory import resumes_at
@@ -73,7 +74,8 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
 
 def _agree(run: Planned, stored: Any, where: Path) -> None:
     """Refuse a stored run with other values. An id leaves out defaults, and these may change between versions of jepakit."""
-    differences = list(_differences(_plain(dump(run.recipe)), stored, ""))
+    besides = BESIDES | files_read(run.recipe).keys()  # a run has its own copies of files of weights; their contents are in the id
+    differences = list(_differences(_plain(dump(run.recipe)), stored, "", besides))
     if differences:
         wrong = f"{where} has the id of `{run.label}`, seed {run.seed}, but other values: {'; '.join(differences)}"
         raise UserError(f"{wrong}\n    another version of jepakit made it, or it was edited: remove it, or name another folder with --out")
@@ -98,14 +100,16 @@ def _plain(text: str) -> Any:
     return node.plain() if node else None
 
 
-def _differences(planned: Any, stored: Any, path: str) -> Iterator[str]:
-    """The values in which two recipes differ, among the fields that both have."""
+def _differences(planned: Any, stored: Any, path: str, besides: Set[str]) -> Iterator[str]:
+    """The values in which two recipes differ, among the fields that both have; those at the paths ``besides`` may differ."""
+    if path in besides:
+        return
     if isinstance(planned, dict) and isinstance(stored, dict):
         for name in planned:
-            if name in stored and (path or name not in BESIDES):
-                yield from _differences(planned[name], stored[name], f"{path}.{name}".lstrip("."))
+            if name in stored:
+                yield from _differences(planned[name], stored[name], f"{path}.{name}".lstrip("."), besides)
     elif isinstance(planned, list) and isinstance(stored, list) and len(planned) == len(stored):
         for index, (mine, theirs) in enumerate(zip(planned, stored, strict=True)):
-            yield from _differences(mine, theirs, f"{path}.{index}")
+            yield from _differences(mine, theirs, f"{path}.{index}", besides)
     elif planned != stored:
         yield f"`{path}` is {json.dumps(stored)} there and {json.dumps(planned)} here"

@@ -70,6 +70,15 @@ def test_a_stored_run_of_other_values_is_refused(tmp_path: Path, run: Planned, w
         find_run(run, tmp_path / "none", [tmp_path / "records"])
 
 
+def test_a_run_has_its_own_copy_of_a_file_of_weights(tmp_path: Path, recipe: Path) -> None:
+    (tmp_path / "other.safetensors").write_bytes(b"weights")
+    frozen = f"jepa.target={{kind: frozen, checkpoint: {tmp_path / 'other.safetensors'}}}"
+    (run,) = load_sweep(recipe, [frozen]).runs
+    RunFolder(finished(tmp_path / "run", "")).write_recipe(run.recipe)
+    assert "checkpoint: weights/" in (tmp_path / "run" / "recipe.yaml").read_text()
+    assert find_run(run, tmp_path / "run").state == "finished"
+
+
 def test_names_cadences_and_fields_that_one_jepakit_lacks_do_not_matter(tmp_path: Path, run: Planned) -> None:
     other = yaml.safe_load(dump(run.recipe)) | {"name": "renamed", "checkpoint_every": 3, "field_of_tomorrow": 1}
     del other["on_collapse"]
