@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, printable
 from jepakit.files.reading import Unreadable, read_bytes, walk
 from jepakit.recipe.errors import Problem, RecipeError, Source
 from jepakit.recipe.yaml12 import read_yaml
@@ -29,7 +29,8 @@ MAX_BYTES = 1024**3  #: of one file; a run's metrics may be long
 _ADVICE = "name run folders, records, or folders that contain either"
 _RECORD_NAME = re.compile(r"[0-9a-f]{10}\.json")
 _RUN_FILES = ("events.jsonl", "metrics.jsonl", "summary.json")
-_ABSOLUTE = re.compile(r"(?<![\w.:/~])~?/(?:[^/,\]}'\"]+/)*")  # the folders of a path, also within an argument
+#: The folders of a path that leads out of the current one, also within an argument: they may name a user.
+_OUTSIDE = re.compile(r"(?<![\w.:~/])(?:file:)?(?:~[^/,\]}'\" ]*|\.\.)?/(?:[^/,\]}'\"]*/)*")
 
 
 class _Summary(BaseModel):
@@ -243,5 +244,5 @@ def _rounded(value: Any) -> Any:
 
 def _of_no_machine(provenance: dict[str, Any]) -> dict[str, Any]:
     said = provenance.get("command")
-    command = [_ABSOLUTE.sub("", str(argument)) for argument in (said if isinstance(said, list) else ())]
+    command = [_OUTSIDE.sub("", printable(str(argument))) for argument in (said if isinstance(said, list) else ())]
     return {name: value for name, value in provenance.items() if name != "pid"} | {"command": command}

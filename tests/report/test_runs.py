@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +45,14 @@ def test_a_run_is_the_same_from_its_folder_and_from_a_record(make_folder: MakeFo
 
 def test_a_record_is_small_repeatable_and_free_of_local_paths(make_folder: MakeFolder, tmp_path: Path) -> None:
     command = ["/home/me/.venv/bin/jepakit", "run", "/data/a b/r.yaml", "--set", "plugins=[/x/y/my.py]", "--out=~/runs/one", "runs/seed0"]
+    command += ["jepa.target.checkpoint=~me/old/ck", "../../home/me/r.yaml", "//home/me//r.yaml", "file:///home/me/r.yaml", "https://a/b"]
     (run,) = load_runs([make_folder(batches=100, command=command, evaluation={"returns": list(range(300)), **PLAYED})])
     first = write_record(run, tmp_path / "a").read_bytes()
     assert len(first) < 12_000
     assert write_record(read_record(tmp_path / "a" / "0123456789.json"), tmp_path / "a").read_bytes() == first
     assert run.provenance["command"][:5] == ["jepakit", "run", "r.yaml", "--set", "plugins=[my.py]"]
-    assert run.provenance["command"][5:] == ["--out=one", "runs/seed0"]
+    assert run.provenance["command"][5:7] == ["--out=one", "runs/seed0"]
+    assert run.provenance["command"][7:] == ["jepa.target.checkpoint=ck", "r.yaml", "r.yaml", "r.yaml", "https://a/b"]
     assert list(json.loads(first)) == sorted(json.loads(first))
     assert b"4711" not in first
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["0123456789.json"]
@@ -170,6 +173,12 @@ def test_an_unwritable_folder_of_records_is_an_error(make_folder: MakeFolder, tm
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't write"):
         write_record(load_runs([make_folder()])[0], tmp_path / "file")
+
+
+def test_a_command_that_is_not_utf8_is_escaped(make_folder: MakeFolder, tmp_path: Path) -> None:
+    (run,) = load_runs([make_folder(command=["jepakit", "run", os.fsdecode(b"caf\xe9/r.yaml")])])
+    assert run.provenance["command"][2] == "caf\\udce9/r.yaml"
+    assert read_record(write_record(run, tmp_path / "a")).provenance == run.provenance
 
 
 @pytest.mark.parametrize("command", [3, None, "text", {"a": 1}, [{"a": 1}, 3]])
