@@ -18,6 +18,7 @@ from torch import Tensor
 
 from jepakit.errors import UserError, shown
 from jepakit.files.writing import digest, needing, to_disk
+from jepakit.storage.folder import refuse_undecodable
 from jepakit.storage.manifest import FORMAT, Corrupt, best_checkpoint, checkpoints, checksum_of
 from jepakit.version import __version__
 
@@ -81,7 +82,9 @@ def load_tensors(path: Path, name: str) -> Tensors:
 
     Raises:
         Corrupt: The file is not valid safetensors.
+        UserError: The path is not UTF-8.
     """
+    refuse_undecodable(path)
     try:
         return load_file(path / f"{name}.safetensors")
     except SafetensorError as error:

@@ -210,12 +210,25 @@ def refuse_read_only(path: Path) -> None:
         raise UserError(f"can't write to {path}: {there} is read-only here; name another folder with --out DIR")
 
 
+def refuse_undecodable(path: Path) -> None:
+    """Refuse a folder whose checkpoints safetensors could write, but not read again.
+
+    Raises:
+        UserError: The path is not UTF-8.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path}: this name is not UTF-8, so checkpoints cannot be read there: name another folder") from None
+
+
 def refuse_taken(path: Path) -> None:
     """Refuse to overwrite a user's files.
 
     Raises:
-        UserError: ``path`` is a file, or a folder that is not empty.
+        UserError: ``path`` is a file, or a folder that is not empty, or its name is not UTF-8.
     """
+    refuse_undecodable(path)
     if path.is_dir():
         if any(path.iterdir()):
             raise UserError(f"{path} is not empty: name an empty or a new folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from jepakit.errors import UserError
 from jepakit.files.writing import DiskFull, digest
 from jepakit.storage import checkpoint
 from jepakit.storage.checkpoint import Checkpoint, load_tensors, save_checkpoint
+from jepakit.storage.folder import refuse_taken
 from jepakit.storage.manifest import (
     FORMAT,
     Corrupt,
@@ -30,6 +32,14 @@ from jepakit.storage.manifest import (
 )
 
 FILES = ("manifest.json", "optimizer.safetensors", "state.json", "state.safetensors", "weights.safetensors")
+
+
+def test_a_path_that_is_not_utf8_is_not_called_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(UserError, match=r"caf\\udce9: this name is not UTF-8"):
+        load_tensors(path, "weights")
+    with pytest.raises(UserError, match="not UTF-8"):  # and no run begins there
+        refuse_taken(path)
 
 
 def content(steps: int = 800, returned: float | None = 20.0, **state: Any) -> Checkpoint:
