@@ -46,7 +46,7 @@ def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object],
         UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
             something else than where the agent acts.
     """
-    recipe, hardware = settle(_elsewhere(stored_recipe(run, trust), overrides))
+    recipe, hardware = settle(_elsewhere(run, trust, overrides))
     saved = chosen_checkpoint(run, best, warn)
     with closing(build_env(recipe)) as env:
         learner = build_learner(recipe, env, hardware)
@@ -54,11 +54,12 @@ def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object],
         yield Trained(recipe, env, learner, int(saved.name))
 
 
-def _elsewhere(recipe: Recipe, overrides: Overrides) -> Recipe:
-    """``recipe`` with another env or other distractions."""
+def _elsewhere(run: Path, trust: bool, overrides: Overrides) -> Recipe:
+    """The run's recipe with another env or other distractions."""
+    recipe = stored_recipe(run, trust)
     if not overrides:
         return recipe
-    changed = load_recipe(recipe, overrides)
+    changed = load_recipe(run / "recipe.yaml", overrides)  # the file, so that a message names its line
     for name in type(recipe).model_fields:
         if name not in ("env", "distractions") and getattr(changed, name) != getattr(recipe, name):
             raise UserError(f"--set {name}: only `env` and `distractions` can change: the rest is what was trained")

@@ -44,6 +44,13 @@ def command(
         result = evaluate(
             run, episodes, seed, overrides=overrides or (), best=best, trust=trust, warn=warn, on_episode=lambda: bar.update(1)
         )
+    changes = result.get("overrides")
+    written = run / (f"eval-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.json" if changes else "eval.json")
+    try:
+        write_atomically(written, json.dumps(result, indent=2) + "\n")  # before it is printed, which may fail
+    except OSError as error:
+        warn(f"can't write {written}: {error.strerror}")
+        changes = None
     rows = []
     for mode in MODES:
         played = result[mode]
@@ -54,13 +61,5 @@ def command(
     emit(
         f"{run}: weights of {result['env_steps']:,} env steps, {episodes} episodes each, seed {result['seed']}",
         table(*headings, rows=rows),
+        *([f"written to {written}"] if changes else []),
     )
-    changes = result.get("overrides")
-    written = run / (f"eval-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.json" if changes else "eval.json")
-    try:
-        write_atomically(written, json.dumps(result, indent=2) + "\n")
-    except OSError as error:
-        warn(f"can't write {written}: {error.strerror}")
-    else:
-        if changes:
-            emit(f"written to {written}")

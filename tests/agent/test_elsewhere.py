@@ -10,6 +10,7 @@ import pytest
 from jepakit import UserError, run
 from jepakit.agent.evaluate import evaluate
 from jepakit.agent.trained import opened
+from jepakit.cli.eval import command
 
 SMALL = ["total_steps=200", "env.num_envs=2", "algorithm.rollout_steps=50", "algorithm.epochs=1", "threads=1"]
 
@@ -32,17 +33,33 @@ def test_evaluation_runs_the_agent_in_a_changed_env(trained: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "told"),
-    [("encoder.dim=32", "--set encoder"), ("seed=3", "--set seed"), ("env.size=[80, 80]", "encoder"), ("env.nonsense=1", "nonsense")],
+    [
+        ("encoder.dim=32", "--set encoder"),
+        ("seed=3", "--set seed"),
+        ("env.size=[80, 80]", "encoder"),
+        ("env.nonsense=1", "nonsense"),
+        ("env.size=[4, 4]", r"recipe\.yaml:\d+:\d+: patch"),
+    ],
 )
 def test_overriding_what_was_trained_is_an_error(trained: Path, change: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         evaluate(trained, 1, overrides=[change])
 
 
+def test_a_result_that_cannot_be_printed_is_written(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jepakit.cli.output.emit", full)
+    with pytest.raises(OSError, match="No space"):
+        command(trained, episodes=2, seed=5)
+    assert json.loads((trained / "eval.json").read_text())["seed"] == 5
+
+
 def test_each_changed_env_gets_its_own_eval_file(trained: Path) -> None:
-    command = [sys.executable, "-m", "jepakit", "eval", str(trained), "-n", "1"]
+    words = [sys.executable, "-m", "jepakit", "eval", str(trained), "-n", "1"]
     for change in ([], ["--set", "env.max_episode_steps=7"], ["--set", "distractions=[{kind: video}]"]):
-        told = subprocess.run([*command, *change], capture_output=True, text=True, check=True)
+        told = subprocess.run([*words, *change], capture_output=True, text=True, check=True)
     written = sorted(trained.glob("eval*.json"))
     assert len(written) == 3
     assert str(next(path for path in written if "video" in path.read_text())) in told.stdout
