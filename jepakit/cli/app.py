@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import sys
 import traceback
 import warnings
+from contextlib import redirect_stderr
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from jepakit.cli.help import Verb, Verbs
-from jepakit.errors import UserError, printable, raised_in, shown
+from jepakit.errors import UserError, printable, raised_in, shown, told
+from jepakit.files.streams import drop_unwritten, lossy, open_closed
 from jepakit.version import __version__
 
 #: Each verb is a file beside this one with a function ``command``. The function imports what it needs, so that ``--help`` stays fast.
@@ -66,6 +69,15 @@ def main() -> None:
     # twice as fast when another run shares them (docs/results/throughput.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     warnings.formatwarning = lambda message, *_: f"warning: {printable(_COLOURS.sub('', str(message)))}\n"
+    open_closed()
+    try:
+        with redirect_stderr(lossy(sys.stderr)):
+            _call()
+    finally:
+        drop_unwritten(sys.stdout, sys.stderr)
+
+
+def _call() -> None:
     try:
         app(prog_name="jepakit")
     except UserError as error:
@@ -76,12 +88,36 @@ def main() -> None:
     except Exception as error:
         # A run has written its traceback to its folder, and a note says where. Without a note nothing was written, so show it here.
         notes = getattr(error, "__notes__", None)
-        if notes is None and isinstance(error, OSError) and error.filename and error.errno in _OF_A_PATH:
-            typer.echo(f"cannot use {shown(str(error.filename), 300)}: {error.strerror}", err=True)
+        mistake, failure = _mistake(error), _failure(error)
+        if notes is None and mistake:
+            typer.echo(mistake, err=True)
             sys.exit(2)
-        if notes is None or _show_traceback:
+        if (notes is None and not failure) or _show_traceback:
             traceback.print_exc()
         place = raised_in(error)
-        place = "" if place.startswith("jepakit.") else place  # jepakit's own messages need no module and line
-        typer.echo("\n".join([f"failed: {type(error).__name__}: {error}" + (f" (in {place})" if place else ""), *(notes or [])]), err=True)
+        place = "" if failure or place.startswith("jepakit.") else place  # jepakit's own messages need no module and line
+        failure = failure or f"{type(error).__name__}: {error}"
+        typer.echo("\n".join([f"failed: {failure}" + (f" (in {place})" if place else ""), *(notes or [])]), err=True)
         sys.exit(1)
+
+
+def _mistake(error: Exception) -> str:
+    """The message, if the user has caused the error outside a recipe; else empty."""
+    if isinstance(error, OSError) and error.filename and error.errno in _OF_A_PATH:
+        return f"cannot use {shown(str(error.filename), 300)}: {error.strerror}"
+    asked = os.environ.get("MUJOCO_GL")
+    imported = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>")
+    if asked and any(str(frame.f_globals.get("__name__")).startswith("mujoco.") for frame in imported):  # torchrl imports MuJoCo
+        return f"MUJOCO_GL={shown(asked)}: MuJoCo cannot be imported with it ({told(error)}); unset it, or write MUJOCO_GL=egl"
+    return ""
+
+
+def _failure(error: Exception) -> str:
+    """What has failed, if it is neither jepakit nor a component; else empty."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        limit = f": it may have {most / 1e6:,.0f} MB, a limit that `ulimit -v unlimited` lifts"
+        return "this process ran out of memory" + ("" if most == resource.RLIM_INFINITY else limit)
+    if isinstance(error, OSError) and raised_in(error).startswith(("typer.", "rich.")):  # to stdout, as stderr loses what it cannot write
+        return f"the result cannot be printed: {error.strerror}"
+    return ""

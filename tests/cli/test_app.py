@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,14 +81,48 @@ def test_a_failure_exits_1_with_its_traceback(cli: Cli, verb_that: Callable[[Bas
     code, out, err = cli("boom")
     assert (code, out) == (1, "")
     assert "Traceback" in err
-    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 51)\n")
+    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 54)\n")
 
 
 def test_a_failure_with_a_saved_traceback_prints_only_its_path(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
     error = ZeroDivisionError("by zero")
     error.add_note("traceback: runs/x/traceback.txt")
     verb_that(error)
-    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 51)\ntraceback: runs/x/traceback.txt\n")
+    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 54)\ntraceback: runs/x/traceback.txt\n")
+
+
+def test_want_of_memory_is_one_line(cli: Cli, verb_that: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (614_400_000, resource.RLIM_INFINITY))
+    verb_that(MemoryError())
+    told = "failed: this process ran out of memory: it may have 614 MB, a limit that `ulimit -v unlimited` lifts\n"
+    assert cli("boom") == (1, "", told)
+
+
+def test_an_opengl_that_mujoco_refuses_is_a_mistake(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = compile("raise RuntimeError('invalid value')", "gl_context.py", "exec")
+    registered = list(app.registered_commands)
+    app.command("boom")(lambda: exec(module, {"__name__": "mujoco.gl_context"}))
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    code, out, err = cli("boom")
+    app.registered_commands[:] = registered
+    assert (code, out) == (2, "")
+    assert err.startswith("MUJOCO_GL=nonsense: MuJoCo cannot be imported with it (RuntimeError: invalid value); unset it, or write")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ("--version >/dev/full", 1, "failed: the result cannot be printed: No space left on device\n"),
+        ("--help >/dev/full", 1, "failed: the result cannot be printed: No space left on device\n"),
+        ("shwo 2>/dev/full", 2, ""),
+        ("--version >&- 2>&- <&-", 0, ""),
+    ],
+)
+def test_streams_that_are_full_or_closed(words: str, code: int, told: str) -> None:
+    done = subprocess.run(["sh", "-c", f"{shlex.quote(sys.executable)} -m jepakit {words}"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, told)
 
 
 def test_an_interrupt_exits_130(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
