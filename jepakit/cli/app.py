@@ -105,6 +105,8 @@ def _mistake(error: Exception) -> str:
     """The message, if the user has caused the error outside a recipe; else empty."""
     if isinstance(error, OSError) and error.filename and error.errno in _OF_A_PATH:
         return f"cannot use {shown(str(error.filename), 300)}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and not error.filename:  # from `os.getcwd`
+        return "the current folder has been removed: change to another"
     asked = os.environ.get("MUJOCO_GL")
     imported = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>")
     if asked and any(str(frame.f_globals.get("__name__")).startswith("mujoco.") for frame in imported):  # torchrl imports MuJoCo

@@ -98,6 +98,20 @@ def test_want_of_memory_is_one_line(cli: Cli, verb_that: Callable[[BaseException
     assert cli("boom") == (1, "", told)
 
 
+def test_a_current_folder_that_is_gone_is_a_mistake(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave_and_look() -> None:
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        Path.cwd()
+
+    registered = list(app.registered_commands)
+    app.command("boom")(leave_and_look)
+    told = cli("boom")
+    app.registered_commands[:] = registered
+    assert told == (2, "", "the current folder has been removed: change to another\n")
+
+
 def test_an_opengl_that_mujoco_refuses_is_a_mistake(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     module = compile("raise RuntimeError('invalid value')", "gl_context.py", "exec")
     registered = list(app.registered_commands)
