@@ -95,8 +95,8 @@ def python_blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
 
 
-def test_the_guides_code_registers_its_env() -> None:
-    (block,) = python_blocks("guide.md")
+def test_the_task_pages_code_registers_its_env() -> None:
+    (block,) = python_blocks("your_task.md")
     try:
         exec(block, {})
         assert "Toy-v0" in gymnasium.registry
