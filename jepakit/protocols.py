@@ -216,6 +216,51 @@ class Distractible(Env, Protocol):
     distractions: Sequence[Distraction]
 
 
+class MirroredRun(NamedTuple):
+    """The run whose records a `Sink` receives."""
+
+    id: str  #: jepakit's id
+    name: str  #: the recipe's
+    recipe: Mapping[str, Any]  #: every value of ``recipe.yaml``, nested as there
+    held: int  #: env steps up to which the sink has been given all records; 0: a new run
+    state: Mapping[str, Any]  #: what `Sink.flush` returned then; empty: a new run
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Shows a run's records in another tool.
+
+    Its constructor does nothing that can be seen from outside. All its methods are called from one thread, which is not the training's:
+    they may be slow and may raise, and draw no random numbers. A process can be killed at any moment, so the records after the last
+    `flush` may come again, in the same order; the tool must not show them twice.
+    """
+
+    def begin(self, run: MirroredRun) -> int:
+        """Open the tool's run: a new one, or the one that ``run.state`` names, if it is still there.
+
+        Returns:
+            The env steps up to which the tool holds all records. Those after it come next. What the tool holds beyond, this method removes,
+            or `metrics` ignores when it comes again.
+        """
+        ...
+
+    def metrics(self, record: Mapping[str, float], env_steps: int, time: float) -> None:
+        """Take the numbers of one record of ``metrics.jsonl``, by the same names; ``time`` is in seconds since 1970."""
+        ...
+
+    def event(self, record: Mapping[str, Any]) -> None:
+        """Take a verdict on the embedding from ``events.jsonl``: ``event`` (collapsed, recovered), ``env_steps`` and its figures."""
+        ...
+
+    def flush(self) -> dict[str, Any]:
+        """Hand everything so far to the tool, and return, as JSON values, what another process needs to continue the tool's run."""
+        ...
+
+    def end(self, summary: Mapping[str, Any] | None) -> None:
+        """Close the tool's run; ``summary`` is the content of ``summary.json``, None if the run has been killed."""
+        ...
+
+
 class Term(NamedTuple):
     """One term of Eq. 3: the total loss is the sum of ``weight * loss`` over all terms."""
 

@@ -24,7 +24,7 @@ from jepakit.version import __version__
 VERBS = (
     *("run", "resume", "ablate"),  # training
     *("validate", "show", "list", "explain", "new", "check", "schema"),  # recipes and components
-    *("eval", "runs", "compare", "record", "reproduce"),  # results
+    *("eval", "runs", "compare", "record", "export-logs", "reproduce"),  # results
     "doctor",
 )
 
@@ -40,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _verb in VERBS:
-    app.command(_verb, cls=Verb)(import_module(f"jepakit.cli.{_verb}").command)
+    app.command(_verb, cls=Verb)(import_module(f"jepakit.cli.{_verb.replace('-', '_')}").command)
 
 
 _show_traceback = False  #: `jepakit --traceback …`

@@ -100,11 +100,12 @@ def _contents(file: Path) -> Iterator[str]:
 
 
 def _components(value: Any, place: str = "") -> Iterator[tuple[str, ComponentFields]]:
-    """The recipe's components, each with its path."""
+    """The recipe's components that affect results, each with its path."""
     if isinstance(value, ComponentFields):
         yield place, value
     elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
+        besides = besides_results(type(value))
+        for name in (name for name in type(value).model_fields if name not in besides):
             yield from _components(getattr(value, name), f"{place}.{name}".lstrip("."))
     elif isinstance(value, tuple):
         for index, entry in enumerate(value):

@@ -189,6 +189,8 @@ class Recipe(Block):
     """Env steps between checkpoints."""
     keep_checkpoints: Annotated[PositiveInt, BesidesResults()] = 2
     """How many of the newest checkpoints to keep, in addition to the one with the best return."""
+    sinks: Annotated[tuple[Annotated[ComponentFields, InSlot("sink")], ...], BesidesResults()] = ()
+    """Other tools that show the run's metrics, each kind at most once. `metrics.jsonl` is always written."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()
     """Files (paths start at the recipe's folder) and modules that register components. Loading the recipe runs their code."""
     processes: Annotated[Annotated[int, Field(ge=1, le=1024)] | Literal["auto"], BesidesResults()] = 1
@@ -204,9 +206,9 @@ class Recipe(Block):
 
     _written: Written = PrivateAttr(default=Written())
 
-    @field_validator("regularizers", "auxiliary")
+    @field_validator("regularizers", "auxiliary", "sinks")
     @classmethod
-    def _each_kind_once(cls, value: tuple[TermFields, ...], info: ValidationInfo) -> tuple[TermFields, ...]:
+    def _each_kind_once(cls, value: tuple[ComponentFields, ...], info: ValidationInfo) -> tuple[ComponentFields, ...]:
         kinds = [config.kind for config in value]
         twice = PydanticCustomError("twice", "the list already has one of this kind")
         errors: list[InitErrorDetails] = [

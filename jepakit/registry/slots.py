@@ -16,6 +16,7 @@ CONTEXT = {
     "action_spec": "TorchRL TensorSpec of one env's action: `Categorical(n)` or `Bounded`",
     "embedding_width": "int: D, measured by one fake forward of the encoder",
     "encoder": "nn.Module: the online encoder V(θ, ·)",
+    "folder": "Path: the folder `sinks` of the run's folder",
 }
 
 
@@ -72,5 +73,6 @@ SLOTS = {
         Slot(
             "algorithm", "jepakit.components.algorithms", "acts and learns on s_x", ("frames", "action_spec", "embedding_width", "encoder")
         ),
+        Slot("sink", "jepakit.components.sinks", "shows a run's metrics in another tool", ("folder",)),
     )
 }

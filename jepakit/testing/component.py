@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from jepakit.testing.modules import Make
 from jepakit.testing.parts import check_augmentation, check_distraction, check_objective, check_predictor, check_projector, check_term
 from jepakit.testing.rules import NonConformant, Rules
 from jepakit.testing.settings import FRAME_SHAPES, Setting, settings
+from jepakit.testing.sinks import check_sink
 
 CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "env": check_env,
@@ -34,6 +36,7 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "augmentation": check_augmentation,
     "distraction": check_distraction,
     "algorithm": check_algorithm,
+    "sink": check_sink,
 }
 
 
@@ -65,7 +68,7 @@ def check_component(
     refusals: dict[Setting, str] = {}
     context = registry.SLOTS[slot].context
     tried = [*settings([FrameShape(*shape) for shape in frame_shapes], "action_spec" in context)]
-    tried = tried[:1] if slot == "env" else tried
+    tried = tried[:1] if slot in ("env", "sink") else tried
     with _undisturbed():
         for setting in tried:
             rules.setting = setting.told(context)
@@ -132,7 +135,7 @@ def _maker(slot: str, config: Any, setting: Setting) -> Make:
 
     def make(seed: int, **other: Any) -> Any:
         torch.manual_seed(seed)
-        return registry.build(slot, config, **{"seed": seed, "processes": 1, **context, **other})
+        return registry.build(slot, config, **{"seed": seed, "processes": 1, "folder": Path(), **context, **other})
 
     return make
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torchrl.envs import EnvBase
 
+from jepakit import registry
 from jepakit.diagnostics.finite import BadWeights
 from jepakit.errors import shown
 from jepakit.machine.hardware import Hardware
@@ -78,6 +80,9 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
     blame = Blame(recipe)
     learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)
+    for i, config in enumerate(recipe.sinks):
+        with blame.at(f"sinks.{i}"):
+            registry.build("sink", config, folder=Path())
     _check_rows(recipe, env.batch_size[0], learner.algorithm)
     if not isinstance(learner.algorithm, OffPolicyAlgorithm):
         _check_rollout(recipe, env.batch_size[0], learner.algorithm)

@@ -26,6 +26,7 @@ from jepakit.recipe.identity import source_digests
 from jepakit.storage.folder import RunFolder, read_summary, refuse_read_only, refuse_taken
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import checkpoints, newest_whole
+from jepakit.storage.mirror import Mirrors
 from jepakit.storage.provenance import provenance
 from jepakit.storage.stored import resume_command, stored_recipe
 from jepakit.training.build import build_env, build_learner
@@ -93,9 +94,10 @@ def run(
             contextlib.closing(RunFolder.create(path)) as folder,
             progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
             graceful_stop(progress.note) as stop_requested,
+            contextlib.closing(Mirrors(recipe.sinks, path, progress.warn)) as mirrors,
         ):
             loop = Loop(RunState(recipe, env, learner, folder), progress, stop_requested)
-            return RunResult(path, _train(loop, _begin), fresh=True)
+            return RunResult(path, _train(loop, _begin, mirrors), fresh=True)
 
 
 def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = False, quiet: bool = False) -> RunResult:
@@ -126,9 +128,10 @@ def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = Fa
         with (
             progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
             graceful_stop(progress.note) as stop_requested,
+            contextlib.closing(Mirrors(recipe.sinks, path, progress.warn)) as mirrors,
         ):
             loop = Loop(RunState(recipe, env, learner, folder), progress, stop_requested)
-            return RunResult(path, _train(loop, _go_on), fresh=True)
+            return RunResult(path, _train(loop, _go_on, mirrors), fresh=True)
 
 
 def _earlier_run(path: Path) -> RunResult:
@@ -210,11 +213,12 @@ def _notice(loop: Loop, text: str) -> None:
     loop.progress.note(f"notice: {text}")
 
 
-def _train(loop: Loop, prepare: Callable[[Loop], None]) -> dict[str, Any]:
+def _train(loop: Loop, prepare: Callable[[Loop], None], mirrors: Mirrors) -> dict[str, Any]:
     """Run the loop and record in the folder how it ends."""
     folder = loop.folder
     try:
         prepare(loop)
+        mirrors.start()
         status: str = loop.run()
     except KeyboardInterrupt:
         status = "interrupted"

@@ -1,0 +1,1 @@
+"""Other tools that show a run's metrics; one file a kind."""
