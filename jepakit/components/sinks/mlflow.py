@@ -27,6 +27,8 @@ class MLflow:
     where ``MLFLOW_ALLOW_FILE_STORE=true``, which this sink sets for its own process; ``mlflow ui`` needs it too. A database
     (``sqlite:///mlflow.db``) needs the whole package ``mlflow`` rather than ``mlflow-skinny``.
 
+    MLflow's telemetry is off unless ``MLFLOW_DISABLE_TELEMETRY=false``.
+
     TorchRL's ``MLFlowLogger`` starts a new run each time and moves the process's active run and experiment, which may be the user's, so
     this uses MLflow's own client.
 
@@ -43,6 +45,7 @@ class MLflow:
 
     def begin(self, run: MirroredRun) -> int:
         """Continue the run of ``run.state``, or create one."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at the import; its thread draws from Python's global generator
         from mlflow.entities import Param, RunTag
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
