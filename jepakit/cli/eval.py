@@ -54,9 +54,10 @@ def command(
     rows = []
     for mode in MODES:
         played = result[mode]
-        interval = "" if played["ci95"] is None else f" ± {played['ci95']:.1f}"
+        places = 1 if abs(played["mean"]) >= 10 else 3  # MiniGrid's returns are below 1
+        interval = "" if played["ci95"] is None else f" ± {played['ci95']:.{places}f}"
         normalized = [f"{played['human_normalized']:.3f}"] if "human_normalized" in played else []
-        rows.append((mode, f"{played['mean']:.1f}{interval}", f"{min(played['returns']):g}", f"{max(played['returns']):g}", *normalized))
+        rows.append((mode, f"{played['mean']:.{places}f}{interval}", f"{min(played['returns']):g}", f"{max(played['returns']):g}", *normalized))
     headings = ["policy", "return (mean ± 95% CI)", "min", "max", "human-normalised"][: len(rows[0])]
     emit(
         f"{run}: weights of {result['env_steps']:,} env steps, {episodes} episodes each, seed {result['seed']}",
