@@ -64,3 +64,13 @@ def test_each_changed_env_gets_its_own_eval_file(trained: Path) -> None:
     assert len(written) == 3
     assert str(next(path for path in written if "video" in path.read_text())) in told.stdout
     assert "overrides" not in json.loads((trained / "eval.json").read_text())
+
+
+def test_small_returns_are_shown_in_full(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    played = {"mean": 0.8981, "ci95": 0.0123, "returns": [0.5, 0.9613], "lengths": [3, 4]}
+    found = {"env_steps": 200, "seed": 1, "episodes": 2, "greedy": played, "sampled": played | {"mean": 123.456, "ci95": 4.56}}
+    monkeypatch.setattr("jepakit.agent.evaluate.evaluate", lambda *_, **__: found)
+    command(trained, episodes=2)
+    out = capsys.readouterr().out
+    assert "0.898 ± 0.012" in out
+    assert "123.5 ± 4.6" in out
