@@ -1,8 +1,6 @@
 """A trained agent is evaluated in an env in which it was not trained."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -56,13 +54,13 @@ def test_a_result_that_cannot_be_printed_is_written(trained: Path, monkeypatch: 
     assert json.loads((trained / "eval.json").read_text())["seed"] == 5
 
 
-def test_each_changed_env_gets_its_own_eval_file(trained: Path) -> None:
-    words = [sys.executable, "-m", "jepakit", "eval", str(trained), "-n", "1"]
-    for change in ([], ["--set", "env.max_episode_steps=7"], ["--set", "distractions=[{kind: video}]"]):
-        told = subprocess.run([*words, *change], capture_output=True, text=True, check=True)
+def test_each_changed_env_gets_its_own_eval_file(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for change in (None, ["env.max_episode_steps=7"], ["distractions=[{kind: video}]"]):
+        command(trained, episodes=1, overrides=change)
+    told = capsys.readouterr().out
     written = sorted(trained.glob("eval*.json"))
     assert len(written) == 3
-    assert str(next(path for path in written if "video" in path.read_text())) in told.stdout
+    assert str(next(path for path in written if "video" in path.read_text())) in told
     assert "overrides" not in json.loads((trained / "eval.json").read_text())
 
 

@@ -54,7 +54,7 @@ def assert_imports_are_sorted(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-FROM = [("algorithm", "sac"), ("encoder", "vit"), ("env", "gym"), ("target", "ema")]
+FROM = [("algorithm", "sac"), ("encoder", "vit")]
 
 
 def test_a_generated_subclass_passes_its_test_and_prints_a_valid_recipe(cli: Cli, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def _die_at_200(folder: Path) -> None:
     run({**SMALL, "sinks": [{"kind": kind} for kind in AVAILABLE]}, out=folder, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_all_sinks_is_as_one_without_and_each_tool_shows_it_as_one_series(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,13 +11,13 @@ SMALL = {"total_steps": 64, "env.num_envs": 2, "algorithm.rollout_steps": 16, "a
 
 def test_a_sweep_is_run_once_and_compared(tmp_path: Path) -> None:
     over = {"encoder": [{"dim": 16, "heads": 2}, {"kind": "nature_cnn", "dim": 16}], "algorithm.hidden": [[8]]}
-    outcomes = jepakit.ablate("cartpole_pixels", over, overrides=SMALL, seeds=2, out=tmp_path, quiet=True)
-    assert [(outcome.state, outcome.fresh) for outcome in outcomes] == [("finished", True)] * 4
-    again = jepakit.ablate("cartpole_pixels", over, overrides=SMALL, seeds=2, out=tmp_path, quiet=True)
-    assert [(outcome.state, outcome.fresh) for outcome in again] == [("finished", False)] * 4
+    outcomes = jepakit.ablate("cartpole_pixels", over, overrides=SMALL, seeds=1, out=tmp_path, quiet=True)
+    assert [(outcome.state, outcome.fresh) for outcome in outcomes] == [("finished", True)] * 2
+    again = jepakit.ablate("cartpole_pixels", over, overrides=SMALL, seeds=1, out=tmp_path, quiet=True)
+    assert [(outcome.state, outcome.fresh) for outcome in again] == [("finished", False)] * 2
 
     found = jepakit.compare(tmp_path, thresholds=[5])
-    assert [row.seeds for row in found.rows] == [(0, 1), (0, 1)]
+    assert [row.seeds for row in found.rows] == [(0,), (0,)]
     assert len(found.pairs) == 1
     assert "| configuration | runs |" in str(found)
     assert {path.name for path in found.write(tmp_path / "out")} == {"compare.md", "compare.json", "curves.png", "curves.svg"}

@@ -86,7 +86,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return call
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "ppo" else name for name in RECIPES])
 def test_a_run_that_was_killed_again_and_again_ends_as_one_that_was_not(recipe: Path, tmp_path: Path, name: str) -> None:
     context, whole, killed = processes(), tmp_path / "whole", tmp_path / "killed"
     run_whole(context, recipe, RECIPES[name], whole)
