@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from jepakit.storage.mirror import Tail
+
 RECIPES = (
     "cartpole_pixels",
     "pendulum_pixels",
@@ -46,13 +48,6 @@ def shown(recipe: str, overrides: list[str]) -> dict[str, Any]:
     return read
 
 
-def learning(metrics: Path) -> list[dict[str, Any]]:
-    """The records of the batches that were learned from; a line that is not whole yet is left out."""
-    lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
-    records = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [record for record in records if record["phase"] == "train" and record["updates"]]
-
-
 def cost(recipe: str, overrides: list[str]) -> dict[str, Any]:
     """Figures of one recipe; ``overrides`` are words of the command line."""
     whole = shown(recipe, overrides)
@@ -61,14 +56,15 @@ def cost(recipe: str, overrides: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "jepakit", "run", recipe, *overrides, *at_once, "--quiet", "--out", f"{folder}/run"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONWARNINGS": "ignore"})
-        timed: list[dict[str, Any]] = []
-        while not timed or sum(record["time/batch"] for record in timed) < SECONDS:
+        records, learned = Tail(Path(folder, "run", "metrics.jsonl")), []
+        while len(learned) < 2 or sum(record["time/batch"] for record in learned[1:]) < SECONDS:
             time.sleep(1)
             if process.poll() is not None:
                 sys.exit(f"{recipe}: the run has ended before it was timed")
-            timed = learning(Path(folder, "run", "metrics.jsonl"))[1:]  # the first makes what the others use
+            learned += [record for record in records.read() if record["phase"] == "train" and record["updates"]]
         process.kill()
         _, _, used = os.wait4(process.pid, 0)
+    timed = learned[1:]  # the first makes what the others use
     seconds, steps = sum(record["time/batch"] for record in timed), batch * len(timed)
     return {
         "recipe": recipe,

@@ -236,6 +236,14 @@ def refuse_taken(path: Path) -> None:
         raise UserError(f"{path} is a file: name an empty or a new folder")
 
 
+def read_provenance(path: Path) -> dict[str, Any]:
+    """The ``provenance.json`` of the run at ``path``; empty if it does not exist or cannot be read."""
+    try:
+        return dict(json.loads(read_text(path / "provenance.json")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
 def read_summary(path: Path) -> dict[str, Any] | None:
     """The ``summary.json`` of the run at ``path``; None if it does not exist or cannot be read."""
     file = path / "summary.json"

@@ -22,7 +22,7 @@ from jepakit.files.writing import write_atomically
 from jepakit.protocols import MirroredRun, Sink
 from jepakit.recipe.load import draft_recipe
 from jepakit.registry.signature import ComponentFields
-from jepakit.storage.folder import read_summary
+from jepakit.storage.folder import read_provenance, read_summary
 from jepakit.storage.lock import Lock
 
 FOLDER = "sinks"  #: in a run's folder: a file a kind on how far it is, and what the tools keep there
@@ -103,7 +103,7 @@ class Mirror:
         _own(self.note.parent)
         fields = self.config.model_dump(mode="json")
         noted = _noted(self.note, fields)
-        run = MirroredRun(self._id(), self.run.name, {}, noted["env_steps"], noted["state"])
+        run = MirroredRun(str(read_provenance(self.run).get("id", self.run.name)), self.run.name, {}, noted["env_steps"], noted["state"])
         recipe = draft_recipe(self.run / "recipe.yaml", run_plugins=False).tree.plain()
         run = run._replace(name=str(recipe.get("name", run.name)), recipe=recipe)
         held, judged = sink.begin(run), int(noted["judged"])
@@ -133,12 +133,6 @@ class Mirror:
                 sink.end(read_summary(self.run))
                 return
             self.closing.wait(INTERVAL)
-
-    def _id(self) -> str:
-        try:
-            return str(json.loads(read_text(self.run / "provenance.json"))["id"])
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            return self.run.name
 
 
 class Tail:

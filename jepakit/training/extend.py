@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from jepakit.errors import UserError
-from jepakit.files.reading import read_text
 from jepakit.files.writing import DiskFull, needing
 from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
-from jepakit.storage.folder import RunFolder
+from jepakit.storage.folder import RunFolder, read_provenance
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import CONTENT, named_frames, newest_whole
 from jepakit.storage.stored import stored_recipe
@@ -68,11 +66,7 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
                 shutil.copyfile(file, copy)
     except DiskFull as full:
         raise UserError(str(full)) from full
-    try:
-        before = dict(json.loads(read_text(run / "provenance.json")))
-    except (OSError, ValueError, RecursionError):
-        before = {}
-    folder.write_json("provenance.json", before | {"id": id, "parent": new.parent})
+    folder.write_json("provenance.json", read_provenance(run) | {"id": id, "parent": new.parent})
     folder.event("extend", parent=new.parent, env_steps=steps, total_steps=total_steps)
     folder.close()
     partial.rename(final)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import shutil
@@ -17,13 +16,12 @@ from typing import Any
 
 from jepakit.diagnostics.collapse import below_paper_variance
 from jepakit.errors import UserError, shown
-from jepakit.files.reading import read_text
 from jepakit.files.writing import DiskFull, write_atomically
 from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
 from jepakit.recipe.identity import source_digests
-from jepakit.storage.folder import RunFolder, read_summary, refuse_read_only, refuse_taken
+from jepakit.storage.folder import RunFolder, read_provenance, read_summary, refuse_read_only, refuse_taken
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import checkpoints, newest_whole
 from jepakit.storage.mirror import Mirrors
@@ -193,10 +191,9 @@ def _go_on(loop: Loop) -> None:
 
 
 def _compare_with_the_start(loop: Loop, warn: Callable[[str], None]) -> None:
-    try:
-        provenance_then = dict(json.loads(read_text(loop.folder.path / "provenance.json")))
-        before = dict(provenance_then["packages"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    provenance_then = read_provenance(loop.folder.path)
+    before = provenance_then.get("packages")
+    if not isinstance(before, dict):
         return
     begun = provenance_then.get("id")
     if begun not in (None, loop.id):

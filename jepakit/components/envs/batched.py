@@ -7,6 +7,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -139,9 +140,12 @@ class BatchedEnv(EnvBase):
     def _shown(self, n: int, observation: Any) -> Tensor:
         """The current frame of simulator ``n`` as the agent sees it: through the distractions."""
         frame = undistracted = self._frame(n, observation)
+        if not self.distractions:
+            return frame
+        background = cache(lambda: self._background(n, undistracted))
         episode, step = (self._first_seeds[n] << 32) + self.episodes[n], int(self.lengths[n])
         for distraction in self.distractions:
-            frame = distraction(frame, lambda: self._background(n, undistracted), episode, step)
+            frame = distraction(frame, background, episode, step)
         return frame
 
     def _make_specs(self, pixels: torch.dtype) -> None:

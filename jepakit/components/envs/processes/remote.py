@@ -24,7 +24,8 @@ def in_processes(make: Callable[[], Simulator], num_envs: int, processes: int) -
     Raises:
         UserError: ``make`` cannot be sent to another process, or does not work there.
     """
-    workers = [Worker(make) for _ in range(min(processes, num_envs))]
+    code = _dumped(make)
+    workers = [Worker(code) for _ in range(min(processes, num_envs))]
     simulators = [RemoteSimulator(workers[n * len(workers) // num_envs], n) for n in range(num_envs)]
     try:
         for simulator in simulators:  # all at once
@@ -42,17 +43,10 @@ class Worker:
     """One process, and the connection to it. It starts anew rather than as a fork: OpenGL and threads do not survive one.
 
     Args:
-        make: Makes one simulator.
-
-    Raises:
-        UserError: ``make`` cannot be sent to another process.
+        make: What makes one simulator, pickled.
     """
 
-    def __init__(self, make: Callable[[], Simulator]) -> None:
-        try:
-            self.make = _dumped(make)
-        except Exception as error:
-            raise UserError(f"processes: this env cannot be made in another process ({error}); write `processes: 1`") from error
+    def __init__(self, make: bytes) -> None:
         self.connection, theirs = Pipe()
         command = [sys.executable, "-m", "jepakit.components.envs.processes.worker", str(theirs.fileno())]
         # In a group of its own, which Ctrl-C does not reach: the parent decides.
@@ -61,7 +55,7 @@ class Worker:
         self.asked: deque[object] = deque()  #: whoever waits for an answer, in order
         self.answers: dict[object, Any] = {}
         self._finalizer = weakref.finalize(self, _end, self.process, self.connection)
-        self._send(sys.path)
+        self._send((sys.path, make))
 
     def ask(self, who: object, n: int, call: str, *arguments: Any) -> None:
         """Send a call of simulator ``n``; ``answer(who)`` waits for its result."""
@@ -95,13 +89,19 @@ class Worker:
 
 
 def _dumped(make: Callable[[], Simulator]) -> bytes:
-    """``make`` as bytes, with the code of modules that cannot be imported by name, as plug-in files."""
+    """``make`` as bytes, with the code of modules that cannot be imported by name, as plug-in files.
+
+    Raises:
+        UserError: It cannot be sent to another process.
+    """
     modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType) and module.__name__ != "__main__"]
     made_here = [module for module in modules if module.__spec__ is None and getattr(module, "__file__", None)]
     for module in made_here:
         cloudpickle.register_pickle_by_value(module)
     try:
         return bytes(cloudpickle.dumps(make))
+    except Exception as error:
+        raise UserError(f"processes: this env cannot be made in another process ({error}); write `processes: 1`") from error
     finally:
         for module in made_here:
             cloudpickle.unregister_pickle_by_value(module)
@@ -138,7 +138,7 @@ class RemoteSimulator:
 
     def begin_making(self) -> None:
         """Have the simulator made; `finish_making` waits for it."""
-        self.worker.ask(self, self.n, "make", self.worker.make)
+        self.worker.ask(self, self.n, "make")
 
     def finish_making(self) -> None:
         """Wait until the simulator is there."""

@@ -71,8 +71,8 @@ def _kept(info: dict[str, Any]) -> dict[str, Any]:
     return {key: info[key] for key in KEPT if key in info}
 
 
-def serve(connection: Connection) -> None:
-    """Answer messages until the parent closes its end."""
+def serve(connection: Connection, code: bytes) -> None:
+    """Answer messages until the parent closes its end; ``code`` is what makes a simulator, pickled."""
     hosted: dict[int, Hosted] = {}
     make = None
     while True:
@@ -82,7 +82,7 @@ def serve(connection: Connection) -> None:
             return
         try:
             if call == "make":
-                make = make or _loaded(arguments[0])
+                make = make or _loaded(code)
                 hosted[n] = Hosted(make)
                 answer: tuple[Any, Exception | None] = hosted[n].tape.action_space, None
             else:
@@ -100,5 +100,5 @@ def serve(connection: Connection) -> None:
 
 if __name__ == "__main__":
     channel = Connection(os.dup(int(sys.argv[1])))
-    sys.path[:] = pickle.loads(channel.recv_bytes())
-    serve(channel)
+    sys.path[:], make_one = pickle.loads(channel.recv_bytes())
+    serve(channel, make_one)
