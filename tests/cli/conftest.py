@@ -1,19 +1,18 @@
-"""Two ways to call the command line: as its own process, like a user, and in this process, which has already imported torch."""
+"""Two ways to call the command line: as its own process, and in this process."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from jepakit.cli.app import main
 from jepakit.registry.plugins import load_plugins
+from tests.forked import Outcome, jepakit_process
 
 SUMMARY = "One [red]linear[/red] layer, " + "and nothing else, " * 8 + "up to `dim` numbers wide."
 PLUGIN = f'''
@@ -35,14 +34,6 @@ class Tiny(nn.Module):
 '''
 
 
-class Outcome(NamedTuple):
-    """The exit code and the two output streams of a call."""
-
-    code: int
-    out: str
-    err: str
-
-
 Cli = Callable[..., Outcome]
 
 
@@ -50,13 +41,7 @@ Cli = Callable[..., Outcome]
 def process(tmp_path: Path) -> Cli:
     """Call ``jepakit`` as its own process with piped output, from a folder outside the project."""
 
-    def call(*args: str) -> Outcome:
-        command = [sys.executable, "-m", "jepakit", *args]
-        environment = dict(os.environ)  # passed explicitly: readline adds COLUMNS to an inherited environment
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
-        return Outcome(done.returncode, done.stdout, done.stderr)
-
-    return call
+    return partial(jepakit_process, cwd=tmp_path)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from jepakit.machine import hardware
+from jepakit.sweep import child
+from tests.forked import ForkedRun
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -53,7 +55,8 @@ sweep:
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Path:
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(child, "_start", ForkedRun)
     (tmp_path / "moody.py").write_text(PLUGIN)
     file = tmp_path / "moods.yaml"
     file.write_text(SWEEP)

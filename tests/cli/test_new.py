@@ -13,6 +13,7 @@ import pytest
 from jepakit.cli.new import PATHS
 from jepakit.recipe import load_recipe
 from jepakit.registry import SLOTS
+from tests.forked import forked
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -40,10 +41,13 @@ def recipe_in(out: str) -> str:
 def pytest_output(folder: Path) -> str:
     """Pytest's output for the folder ``mine``, inside a project with jepakit's own pytest settings. All its tests must pass."""
     (folder / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\npythonpath = ["."]\n')
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "mine"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    done = forked(_run_pytest, "-q", "-p", "no:cacheprovider", "mine", cwd=folder, timeout=300)
+    assert done.code == 0, done.out
+    return done.out
+
+
+def _run_pytest(*args: str) -> None:
+    sys.exit(pytest.main(list(args)))
 
 
 def assert_imports_are_sorted(folder: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.forked import jepakit_process
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +35,6 @@ def test_bad_inputs_end_in_a_message_that_names_a_place(tmp_path: Path) -> None:
     ],
 )
 def test_undecodable_arguments_are_refused_with_a_clear_message(tmp_path: Path, args: list[bytes], named: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "jepakit", *args], cwd=tmp_path, capture_output=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert named in done.stderr.decode()
+    done = jepakit_process(*map(os.fsdecode, args), cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert named in done.err

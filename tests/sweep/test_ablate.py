@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import jepakit
+from jepakit.sweep import child
+from tests.forked import ForkedRun
 
 SMALL = {"total_steps": 64, "env.num_envs": 2, "algorithm.rollout_steps": 16, "algorithm.minibatch_size": 16}
 
 
-def test_a_sweep_is_run_once_and_compared(tmp_path: Path) -> None:
+def test_a_sweep_is_run_once_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_start", ForkedRun)
     over = {"encoder": [{"dim": 16, "heads": 2}, {"kind": "nature_cnn", "dim": 16}], "algorithm.hidden": [[8]]}
     outcomes = jepakit.ablate("cartpole_pixels", over, overrides=SMALL, seeds=1, out=tmp_path, quiet=True)
     assert [(outcome.state, outcome.fresh) for outcome in outcomes] == [("finished", True)] * 2

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.resume import differences, processes, run_killed, run_whole
+from benchmarks.resume import differences, run_killed, run_whole
 from jepakit.agent.evaluate import evaluate
 from jepakit.cli.app import main
 from jepakit.errors import UserError
@@ -26,6 +26,7 @@ from jepakit.storage.folder import RunFolder
 from jepakit.storage.manifest import checkpoints, named_frames, verify
 from jepakit.training.loop import Loop
 from jepakit.training.run import resume, run
+from tests.forked import jepakit_process, server
 
 SMALL = """
 name: small
@@ -88,7 +89,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "ppo" else name for name in RECIPES])
 def test_a_run_that_was_killed_again_and_again_ends_as_one_that_was_not(recipe: Path, tmp_path: Path, name: str) -> None:
-    context, whole, killed = processes(), tmp_path / "whole", tmp_path / "killed"
+    context, whole, killed = server(), tmp_path / "whole", tmp_path / "killed"
     run_whole(context, recipe, RECIPES[name], whole)
     size = (whole / "metrics.jsonl").stat().st_size
     kills = run_killed(context, recipe, RECIPES[name], killed, size, kills=2, rng=random.Random(os.urandom(8)))
@@ -164,10 +165,10 @@ def test_a_delayed_actor_keeps_its_schedule(recipe: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_goes_on_and_says_so_and_does_nothing_twice(cut: Path, whole: Path, cli: Cli) -> None:
-    done = subprocess.run([sys.executable, "-m", "jepakit", "resume", cut], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "resuming at 360 env steps" in done.stderr
-    assert done.stdout.startswith(f"run {cut}\nfinished: 720 env steps")
+    done = jepakit_process("resume", str(cut), cwd=cut.parent)
+    assert done.code == 0, done.err
+    assert "resuming at 360 env steps" in done.err
+    assert done.out.startswith(f"run {cut}\nfinished: 720 env steps")
     assert differences(whole, cut) == []
     (event,) = events(cut, "resume")
     assert (event["checkpoint"], event["host"]) == ("000000000360", platform.node())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from jepakit.agent.evaluate import evaluate
 from jepakit.errors import UserError
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.run import run
+from tests.forked import ForkedRun
 
 SMALL = """
 name: small
@@ -370,15 +369,15 @@ def test_evaluation_is_reproducible_and_plays_the_given_number_of_episodes(recip
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_saves_and_exits_130(recipe: Path, tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "jepakit", "run", str(recipe), "--set", "total_steps=10_000_000", "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(jepakit.__file__).parents[1])
+    process = ForkedRun(["run", str(recipe), "--set", "total_steps=10_000_000", "--out", str(tmp_path / "out")], tmp_path / "printed")
     metrics = tmp_path / "out" / "metrics.jsonl"
     deadline = time.monotonic() + 60
     while not (metrics.exists() and '"train"' in metrics.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    process.wait()
+    assert process.poll() == 130
+    err = (tmp_path / "printed").read_text()
     assert "finishing this batch, then saving" in err
     assert "Traceback" not in err
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

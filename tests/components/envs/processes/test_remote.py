@@ -108,8 +108,9 @@ def test_kinds_that_step_in_one_process_say_so() -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
 def test_no_process_outlives_its_parent() -> None:
     script = f"""
-import sys, time
+import signal, sys, time
 sys.path[:] = {sys.path!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 from functools import partial
 from jepakit.components.envs.processes.remote import in_processes
 from jepakit.components.envs.simulators import make_simulator
