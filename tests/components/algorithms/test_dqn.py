@@ -15,7 +15,7 @@ WIDTH, ACTIONS, ROWS = 6, 3, 24
 
 
 def make(seed: int = 0, **fields: Any) -> DQN:
-    """Heads of order 1, unlike those of the target network."""
+    """A DQN whose head weights are of order 1 and differ from the target network's."""
     torch.manual_seed(seed)
     dqn = DQN(WIDTH, Categorical(ACTIONS), nn.Linear(2, WIDTH), **{"hidden": (16,), "gamma": 0.8} | fields)
     with torch.no_grad():
@@ -39,7 +39,7 @@ def make_minibatch(rows: int = ROWS, spread: float = 2.0) -> TensorDict:
 
 
 def head(dqn: DQN, which: str, s_x: Tensor) -> Tensor:
-    """The online ("value") or target ("target_value") head, layer by layer."""
+    """Apply the online ("value") or target ("target_value") head to ``s_x``, layer by layer."""
     state = {name: tensor for name, tensor in dqn.state_dict(keep_vars=True).items() if f"loss.{which}_network_params" in name}
 
     def mlp(stream: str) -> Tensor:
@@ -56,7 +56,7 @@ def head(dqn: DQN, which: str, s_x: Tensor) -> Tensor:
 
 
 def expect(dqn: DQN, minibatch: TensorDictBase, loss: Tensor, error: list[float]) -> None:
-    """The loss, its gradients and the TD error that ``dqn`` has for ``minibatch``."""
+    """Assert the loss, its gradients and the TD error of ``dqn`` for ``minibatch``."""
     terms, figures = dqn.losses(minibatch)
     assert terms.keys() == {"critic"}
     assert terms["critic"].weight == 1.0
@@ -73,7 +73,7 @@ def expect(dqn: DQN, minibatch: TensorDictBase, loss: Tensor, error: list[float]
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize("double", [False, True])
-def test_loss_gradients_and_td_error_are_those_of_the_papers(double: bool, dueling: bool, weighted: bool) -> None:
+def test_loss_gradients_and_td_error_match_the_papers(double: bool, dueling: bool, weighted: bool) -> None:
     dqn = make(double=double, dueling=dueling, reward_scale=0.5)
     minibatch = make_minibatch()
     weight = torch.rand(ROWS) if weighted else torch.ones(ROWS)
@@ -89,7 +89,7 @@ def test_loss_gradients_and_td_error_are_those_of_the_papers(double: bool, dueli
         if not after["terminated"]:
             aim += 0.8 ** minibatch["steps_to_next_obs"][b].item() * target[(online if double else target).argmax()].item()
         rows.append(chosen[b, minibatch[ACTION][b]] - aim)
-    assert differ > 2  # or double would not matter
+    assert differ > 2  # otherwise `double` would make no difference
     huber = [0.5 * row**2 if abs(row) < 1 else abs(row) - 0.5 for row in rows]
     assert 0 < sum(bool(abs(row) < 1) for row in rows) < ROWS
     loss = sum(weight[b] * huber[b] for b in range(ROWS)) / ROWS
@@ -98,11 +98,11 @@ def test_loss_gradients_and_td_error_are_those_of_the_papers(double: bool, dueli
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dueling", [False, True])
-def test_the_distributional_loss_is_the_cross_entropy_to_the_projected_distribution(dueling: bool, weighted: bool) -> None:
+def test_the_distributional_loss_is_the_cross_entropy_with_the_projected_target(dueling: bool, weighted: bool) -> None:
     v_min, v_max, atoms = -2.0, 3.0, 11
     dqn = make(distributional=True, dueling=dueling, atoms=atoms, v_min=v_min, v_max=v_max)
     minibatch = make_minibatch()
-    minibatch["next", "reward"][:5] = torch.tensor([-2.0, 3.0, 0.5, -9.0, 9.0])[:, None]  # on the atoms and beyond them all
+    minibatch["next", "reward"][:5] = torch.tensor([-2.0, 3.0, 0.5, -9.0, 9.0])[:, None]  # three on atoms, two outside the support
     minibatch["next", "terminated"][:5] = True
     weight = torch.rand(ROWS) if weighted else torch.ones(ROWS)
     if weighted:
@@ -121,7 +121,7 @@ def test_the_distributional_loss_is_the_cross_entropy_to_the_projected_distribut
         projected = [0.0] * atoms
         for j in range(atoms):
             moved = min(v_max, max(v_min, after["reward"].item() + discount * z[j]))
-            for i in range(atoms):  # a triangle over each atom
+            for i in range(atoms):  # linear interpolation: a triangular kernel at each atom
                 projected[i] += target[j, best].item() * max(0.0, 1 - abs(moved - z[i]) / step)
         assert sum(projected) == pytest.approx(1)
         rows.append(-sum(projected[i] * log_p[b, i, minibatch[ACTION][b]] for i in range(atoms)))
@@ -132,7 +132,7 @@ def test_the_distributional_loss_is_the_cross_entropy_to_the_projected_distribut
 
 
 @pytest.mark.parametrize(("v_min", "v_max", "atoms"), [(-10.0, 25.0, 31), (-20.0, 0.7, 21), (-0.5, 0.7, 11), (0.0, 26.5, 51)])
-def test_returns_beyond_the_atoms_count_as_the_last_ones_whatever_the_bounds(v_min: float, v_max: float, atoms: int) -> None:
+def test_returns_outside_the_support_are_projected_to_its_ends(v_min: float, v_max: float, atoms: int) -> None:
     dqn = make(distributional=True, atoms=atoms, v_min=v_min, v_max=v_max)
     minibatch = make_minibatch(rows=4)
     minibatch["next", "terminated"][:] = True
@@ -143,7 +143,7 @@ def test_returns_beyond_the_atoms_count_as_the_last_ones_whatever_the_bounds(v_m
 
 
 @pytest.mark.parametrize("fields", [{}, {"distributional": True}])
-def test_a_minibatch_of_one_row_is_like_any_other(fields: dict[str, Any]) -> None:
+def test_the_loss_is_the_mean_of_the_losses_of_single_rows(fields: dict[str, Any]) -> None:
     dqn = make(**fields)
     minibatch = make_minibatch(rows=4)
     minibatch[ACTION][:] = torch.tensor([0, 1, 2, 1])
@@ -153,7 +153,7 @@ def test_a_minibatch_of_one_row_is_like_any_other(fields: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("fields", [{}, {"dueling": True}, {"distributional": True}])
-def test_it_acts_greedily_but_for_a_share_epsilon(fields: dict[str, Any]) -> None:
+def test_acting_is_epsilon_greedy(fields: dict[str, Any]) -> None:
     dqn = make(**fields, epsilon_start=0.6)
     s_x = TensorDict({S_X: torch.randn(1, WIDTH).expand(6000, WIDTH)}, batch_size=[6000])
     q = head(dqn, "value", s_x[S_X][0])
@@ -169,7 +169,7 @@ def test_it_acts_greedily_but_for_a_share_epsilon(fields: dict[str, Any]) -> Non
             assert (dqn.policy_head()(s_x.clone())[ACTION] == best).all()
 
 
-def test_epsilon_goes_down_in_a_line_and_stays() -> None:
+def test_epsilon_decays_linearly_then_stays_constant() -> None:
     dqn = make(epsilon_start=0.9, epsilon_end=0.1, epsilon_decay=0.4)
     seen = []
     for progress in (0.0, 0.1, 0.2, 0.4, 0.7):
@@ -178,15 +178,15 @@ def test_epsilon_goes_down_in_a_line_and_stays() -> None:
     assert seen == pytest.approx([0.9, 0.7, 0.5, 0.1, 0.1])
 
 
-def test_a_chain_is_solved_by_bootstrapping_alone() -> None:
-    """Three states in a row, a reward at the end of the row alone: values are powers of γ."""
+def test_the_values_of_a_chain_are_learned_by_bootstrapping() -> None:
+    """Only the last of three states gives a reward, so the values are powers of γ."""
     torch.manual_seed(0)
     dqn = DQN(3, Categorical(2), nn.Identity(), gamma=0.5, n_step=1, hidden=(32,), target_decay=0.8)
     optimizer = torch.optim.Adam(dqn.parameters(), lr=2e-2)
     states = torch.eye(3)
     for _ in range(150):
         at, action = torch.randint(3, (32,)), torch.randint(2, (32,))
-        ended = ((at == 2) & (action == 1))[:, None]  # action 1 goes on, action 0 stays
+        ended = ((at == 2) & (action == 1))[:, None]  # action 1 moves on, action 0 stays
         after = {S_X: states[(at + action).clamp(max=2)], "reward": ended.float(), "terminated": ended, "done": ended}
         steps = {S_X: states[at], ACTION: action, "steps_to_next_obs": torch.ones(32, 1, dtype=torch.int64), "next": after}
         terms, _ = dqn.losses(TensorDict(steps, batch_size=[32]))
@@ -207,6 +207,6 @@ def test_a_chain_is_solved_by_bootstrapping_alone() -> None:
         (Categorical(2), {"epsilon_start": 0.1, "epsilon_end": 0.2}, r"^epsilon_end 0.2 is above epsilon_start 0.1$"),
     ],
 )
-def test_what_does_not_fit_is_refused(spec: Any, fields: dict[str, Any], message: str) -> None:
+def test_unsupported_actions_and_invalid_fields_are_refused(spec: Any, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DQN(WIDTH, spec, nn.Identity(), **fields)

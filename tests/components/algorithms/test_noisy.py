@@ -1,4 +1,4 @@
-"""Noisy layers against their equations, and the heads of dqn that are made of them."""
+"""Noisy layers are compared with their equations. The heads of dqn that use them draw noise only where they should."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_minibatch() -> TensorDict:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """What ``torch.randn`` returns from now on."""
+    """A list to which every call of ``torch.randn`` adds its result."""
     record: list[Tensor] = []
     draw = torch.randn
 
@@ -50,7 +50,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return record
 
 
-def test_the_output_is_that_of_the_papers_equations(drawn: list[Tensor]) -> None:
+def test_the_output_matches_the_papers_equations(drawn: list[Tensor]) -> None:
     torch.manual_seed(0)
     layer = NoisyLinear(4, 3, std=0.7)
     x = torch.rand(6, 4)
@@ -66,7 +66,7 @@ def test_the_output_is_that_of_the_papers_equations(drawn: list[Tensor]) -> None
             assert y[b][j] == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_initial_values_are_the_papers() -> None:
+def test_initial_values_match_the_paper() -> None:
     torch.manual_seed(0)
     layer = NoisyLinear(400, 100, std=0.3)
     for mu, sigma in ((layer.weight, layer.weight_sigma), (layer.bias, layer.bias_sigma)):
@@ -75,7 +75,7 @@ def test_initial_values_are_the_papers() -> None:
         assert torch.equal(sigma, torch.full_like(sigma, 0.3 / 20))
 
 
-def test_noise_is_centred_and_rows_share_it() -> None:
+def test_noise_has_zero_mean_and_is_shared_by_all_rows() -> None:
     torch.manual_seed(0)
     layer, x = NoisyLinear(4, 3, std=1.0), torch.rand(1, 4)
     outputs = torch.stack([layer(x.expand(2, 4)) for _ in range(4000)])
@@ -94,17 +94,17 @@ def test_a_bias_is_optional() -> None:
 
 
 @pytest.mark.parametrize("fields", HEADS)
-def test_each_call_of_online_and_target_heads_draws_its_own_noise(fields: dict[str, Any], drawn: list[Tensor]) -> None:
+def test_every_call_of_the_online_or_target_head_draws_new_noise(fields: dict[str, Any], drawn: list[Tensor]) -> None:
     dqn, minibatch = make(**fields), make_minibatch()
     drawn.clear()
     dqn.losses(minibatch)
     layers = 4 if fields.get("dueling") else 2
-    assert len(drawn) == layers * (3 if fields.get("double", True) else 2)  # Q, Q̄ and the choice of a'
+    assert len(drawn) == layers * (3 if fields.get("double", True) else 2)  # Q, Q̄ and, if double, the choice of a'
     assert len({tuple(each.tolist()) for each in drawn}) == len(drawn)
 
 
 @pytest.mark.parametrize("mode", [None, *GREEDY])
-def test_losses_have_noise_whatever_the_exploration_type(mode: ExplorationType | None) -> None:
+def test_losses_are_noisy_under_every_exploration_type(mode: ExplorationType | None) -> None:
     dqn, minibatch = make(), make_minibatch()
     with set_exploration_type(mode):
         once, again = (dqn.losses(minibatch)[0]["critic"].loss for _ in range(2))
@@ -112,7 +112,7 @@ def test_losses_have_noise_whatever_the_exploration_type(mode: ExplorationType |
 
 
 @pytest.mark.parametrize("fields", HEADS)
-def test_acting_explores_by_noise_alone_and_greedy_acting_is_without(fields: dict[str, Any]) -> None:
+def test_exploration_relies_on_noise_and_greedy_acting_uses_none(fields: dict[str, Any]) -> None:
     dqn = make(**fields, noisy_std=3.0)
     head, s_x = dqn.policy_head(), TensorDict({S_X: torch.randn(200, WIDTH)}, [200])
 
@@ -123,7 +123,7 @@ def test_acting_explores_by_noise_alone_and_greedy_acting_is_without(fields: dic
         with set_exploration_type(explores):
             assert not torch.equal(act(), act())
     plain = make(**fields, noisy_std=None)
-    plain.load_state_dict(dqn.state_dict(), strict=False)  # the means
+    plain.load_state_dict(dqn.state_dict(), strict=False)  # loads only the means
     for mode in GREEDY[:2]:
         with set_exploration_type(mode):
             before = torch.get_rng_state()
@@ -134,7 +134,7 @@ def test_acting_explores_by_noise_alone_and_greedy_acting_is_without(fields: dic
 
 
 @pytest.mark.parametrize("fields", HEADS)
-def test_means_and_deviations_are_trained_and_followed_by_the_target(fields: dict[str, Any]) -> None:
+def test_means_and_deviations_are_trained_and_tracked_by_the_target(fields: dict[str, Any]) -> None:
     dqn, minibatch = make(**fields, target_decay=0.5), make_minibatch()
     dqn.losses(minibatch)[0]["critic"].loss.backward()
     trained = [(name, p) for name, p in dqn.named_parameters() if p.requires_grad]
@@ -150,12 +150,12 @@ def test_means_and_deviations_are_trained_and_followed_by_the_target(fields: dic
         torch.testing.assert_close(dqn.state_dict()[target], 0.5 * before[target] + 0.5 * p.detach())
 
 
-def test_noise_is_no_state() -> None:
+def test_noise_is_not_part_of_the_state() -> None:
     dqn, minibatch = make(), make_minibatch()
     twin = copy.deepcopy(dqn)
     assert not [name for name in dqn.state_dict() if "eps" in name and "explore" not in name]
     for _ in range(3):
-        dqn.losses(minibatch)  # draws that the twin has not seen
+        dqn.losses(minibatch)  # draws noise that the twin does not draw
     losses = []
     for each in (dqn, twin):
         torch.manual_seed(1)
@@ -163,7 +163,7 @@ def test_noise_is_no_state() -> None:
     assert torch.equal(*losses)
 
 
-def test_without_noise_nothing_is_drawn(drawn: list[Tensor]) -> None:
+def test_heads_without_noise_draw_nothing(drawn: list[Tensor]) -> None:
     dqn, minibatch = make(noisy_std=None), make_minibatch()
     drawn.clear()
     dqn.losses(minibatch)
@@ -172,5 +172,5 @@ def test_without_noise_nothing_is_drawn(drawn: list[Tensor]) -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"distributional": True, "dueling": True}])
-def test_noisy_heads_keep_the_rules_of_the_slot(fields: dict[str, Any]) -> None:
+def test_noisy_heads_follow_the_rules_of_the_slot(fields: dict[str, Any]) -> None:
     check_component("algorithm", "dqn", noisy_std=0.5, frame_shapes=[(2, 1, 12, 12)], **fields)

@@ -1,4 +1,4 @@
-"""What dqn and sac have in common; their losses and policies are in test_dqn.py and test_sac.py."""
+"""What dqn and sac have in common. Their losses and policies are tested in test_dqn.py and test_sac.py."""
 
 import copy
 from pathlib import Path
@@ -29,7 +29,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 class Encoder(nn.Module):
-    """With buffers of both sorts."""
+    """An encoder with a float and an integer buffer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def make_minibatch(kind: str) -> TensorDict:
 
 
 def learn(algorithm: Any, encoder: Encoder, kind: str, updates: int, seed: int) -> dict[str, Tensor]:
-    """Some optimizer steps, and the state that comes of them."""
+    """Take ``updates`` optimizer steps and return a copy of the resulting state."""
     torch.manual_seed(seed)
     optimizer = torch.optim.SGD(algorithm.parameters(), lr=0.1)
     for _ in range(updates):
@@ -70,7 +70,7 @@ def learn(algorithm: Any, encoder: Encoder, kind: str, updates: int, seed: int) 
 
 
 @every_kind
-def test_it_keeps_the_protocol_and_trains_no_target(kind: str) -> None:
+def test_an_algorithm_implements_the_protocol_and_trains_no_target(kind: str) -> None:
     algorithm, encoder = make(kind)
     assert isinstance(algorithm, OffPolicyAlgorithm)
     trained = {id(parameter) for parameter in algorithm.parameters() if parameter.requires_grad}
@@ -82,7 +82,7 @@ def test_it_keeps_the_protocol_and_trains_no_target(kind: str) -> None:
 
 
 @every_kind
-def test_targets_follow_heads_and_encoder(kind: str) -> None:
+def test_targets_track_heads_and_encoder(kind: str) -> None:
     algorithm, encoder = make(kind)
     every, decay = algorithm.targets.every, {"heads": algorithm.targets.decay, "encoder": algorithm.targets.decay}
     if kind == "sac-curl":
@@ -110,7 +110,7 @@ def test_targets_follow_heads_and_encoder(kind: str) -> None:
 
 
 @every_kind
-def test_what_is_learned_is_in_the_state_and_deterministic(kind: str) -> None:
+def test_learning_continues_identically_from_a_loaded_state(kind: str) -> None:
     algorithm, encoder = make(kind)
     algorithm.anneal(0.1)
     learn(algorithm, encoder, kind, updates=4, seed=1)
@@ -129,7 +129,7 @@ def test_what_is_learned_is_in_the_state_and_deterministic(kind: str) -> None:
 
 
 @every_kind
-def test_the_minibatch_keeps_what_it_held(kind: str) -> None:
+def test_losses_add_only_td_error_to_the_minibatch(kind: str) -> None:
     algorithm, _ = make(kind)
     algorithm.reward_scale = 0.1
     minibatch = make_minibatch(kind)
@@ -147,7 +147,7 @@ def test_the_minibatch_keeps_what_it_held(kind: str) -> None:
         ("Pendulum-v1", "kind: sac, gradients_to_encoder: false, n_step: 2"),
     ],
 )
-def test_it_runs_with_jepa_and_is_evaluated(env: str, algorithm: str, tmp_path: Path) -> None:
+def test_an_off_policy_run_with_jepa_is_trained_and_evaluated(env: str, algorithm: str, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"""
         name: off_policy

@@ -1,4 +1,4 @@
-"""What ppo, a2c and reinforce make of both sorts of actions; ppo with discrete ones is in test_ppo.py."""
+"""The algorithms ppo, a2c and reinforce with discrete and continuous actions. Discrete ppo is tested in test_ppo.py."""
 
 import math
 from pathlib import Path
@@ -46,7 +46,7 @@ def act(algorithm: OnPolicyAlgorithm, s_x: Tensor) -> TensorDictBase:
 
 
 def tanh_mlp(algorithm: Any, head: str, s_x: Tensor) -> Tensor:
-    """Actor or critic, layer by layer."""
+    """Apply the actor or the critic to ``s_x``, layer by layer."""
     linears = [layer for layer in getattr(algorithm, head).modules() if isinstance(layer, torch.nn.Linear)]
     for linear in linears[:-1]:
         s_x = torch.tanh(s_x @ linear.weight.T + linear.bias)
@@ -54,13 +54,13 @@ def tanh_mlp(algorithm: Any, head: str, s_x: Tensor) -> Tensor:
 
 
 def gaussian(algorithm: Any, s_x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean [B, A] and standard deviation [A] of u."""
+    """Mean [B, A] and standard deviation [A] of u, the action before tanh."""
     (log_std,) = (parameter for name, parameter in algorithm.actor.named_parameters() if "scale" in name)
     return tanh_mlp(algorithm, "actor", s_x), log_std.exp()
 
 
 def log_prob(algorithm: Any, minibatch: TensorDictBase) -> Tensor:
-    """[B], of what was sampled."""
+    """Log-probability [B] of the sampled action, taken before tanh if it is continuous."""
     if "unsquashed_action" not in minibatch:
         log_p = F.log_softmax(tanh_mlp(algorithm, "actor", minibatch[S_X]), dim=-1)
         return log_p.gather(1, minibatch[ACTION][:, None]).squeeze(1)
@@ -70,7 +70,7 @@ def log_prob(algorithm: Any, minibatch: TensorDictBase) -> Tensor:
 
 
 def entropy(algorithm: Any, s_x: Tensor, noise: Tensor) -> Tensor:
-    """[B]: exact for discrete actions, at the sample that ``noise`` [B, A] makes for continuous ones."""
+    """Entropy [B]: exact for discrete actions, estimated from one sample made with ``noise`` [B, A] for continuous ones."""
     if noise.shape[1] != 2:
         log_p = F.log_softmax(tanh_mlp(algorithm, "actor", s_x), dim=-1)
         return -(log_p.exp() * log_p).sum(dim=1)
@@ -83,7 +83,7 @@ def entropy(algorithm: Any, s_x: Tensor, noise: Tensor) -> Tensor:
     ("kind", "actions"),
     [("a2c", "discrete"), ("reinforce", "discrete"), ("a2c", "continuous"), ("reinforce", "continuous"), ("ppo", "continuous")],
 )
-def test_losses_and_gradients_are_those_of_the_papers(kind: str, actions: str) -> None:
+def test_losses_and_gradients_match_the_papers(kind: str, actions: str) -> None:
     fields = {"critic_weight": 0.7, "hidden": (16, 16)} | ({} if kind == "reinforce" else {"entropy_weight": 0.03})
     algorithm = make(kind, actions, **fields | ({"normalize_advantage": False} if kind == "ppo" else {}))
     minibatch = act(algorithm, torch.randn(32, WIDTH))
@@ -118,7 +118,7 @@ def test_losses_and_gradients_are_those_of_the_papers(kind: str, actions: str) -
 
 
 @pytest.mark.parametrize(("kind", "fields"), [("a2c", {}), ("reinforce", {}), ("reinforce", {"baseline": False})])
-def test_returns_run_to_the_end_of_the_episode_or_the_rollout(kind: str, fields: dict[str, bool]) -> None:
+def test_returns_end_with_the_episode_or_the_rollout(kind: str, fields: dict[str, bool]) -> None:
     algorithm = make(kind, "discrete", gamma=0.9, reward_scale=0.25, **fields)
     shape = (4, 12)
     rollout = act(algorithm, torch.randn(*shape, WIDTH))
@@ -128,9 +128,9 @@ def test_returns_run_to_the_end_of_the_episode_or_the_rollout(kind: str, fields:
     rollout["next", PIXELS][:, :-1] = torch.where(after["done"][:, :-1], after[PIXELS][:, :-1], rollout[S_X][:, 1:])
     assert (truncated & ~terminated)[:, :-1].any()
     assert terminated[:, :-1].any()
-    assert not (terminated | truncated)[:, -1].all()  # an episode goes on past the rollout's end
+    assert not (terminated | truncated)[:, -1].all()  # an episode continues past the rollout's end
 
-    prepared = algorithm.prepare(rollout.clone(), embed=lambda pixels: pixels)  # these pixels are their own embedding
+    prepared = algorithm.prepare(rollout.clone(), embed=lambda pixels: pixels)  # the pixels serve as embeddings
 
     for n in range(shape[0]):
         for t in range(shape[1]):
@@ -189,7 +189,7 @@ def test_the_greedy_policy_takes_the_gaussians_mean(kind: str, mode: Exploration
 
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 0.5), (1.0, 0.8), (-0.5, 3.0)])
-def test_the_entropy_is_that_of_the_squashed_gaussian(mean: float, std: float) -> None:
+def test_the_entropy_estimate_matches_the_squashed_gaussian(mean: float, std: float) -> None:
     torch.manual_seed(0)
     estimates = Unsquashed(torch.full((20_000, 1), mean), torch.full((20_000, 1), std)).entropy()
 
@@ -201,7 +201,7 @@ def test_the_entropy_is_that_of_the_squashed_gaussian(mean: float, std: float) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_policy_is_centred_and_as_wide_as_asked(kind: str) -> None:
+def test_the_initial_policy_has_zero_mean_and_the_given_std(kind: str) -> None:
     torch.manual_seed(0)
     acted = act(KINDS[kind](WIDTH, SPECS["continuous"], initial_std=0.3), torch.randn(100, WIDTH))
     torch.testing.assert_close(acted["loc"], torch.zeros(100, 2), atol=0.05, rtol=0)
@@ -209,14 +209,14 @@ def test_the_first_policy_is_centred_and_as_wide_as_asked(kind: str) -> None:
 
 
 @pytest.mark.parametrize("spec", [Unbounded((2,)), Bounded(0, 5, (2,), dtype=torch.int64)])
-def test_other_actions_are_refused(spec: TensorSpec) -> None:
+def test_unsupported_actions_are_refused(spec: TensorSpec) -> None:
     with pytest.raises(ValueError, match=r"^actions must be discrete or bounded real numbers; this env's are .* of torch\.(float32|int64)"):
         A2C(WIDTH, spec)
 
 
 @pytest.mark.parametrize("actions", SPECS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bandit_is_learned(kind: str, actions: str) -> None:
+def test_a_contextual_bandit_is_learned(kind: str, actions: str) -> None:
     torch.manual_seed(0)
     algorithm: Any = KINDS[kind](WIDTH, SPECS[actions])
     optimizer = torch.optim.Adam(algorithm.parameters(), lr=2e-2)
@@ -239,7 +239,7 @@ def test_a_bandit_is_learned(kind: str, actions: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_runs_and_is_evaluated_on_a_gymnasium_env_with_continuous_actions(kind: str, tmp_path: Path) -> None:
+def test_a_run_with_continuous_actions_is_trained_and_evaluated(kind: str, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"""
         name: continuous

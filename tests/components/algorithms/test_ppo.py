@@ -24,7 +24,7 @@ def make(**fields: Any) -> PPO:
 
 
 def acted_on(ppo: PPO, batch: int) -> TensorDictBase:
-    """A minibatch as the learner gives it: the policy of a little while ago acted on ``s_x``."""
+    """A minibatch as the learner passes it: a slightly older policy acted on ``s_x``."""
     minibatch = TensorDict({S_X: torch.randn(batch, WIDTH)}, batch_size=[batch])
     with torch.no_grad():
         ppo.policy_head()(minibatch)
@@ -36,7 +36,7 @@ def acted_on(ppo: PPO, batch: int) -> TensorDictBase:
 
 
 def tanh_mlp(ppo: PPO, head: str, s_x: Tensor) -> Tensor:
-    """Actor or critic, layer by layer."""
+    """Apply the actor or the critic to ``s_x``, layer by layer."""
     module = getattr(ppo, head)
     linears = [layer for layer in module.modules() if isinstance(layer, torch.nn.Linear)]
     for linear in linears[:-1]:
@@ -46,7 +46,7 @@ def tanh_mlp(ppo: PPO, head: str, s_x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("normalize_advantage", [True, False])
 @pytest.mark.parametrize("clip", [0.05, 0.2])
-def test_losses_and_gradients_are_those_of_the_papers(normalize_advantage: bool, clip: float) -> None:
+def test_losses_and_gradients_match_the_papers(normalize_advantage: bool, clip: float) -> None:
     ppo = make(normalize_advantage=normalize_advantage, clip=clip, critic_weight=0.7, entropy_weight=0.03, hidden=(16, 16))
     minibatch = acted_on(ppo, batch=32)
 
@@ -62,7 +62,7 @@ def test_losses_and_gradients_are_those_of_the_papers(normalize_advantage: bool,
     expected = {
         "actor": (1.0, -sum(objective) / 32),
         "critic": (0.7, (value - minibatch["value_target"]).square().mean()),
-        "entropy": (0.03, (log_p.exp() * log_p).sum(dim=1).mean()),  # minus the entropy: it is to grow
+        "entropy": (0.03, (log_p.exp() * log_p).sum(dim=1).mean()),  # the negative entropy, because entropy is maximised
     }
     assert terms.keys() == expected.keys()
     parameters = [*ppo.actor.parameters(), *ppo.critic.parameters()]
@@ -79,7 +79,7 @@ def test_losses_and_gradients_are_those_of_the_papers(normalize_advantage: bool,
     torch.testing.assert_close(figures["ppo/clip_fraction"], clipped)
 
 
-def test_gae_bootstraps_at_truncation_from_the_true_final_stack(make_learner: Any, collect: Any) -> None:
+def test_gae_bootstraps_at_truncation_from_the_final_stack(make_learner: Any, collect: Any) -> None:
     gamma, lmbda, reward_scale = 0.9, 0.7, 0.25
     learner = make_learner(gamma=gamma, lmbda=lmbda, reward_scale=reward_scale)
     batch = collect(learner, num_envs=3, steps=16)
@@ -87,7 +87,7 @@ def test_gae_bootstraps_at_truncation_from_the_true_final_stack(make_learner: An
     assert terminated.any()
     assert (truncated & ~terminated).any()
     assert (truncated & terminated).any()
-    assert not (terminated | truncated)[:, -1].all()  # an episode goes on past the rollout's end
+    assert not (terminated | truncated)[:, -1].all()  # an episode continues past the rollout's end
 
     prepared = learner.algorithm.prepare(batch.clone(), learner.embed)
 
@@ -107,7 +107,7 @@ def test_gae_bootstraps_at_truncation_from_the_true_final_stack(make_learner: An
     assert torch.equal(prepared["next", "reward"], batch["next", "reward"])
 
 
-def test_only_stacks_whose_successor_is_elsewhere_are_encoded_again(make_learner: Any, collect: Any) -> None:
+def test_only_bootstrap_stacks_missing_from_the_rollout_are_encoded_again(make_learner: Any, collect: Any) -> None:
     learner = make_learner()
     batch = collect(learner, num_envs=3, steps=16)
     encoded: list[Tensor] = []
@@ -122,7 +122,7 @@ def test_only_stacks_whose_successor_is_elsewhere_are_encoded_again(make_learner
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1)])
 def test_the_ratio_is_1_on_the_first_minibatch(make_learner: Any, collect: Any, precision: str, tolerance: float) -> None:
-    learner = make_learner(precision=precision, clip=tolerance, minibatch_size=16)  # whatever leaves 1 +- clip is counted
+    learner = make_learner(precision=precision, clip=tolerance, minibatch_size=16)  # clip_fraction counts ratios outside 1 ± clip
     learner.experience.extend(collect(learner))
     minibatch = next(learner.experience.minibatches())
     assert minibatch.steps["sample_log_prob"].std() > 0.1  # the policy is far from uniform
@@ -148,7 +148,7 @@ def test_the_policy_samples_from_its_own_probabilities() -> None:
 
 
 @pytest.mark.parametrize(("schedule", "expected"), [("constant", [0.2, 0.2, 0.2]), ("linear", [0.2, 0.1, 0.05])])
-def test_clip_schedule(schedule: Any, expected: list[float]) -> None:
+def test_the_clip_follows_its_schedule(schedule: Any, expected: list[float]) -> None:
     ppo = make(clip_schedule=schedule, clip=0.2)
     for progress, clip in zip([0.0, 0.5, 0.75], expected, strict=True):
         ppo.anneal(progress)
@@ -160,7 +160,7 @@ def test_clip_schedule(schedule: Any, expected: list[float]) -> None:
         torch.testing.assert_close(figures["ppo/clip_fraction"], ((ratio - 1).abs() > clip).float().mean())
 
 
-def test_the_first_policy_is_nearly_uniform() -> None:
+def test_the_initial_policy_is_nearly_uniform() -> None:
     torch.manual_seed(0)
     acted = PPO(WIDTH, Categorical(ACTIONS)).policy_head()(TensorDict({S_X: torch.randn(100, WIDTH)}, batch_size=[100]))
     torch.testing.assert_close(acted["logits"].softmax(dim=-1), torch.full((100, ACTIONS), 1 / ACTIONS), atol=0.02, rtol=0)

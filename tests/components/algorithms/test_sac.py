@@ -18,7 +18,7 @@ SPECS: dict[str, TensorSpec] = {"discrete": Categorical(3), "continuous": Bounde
 
 
 def make(actions: str, seed: int = 0, **fields: Any) -> SAC:
-    """Heads of order 1, the critics unlike each other and unlike their targets."""
+    """SAC whose head weights are of order 1. The critics differ from each other and from their targets."""
     torch.manual_seed(seed)
     sac = SAC(WIDTH, SPECS[actions], nn.Linear(2, WIDTH), **{"hidden": (16,), "gamma": 0.8} | fields)
     with torch.no_grad():
@@ -43,7 +43,7 @@ def make_minibatch(actions: str) -> TensorDict:
 
 
 def weights(sac: SAC, which: str) -> list[Tensor]:
-    """Of "actor", "qvalue" or "target_qvalue", layer by layer; the critics' have a leading dimension of 2."""
+    """Parameters of "actor", "qvalue" or "target_qvalue", layer by layer. Those of the two critics are stacked, [2, ...]."""
     state = sac.state_dict(keep_vars=True)
     return [tensor for name, tensor in state.items() if f"loss.{which}_network_params" in name]
 
@@ -54,20 +54,20 @@ def mlp(tensors: list[Tensor], x: Tensor) -> Tensor:
 
 
 def critics(sac: SAC, which: str, s_x: Tensor, action: Tensor | None = None) -> list[Tensor]:
-    """Of each of the two [B, n] for discrete actions, [B] for a given continuous one."""
+    """Values from both critics, each [B, n] for discrete actions and [B] for a given continuous ``action``."""
     x = s_x if action is None else torch.cat((s_x, action), dim=-1)
     both = [mlp([tensor[i] for tensor in weights(sac, which)], x) for i in range(2)]
     return both if action is None else [q.squeeze(-1) for q in both]
 
 
 def gaussian(sac: SAC, s_x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of what tanh squashes, both [B, A]."""
+    """Mean and standard deviation of the action before tanh, both [B, A]."""
     mean, raw = mlp(weights(sac, "actor"), s_x).chunk(2, dim=-1)
     return mean, 0.01 + F.softplus(raw + math.log(math.exp(0.99) - 1))  # 1 where raw is 0
 
 
 def sample(sac: SAC, s_x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """An action on [-1, 1] and its log-density there."""
+    """An action in [-1, 1] and its log-density."""
     mean, std = gaussian(sac, s_x)
     action = torch.tanh(mean + std * noise)
     density = -(noise**2) / 2 - std.log() - math.log(2 * math.pi) / 2
@@ -75,7 +75,7 @@ def sample(sac: SAC, s_x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def soft_value(sac: SAC, s_x: Tensor, noise: Tensor | None) -> Tensor:
-    """V̄ of each row [B]: exact for discrete actions, of one sample for continuous ones."""
+    """Target value V̄ of each row [B]: exact for discrete actions, from one sample for continuous ones."""
     alpha = sac.loss.log_alpha.exp().item()
     if noise is None:
         pi = mlp(weights(sac, "actor"), s_x).softmax(dim=-1)
@@ -86,14 +86,14 @@ def soft_value(sac: SAC, s_x: Tensor, noise: Tensor | None) -> Tensor:
 
 
 def taken_values(sac: SAC, s_x: Tensor, action: Tensor) -> list[Tensor]:
-    """Qᵢ(s, a) of each row [B] for the stored ``action``, by both critics."""
+    """Qᵢ(s, a) of each row [B] for the stored ``action``, from both critics."""
     if action.is_floating_point():
         return critics(sac, "qvalue", s_x, (action - LOW) / (HIGH - LOW) * 2 - 1)
     return [q[torch.arange(ROWS), action] for q in critics(sac, "qvalue", s_x)]
 
 
 def reference(sac: SAC, minibatch: TensorDictBase, target_entropy: float, noise: list[Tensor] | None) -> tuple[dict[str, Tensor], Tensor]:
-    """The three losses of each row, and the TD errors."""
+    """The three losses and the TD error of each row."""
     s_x, after, alpha = minibatch[S_X], minibatch["next"], sac.loss.log_alpha.exp().item()
     still = s_x.detach()
     value, taken = soft_value(sac, after[S_X], noise and noise[0]), taken_values(sac, s_x, minibatch[ACTION])
@@ -115,13 +115,13 @@ def reference(sac: SAC, minibatch: TensorDictBase, target_entropy: float, noise:
     return losses, torch.maximum(*(error.detach().abs() for error in errors))
 
 
-#: Which parts each loss may reach.
+#: The parts that each loss trains.
 REACHED = {"actor": {"actor"}, "critic": {"qvalue", S_X}, "alpha": {"alpha"}}
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("actions", "target_entropy"), [("discrete", 0.3 * math.log(3)), ("discrete", 0.7), ("continuous", -2.0)])
-def test_losses_gradients_and_td_error_are_those_of_the_papers(actions: str, target_entropy: float, weighted: bool) -> None:
+def test_losses_gradients_and_td_error_match_the_papers(actions: str, target_entropy: float, weighted: bool) -> None:
     given = {"target_entropy": 0.7} if target_entropy == 0.7 else {}
     sac = make(actions, reward_scale=0.5, initial_alpha=0.4, **given)
     minibatch = make_minibatch(actions)
@@ -157,8 +157,8 @@ def test_losses_gradients_and_td_error_are_those_of_the_papers(actions: str, tar
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("actions", SPECS)
-def test_the_target_is_averaged_over_k_views_and_the_critics_loss_over_m(actions: str, weighted: bool) -> None:
-    """DrQ's Eqs. 1 and 3, view by view."""
+def test_the_target_averages_k_views_and_the_critic_loss_averages_m(actions: str, weighted: bool) -> None:
+    """The reference computes DrQ's Eqs. 1 and 3 view by view."""
     sac = make(actions, reward_scale=0.5, views=3, next_views=2)
     minibatch = make_minibatch(actions)
     weight = torch.rand(ROWS) if weighted else torch.ones(ROWS)
@@ -172,7 +172,7 @@ def test_the_target_is_averaged_over_k_views_and_the_critics_loss_over_m(actions
     terms, _ = sac.losses(minibatch)
 
     torch.manual_seed(1)
-    noise = [torch.randn(ROWS, 2) if actions == "continuous" else None for _ in range(3)]  # of a' in each view of s', then of the actor's a
+    noise = [torch.randn(ROWS, 2) if actions == "continuous" else None for _ in range(3)]  # for a' in each view of s', then for the actor
     aim = torch.zeros(ROWS)
     for k in range(2):
         value = soft_value(sac, after[:, k], noise[k]).detach()
@@ -191,12 +191,12 @@ def test_the_target_is_averaged_over_k_views_and_the_critics_loss_over_m(actions
         torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5)
 
     rows, _ = reference(sac, minibatch, sac.loss.target_entropy.item(), noise[1:] if actions == "continuous" else None)
-    for name in ("actor", "alpha"):  # of the first view alone
+    for name in ("actor", "alpha"):  # from the first view only
         torch.testing.assert_close(terms[name].loss, weight @ rows[name] / ROWS, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("actions", SPECS)
-def test_a_delayed_actor_and_its_adam_rest_between_its_updates(actions: str) -> None:
+def test_a_delayed_actor_and_its_adam_state_are_unchanged_between_its_updates(actions: str) -> None:
     sac = make(actions, actor_every=3)
     delayed = [*weights(sac, "actor"), sac.loss.log_alpha]
     others = [parameter for parameter in sac.parameters() if parameter.requires_grad and not any(parameter is each for each in delayed)]
@@ -219,7 +219,7 @@ def test_a_delayed_actor_and_its_adam_rest_between_its_updates(actions: str) -> 
         assert ("sac/entropy" in figures) == (not rests[0])
 
 
-def test_the_critics_begin_apart_and_their_targets_as_copies() -> None:
+def test_the_critics_start_different_and_their_targets_start_as_copies() -> None:
     torch.manual_seed(0)
     sac = SAC(WIDTH, SPECS["discrete"], nn.Identity())
     for online, target in zip(weights(sac, "qvalue"), weights(sac, "target_qvalue"), strict=True):
@@ -227,7 +227,7 @@ def test_the_critics_begin_apart_and_their_targets_as_copies() -> None:
         assert not torch.equal(online[0], online[1])
 
 
-def test_discrete_actions_are_drawn_by_the_policy_and_greedy_when_asked() -> None:
+def test_discrete_actions_are_sampled_or_greedy() -> None:
     sac = make("discrete")
     s_x = TensorDict({S_X: torch.randn(1, WIDTH).expand(6000, WIDTH)}, batch_size=[6000])
     pi = mlp(weights(sac, "actor"), s_x[S_X][0]).softmax(dim=-1)
@@ -255,7 +255,7 @@ def test_continuous_actions_are_squashed_samples_within_bounds() -> None:
 
 
 @pytest.mark.parametrize("bias", [50.0, -50.0])
-def test_saturated_actions_stay_within_bounds_and_losses_finite(bias: float) -> None:
+def test_saturated_actions_stay_within_bounds_and_losses_stay_finite(bias: float) -> None:
     sac = make("continuous")
     with torch.no_grad():
         weights(sac, "actor")[-1][:2] = bias
@@ -271,7 +271,7 @@ def test_saturated_actions_stay_within_bounds_and_losses_finite(bias: float) -> 
 
 
 @pytest.mark.parametrize("actions", SPECS)
-def test_a_bandit_is_learned(actions: str) -> None:
+def test_a_contextual_bandit_is_learned(actions: str) -> None:
     torch.manual_seed(0)
     sac = SAC(WIDTH, SPECS[actions], nn.Identity(), hidden=(32,))
     optimizer = torch.optim.Adam(sac.parameters(), lr=2e-2)
@@ -295,6 +295,6 @@ def test_a_bandit_is_learned(actions: str) -> None:
 
 
 @pytest.mark.parametrize("spec", [Unbounded((2,)), Bounded(0, 5, (2,), dtype=torch.int64)])
-def test_other_actions_are_refused(spec: TensorSpec) -> None:
+def test_unsupported_actions_are_refused(spec: TensorSpec) -> None:
     with pytest.raises(ValueError, match=r"^actions must be discrete or bounded real numbers; this env's are .* of torch\.(float32|int64)"):
         SAC(WIDTH, spec, nn.Identity())
