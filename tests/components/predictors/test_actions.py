@@ -19,7 +19,7 @@ def test_discrete_actions_become_one_hot(leading: tuple[int, ...]) -> None:
         assert row == [float(i == chosen) for i in range(4)]
 
 
-def test_continuous_actions_stay_what_they_are() -> None:
+def test_continuous_actions_keep_their_values() -> None:
     actions = Actions(Bounded(-2, 2, (3,)))
     action = torch.rand(5, 2, 3, dtype=torch.float64)
     assert actions.width == 3

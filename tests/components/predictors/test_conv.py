@@ -1,4 +1,4 @@
-"""SPR's transition model against F.conv2d and the statistics of the minibatch written out."""
+"""SPR's transition model is compared with a reference made of F.conv2d and explicit minibatch statistics."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def make(spec: TensorSpec, **fields: Any) -> ConvPredictor:
     predictor = ConvPredictor(CHANNELS * HEIGHT * WIDTH, spec, channels=CHANNELS, rows=HEIGHT, **fields)
     with torch.no_grad():
         for parameter in predictor.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.3)  # gain and offset of BatchNorm, too
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)  # includes gain and offset of BatchNorm
     return predictor
 
 
@@ -43,13 +43,13 @@ def reference(predictor: ConvPredictor, s_x: Tensor, action: Tensor, min_max: bo
 
 @pytest.mark.parametrize("min_max", [False, True])
 @pytest.mark.parametrize("spec", [Categorical(3), Bounded(-1, 1, (3,))], ids=["discrete", "continuous"])
-def test_two_convolutions_over_the_maps_and_the_actions_planes(spec: TensorSpec, min_max: bool) -> None:
+def test_conv_is_two_convolutions_over_feature_maps_and_action_planes(spec: TensorSpec, min_max: bool) -> None:
     predictor = make(spec, min_max=min_max)
     s_x, action = torch.rand(ROWS, CHANNELS * HEIGHT * WIDTH), spec.expand(ROWS, *spec.shape).rand()
     torch.testing.assert_close(predictor(s_x, action), reference(predictor, s_x, action, min_max))
 
 
-def test_its_maps_are_those_of_the_encoder() -> None:
+def test_conv_recovers_the_encoders_feature_maps() -> None:
     torch.manual_seed(0)
     encoder = NatureCNN(FrameShape(1, 1, 44, 52), dim=None)
     pixels = torch.randint(0, 256, (5, 1, 1, 44, 52), dtype=torch.uint8)
@@ -62,7 +62,7 @@ def test_its_maps_are_those_of_the_encoder() -> None:
     assert seen[0][:, 64:].mean(dim=(2, 3)).tolist() == [[1, 0], [0, 1], [1, 0], [0, 1], [1, 0]]
 
 
-def test_spr_has_square_maps_of_7x7() -> None:
+def test_sprs_feature_maps_are_7x7() -> None:
     assert ConvPredictor(3136, Categorical(6)).shape == (64, 7, 7)
 
 
@@ -74,10 +74,10 @@ def test_spr_has_square_maps_of_7x7() -> None:
         (24, {"channels": 2, "rows": 5}, r"^channels 2 .* have 12 entries, which do not form rows of equal length at rows 5$"),
     ],
 )
-def test_a_width_that_is_no_feature_map_is_refused(width: int, fields: dict[str, Any], message: str) -> None:
+def test_a_width_that_fits_no_feature_map_is_refused(width: int, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ConvPredictor(width, Categorical(2), **fields)
 
 
-def test_it_keeps_the_rules_of_its_slot() -> None:
-    check_component("predictor", "conv", channels=4, rows=1)  # of the widths tried, 5 is refused
+def test_conv_follows_the_rules_of_its_slot() -> None:
+    check_component("predictor", "conv", channels=4, rows=1)  # conv refuses one of the widths tried, 5

@@ -9,7 +9,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def test_is_an_open_loop_from_s_x() -> None:
+def test_unroll_is_an_open_loop_gru_from_s_x() -> None:
     torch.manual_seed(0)
     width, hidden, horizon, number = 4, 5, 3, 3
     predictor = GRUPredictor(width, Categorical(number), hidden=hidden)

@@ -29,7 +29,7 @@ def test_the_one_hot_action_is_added_after_the_first_layer(width: int, actions: 
     np.testing.assert_allclose(predictor(s_x, action).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_continuous_actions_enter_as_they_are() -> None:
+def test_continuous_actions_enter_unchanged() -> None:
     predictor = MLPPredictor(5, Bounded(-1, 1, (2,)), hidden=7)
     s_x, action = torch.randn(4, 5), torch.rand(4, 2)
 
@@ -40,7 +40,7 @@ def test_continuous_actions_enter_as_they_are() -> None:
     np.testing.assert_allclose(predictor(s_x, action).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_every_action_predicts_another_embedding() -> None:
+def test_each_action_predicts_a_different_embedding() -> None:
     predictor = MLPPredictor(8, Categorical(4))
     s_x = torch.randn(1, 8).expand(4, 8)
     assert len(predictor(s_x, torch.arange(4)).unique(dim=0)) == 4

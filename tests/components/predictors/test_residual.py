@@ -11,7 +11,7 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarra
 
 
 @pytest.mark.parametrize("spec", [Categorical(3), Bounded(-1, 1, (3,))], ids=["discrete", "continuous"])
-def test_adds_what_each_block_makes_of_the_normalised_sum(spec: TensorSpec) -> None:
+def test_each_block_adds_its_output_for_the_normalised_input(spec: TensorSpec) -> None:
     torch.manual_seed(0)
     predictor = ResidualPredictor(5, spec, hidden=7, depth=2)
     with torch.no_grad():
@@ -33,7 +33,7 @@ def test_adds_what_each_block_makes_of_the_normalised_sum(spec: TensorSpec) -> N
     np.testing.assert_allclose(predictor(s_x, action).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_with_nothing_learnt_in_its_last_layers_it_is_the_identity() -> None:
+def test_zero_output_layers_give_the_identity() -> None:
     predictor = ResidualPredictor(5, Categorical(2))
     for block in predictor.blocks:
         torch.nn.init.zeros_(block.second.weight)

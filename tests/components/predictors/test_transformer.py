@@ -20,7 +20,7 @@ def position(p: int, dim: int) -> np.ndarray:
     return np.array([math.sin(p / 10_000 ** (i / dim)) if i % 2 == 0 else math.cos(p / 10_000 ** ((i - 1) / dim)) for i in range(dim)])
 
 
-def test_is_a_causal_pre_norm_transformer() -> None:
+def test_unroll_is_a_causal_pre_norm_transformer() -> None:
     torch.manual_seed(0)
     width, dim, heads, depth, horizon, number = 3, 8, 2, 2, 3, 4
     predictor = TransformerPredictor(width, Categorical(number), dim=dim, heads=heads, depth=depth)
@@ -55,7 +55,7 @@ def test_is_a_causal_pre_norm_transformer() -> None:
     np.testing.assert_allclose(predictor.unroll(s_x, actions).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_positions_tell_the_order_of_actions() -> None:
+def test_positions_encode_the_order_of_actions() -> None:
     torch.manual_seed(0)
     predictor = TransformerPredictor(3, Categorical(2), dim=8, heads=2)
     s_x = torch.randn(1, 3)
@@ -64,7 +64,7 @@ def test_positions_tell_the_order_of_actions() -> None:
     assert positions(500, 8).unique(dim=0).shape == (500, 8)
 
 
-def test_every_block_starts_from_weights_of_its_own() -> None:
+def test_every_block_has_its_own_initial_weights() -> None:
     first, second = TransformerPredictor(3, Categorical(2), dim=8, heads=2).blocks
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
 
@@ -73,6 +73,6 @@ def test_every_block_starts_from_weights_of_its_own() -> None:
     ("fields", "message"),
     [({"dim": 7, "heads": 1}, "dim 7 is odd"), ({"dim": 8, "heads": 3}, "heads 3 does not divide dim 8")],
 )
-def test_refuses_widths_that_do_not_divide(fields: dict[str, int], message: str) -> None:
+def test_a_dim_that_is_odd_or_not_divisible_by_heads_is_refused(fields: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         TransformerPredictor(3, Categorical(2), **fields)

@@ -1,4 +1,4 @@
-"""What the predictors with an ``unroll`` of their own have in common: one step, many steps, no look ahead."""
+"""What predictors with their own ``unroll`` have in common: one step agrees with many, and no step sees later actions."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def test_a_shorter_unroll_is_the_start_of_a_longer_one(make: Callable[[TensorSpe
 
 @both_kinds
 @both_specs
-def test_a_prediction_depends_on_s_x_and_on_the_actions_so_far_alone(make: Callable[[TensorSpec], Unrolled], spec: TensorSpec) -> None:
+def test_a_prediction_depends_only_on_s_x_and_the_actions_so_far(make: Callable[[TensorSpec], Unrolled], spec: TensorSpec) -> None:
     torch.manual_seed(0)
     predictor, (s_x, actions) = make(spec), inputs(spec)
     before = predictor.unroll(s_x, actions)
@@ -52,7 +52,7 @@ def test_a_prediction_depends_on_s_x_and_on_the_actions_so_far_alone(make: Calla
 
 
 @both_kinds
-def test_rows_do_not_mix(make: Callable[[TensorSpec], Unrolled]) -> None:
+def test_rows_are_predicted_independently(make: Callable[[TensorSpec], Unrolled]) -> None:
     torch.manual_seed(0)
     predictor, (s_x, actions) = make(Categorical(3)), inputs(Categorical(3))
     one_by_one = [predictor.unroll(s_x[b : b + 1], actions[b : b + 1]) for b in range(BATCH)]
