@@ -1,4 +1,4 @@
-"""The convolutional encoders against networks written out in NumPy, and what all of them have in common."""
+"""The convolutional encoders are compared with NumPy references, then tested for what they have in common."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 def make(kind: Any, frames: FrameShape, **fields: Any) -> nn.Module:
-    """An encoder whose biases are no zeros."""
+    """An encoder with non-zero biases."""
     torch.manual_seed(0)
     encoder = kind(frames, **fields)
     with torch.no_grad():
@@ -33,12 +33,12 @@ def random_pixels(*shape: int) -> Tensor:
 
 
 def weights(encoder: nn.Module) -> list[Array]:
-    """All of them, in the order of the layers: weight, bias, weight, bias ..."""
+    """All parameters in the order of the layers: weight, bias, weight, bias ..."""
     return [parameter.detach().double().numpy() for parameter in encoder.parameters()]
 
 
 def convolve(image: Array, weight: Array, bias: Array, stride: int = 1, padding: int = 0) -> Array:
-    """[C, H, W] -> [C', H', W'], window by window."""
+    """Convolve ``image`` [C, H, W] window by window into [C', H', W']."""
     image = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
     side = weight.shape[-1]
     rows, columns = ((length - side) // stride + 1 for length in image.shape[1:])
@@ -51,7 +51,7 @@ def convolve(image: Array, weight: Array, bias: Array, stride: int = 1, padding:
 
 
 def max_pool(image: Array) -> Array:
-    """3x3 with stride 2, around every second pixel from the first."""
+    """Maximum of 3x3 windows with stride 2. The first window is centred on the first pixel."""
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     rows, columns = ((length + 1) // 2 for length in image.shape[1:])
     pooled = [[padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max(axis=(1, 2)) for j in range(columns)] for i in range(rows)]
@@ -95,7 +95,7 @@ def impala(image: Array, w: list[Array]) -> Array:
 
 
 @pytest.mark.parametrize("size", [(36, 36), (41, 52)])
-def test_nature_is_three_convolutions_and_a_layer(size: tuple[int, int]) -> None:
+def test_nature_is_three_convolutions_and_a_linear_layer(size: tuple[int, int]) -> None:
     pixels = random_pixels(2, 2, 3, *size)
     encoder = make(NatureCNN, FrameShape(2, 3, *size), dim=7)
     expected = [nature(stack.reshape(6, *size) / 255, weights(encoder)) for stack in pixels.numpy()]
@@ -104,7 +104,7 @@ def test_nature_is_three_convolutions_and_a_layer(size: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize("min_max", [False, True])
-def test_nature_without_its_layer_is_the_feature_map_of_the_convolutions(min_max: bool) -> None:
+def test_nature_without_its_linear_layer_returns_the_feature_map(min_max: bool) -> None:
     pixels = random_pixels(3, 2, 1, 44, 52)
     encoder = make(NatureCNN, FrameShape(2, 1, 44, 52), dim=None, min_max=min_max)
     expected = [nature(stack.reshape(2, 44, 52) / 255, weights(encoder)) for stack in pixels.numpy()]
@@ -115,7 +115,7 @@ def test_nature_without_its_layer_is_the_feature_map_of_the_convolutions(min_max
 
 
 @pytest.mark.parametrize("dim", [None, 7])
-def test_der_is_two_convolutions(dim: int | None) -> None:
+def test_der_is_two_convolutions_and_an_optional_linear_layer(dim: int | None) -> None:
     pixels = random_pixels(2, 2, 3, 25, 57)
     encoder = make(DERCNN, FrameShape(2, 3, 25, 57), dim=dim)
     expected = [der(stack.reshape(6, 25, 57) / 255, weights(encoder)) for stack in pixels.numpy()]
@@ -143,7 +143,7 @@ def test_impala_is_three_residual_sections(size: tuple[int, int], width: int) ->
 
 
 @pytest.mark.parametrize(("kind", "flat", "dim"), [(NatureCNN, 64 * 7 * 7, 512), (DrQCNN, 32 * 35 * 35, 50), (Impala, 32 * 11 * 11, 256)])
-def test_the_papers_widths_at_84x84(kind: Any, flat: int, dim: int) -> None:
+def test_widths_at_84x84_match_the_papers(kind: Any, flat: int, dim: int) -> None:
     encoder = kind(FrameShape(4, 1, 84, 84))
     (linear,) = (module for module in encoder.modules() if isinstance(module, nn.Linear))
     assert linear.weight.shape == (dim, flat)
@@ -151,13 +151,13 @@ def test_the_papers_widths_at_84x84(kind: Any, flat: int, dim: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "width"), [(NatureCNN, 64 * 7 * 7), (DERCNN, 64 * 3 * 3)])
-def test_the_papers_feature_maps_at_84x84(kind: Any, width: int) -> None:
+def test_feature_maps_at_84x84_match_the_papers(kind: Any, width: int) -> None:
     assert kind(FrameShape(4, 1, 84, 84), dim=None)(random_pixels(4, 1, 84, 84)).shape == (width,)
 
 
 @pytest.mark.parametrize("kind", [NatureCNN, DrQCNN, DERCNN])
 @pytest.mark.parametrize("short", ["height", "width"])
-def test_frames_that_are_too_small(kind: Any, short: str) -> None:
+def test_frames_that_are_too_small_are_refused(kind: Any, short: str) -> None:
     least = SMALLEST[kind]
     frames = FrameShape(1, 1, 50, 50)._replace(**{short: least - 1})
     with pytest.raises(ValueError, match=rf"frames of {frames.height}x{frames.width} pixels are too small .* at least {least}x{least}$"):
@@ -167,7 +167,7 @@ def test_frames_that_are_too_small(kind: Any, short: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3), (0,), (2, 0)])
-def test_any_leading_dimensions(kind: Any, leading: tuple[int, ...]) -> None:
+def test_any_leading_dimensions_are_accepted(kind: Any, leading: tuple[int, ...]) -> None:
     frames = FrameShape(2, 3, 36, 40)
     encoder, pixels = make(kind, frames, dim=5), random_pixels(*leading, *frames)
     one_by_one = [encoder(stack) for stack in pixels.reshape(-1, *frames)]
@@ -176,7 +176,7 @@ def test_any_leading_dimensions(kind: Any, leading: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("scaling", "white", "black"), [("inverted", 0.0, 1.0), ("unit", 1.0, 0.0), ("centered", 0.5, -0.5)])
-def test_scaling_of_white_and_black(kind: Any, scaling: str, white: float, black: float) -> None:
+def test_each_scaling_maps_white_and_black_to_its_limits(kind: Any, scaling: str, white: float, black: float) -> None:
     frames = FrameShape(1, 1, 36, 36)
     encoder = make(kind, frames, scaling=scaling)
     seen: list[Tensor] = []

@@ -22,7 +22,7 @@ REFERENCE = {"relu": lambda x: np.maximum(x, 0), "silu": lambda x: x / (1 + np.e
     final_norm=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_is_a_plain_mlp_over_all_frames(hidden: tuple[int, ...], dim: int, activation: Any, final_norm: bool, seed: int) -> None:
+def test_the_encoder_is_an_mlp_over_all_frames(hidden: tuple[int, ...], dim: int, activation: Any, final_norm: bool, seed: int) -> None:
     torch.manual_seed(seed)
     encoder = MLPEncoder(STATE, hidden=hidden, dim=dim, activation=activation, final_norm=final_norm)
     states = torch.randn(5, *STATE)
@@ -39,7 +39,7 @@ def test_is_a_plain_mlp_over_all_frames(hidden: tuple[int, ...], dim: int, activ
     np.testing.assert_allclose(encoder(states).detach().numpy(), rows, rtol=1e-3, atol=1e-4)
 
 
-def test_bytes_count_as_parts_of_255_and_floats_as_they_are() -> None:
+def test_bytes_are_divided_by_255_and_floats_are_not() -> None:
     encoder = MLPEncoder(FrameShape(2, 3, 4, 5), final_norm=False)
     pixels = torch.randint(0, 256, (7, 2, 3, 4, 5), dtype=torch.uint8)
     before = pixels.clone()
@@ -49,7 +49,7 @@ def test_bytes_count_as_parts_of_255_and_floats_as_they_are() -> None:
     assert torch.equal(pixels, before)
 
 
-def test_floats_are_left_untouched() -> None:
+def test_float_input_is_not_modified() -> None:
     states = torch.randn(2, *STATE)
     before = states.clone()
     MLPEncoder(STATE)(states)
@@ -57,7 +57,7 @@ def test_floats_are_left_untouched() -> None:
 
 
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3), (0,), (2, 0)])
-def test_any_leading_dimensions(leading: tuple[int, ...]) -> None:
+def test_any_leading_dimensions_are_accepted(leading: tuple[int, ...]) -> None:
     encoder, states = MLPEncoder(STATE, dim=8), torch.randn(*leading, *STATE)
     one_by_one = [encoder(state) for state in states.reshape(-1, *STATE)]
     torch.testing.assert_close(encoder(states), torch.stack(one_by_one).reshape(*leading, 8) if one_by_one else torch.empty(*leading, 8))

@@ -1,4 +1,4 @@
-"""Pixels as floats: the fixed scalings, and the one by what a run has seen."""
+"""Pixels become floats: by a fixed scaling, or by statistics of the frames that a run has seen."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FRAMES = FrameShape(3, 2, 6, 5)
 
 def seen(count: int, seed: int = 0) -> Tensor:
     frames = torch.randint(0, 256, (count, *FRAMES[1:]), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-    frames[:, :, 0] = 87  # what never changes
+    frames[:, :, 0] = 87  # a constant row of pixels
     return frames
 
 
 @pytest.mark.parametrize(("scaling", "expected"), [("inverted", 0.8), ("unit", 0.2), ("centered", -0.3), ("normalized", -0.6)])
-def test_before_the_first_frame_any_scaling_is_a_fixed_one(scaling: str, expected: float) -> None:
+def test_every_scaling_is_fixed_before_the_first_frame(scaling: str, expected: float) -> None:
     pixels = torch.full((2, *FRAMES), 51, dtype=torch.uint8)
     scaled = pixel_scaling(FRAMES, scaling)(pixels)
     assert scaled.dtype == torch.float32
@@ -32,9 +32,9 @@ def test_before_the_first_frame_any_scaling_is_a_fixed_one(scaling: str, expecte
     assert (pixels == 51).all(), "the pixels themselves stay"
 
 
-def test_normalized_is_by_the_mean_and_variance_of_each_pixel_over_all_frames() -> None:
+def test_normalized_uses_each_pixels_mean_and_variance_over_all_frames() -> None:
     scaling = pixel_scaling(FRAMES, "normalized")
-    batches = [seen(300), seen(5, seed=1)]  # more than fit one chunk
+    batches = [seen(300), seen(5, seed=1)]  # more frames than one chunk holds
     for batch in batches:
         scaling.observe(batch)
     everything = torch.cat(batches).numpy().astype(np.float64)
@@ -43,7 +43,7 @@ def test_normalized_is_by_the_mean_and_variance_of_each_pixel_over_all_frames() 
     torch.testing.assert_close(scaling(stacks), torch.from_numpy(expected.clip(-CLIP, CLIP)).float())
 
 
-def test_what_never_changes_becomes_zero_and_what_then_changes_is_clipped() -> None:
+def test_a_constant_pixel_becomes_zero_and_is_clipped_once_it_changes() -> None:
     scaling = pixel_scaling(FRAMES, "normalized")
     scaling.observe(seen(50))
     stacks = seen(3).reshape(1, *FRAMES)
@@ -64,7 +64,7 @@ def test_the_statistics_do_not_depend_on_how_frames_are_batched() -> None:
 @pytest.mark.parametrize(
     "encoder", [ViT(FrameShape(3, 1, 40, 40), scaling="normalized"), NatureCNN(FrameShape(3, 1, 40, 40), scaling="normalized")]
 )
-def test_an_encoder_keeps_them_in_its_state_and_other_scalings_keep_nothing(encoder: torch.nn.Module) -> None:
+def test_only_normalized_keeps_statistics_in_the_encoders_state(encoder: torch.nn.Module) -> None:
     fresh = copy.deepcopy(encoder)
     frames = torch.randint(0, 256, (20, 1, 40, 40), dtype=torch.uint8)
     pixels = frames[:3].unsqueeze(0)

@@ -1,4 +1,4 @@
-"""Whatever needs the library itself is skipped where it can't be imported."""
+"""The encoder `timm`. Tests that need the library are skipped if it cannot be imported."""
 
 import importlib
 import sys
@@ -32,7 +32,7 @@ def make(frames: FrameShape = FRAMES, **fields: Any) -> TimmBackbone:
     return TimmBackbone(frames, **{"backbone": "test_convnext"} | fields)
 
 
-def test_is_listed_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timm_is_listed_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)  # any import of it fails now
     importlib.reload(jepakit.components.encoders.timm)
 
@@ -44,7 +44,7 @@ def test_is_listed_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("backbone", ["test_convnext", "test_resnet", "test_efficientnet_gn"])
 @pytest.mark.parametrize("frames", [FRAMES, FrameShape(3, 1, 64, 48)])
-def test_is_the_librarys_backbone_on_frames_as_channels(timm: Any, backbone: str, frames: FrameShape) -> None:
+def test_the_encoder_is_the_librarys_backbone_with_frames_as_channels(timm: Any, backbone: str, frames: FrameShape) -> None:
     encoder, pixels = make(frames, backbone=backbone, scaling="unit", frozen=True), random_pixels(2, 2, frames=frames)
     torch.manual_seed(0)
     theirs = timm.create_model(backbone, in_chans=frames.frames * frames.channels, num_classes=0).eval()
@@ -52,7 +52,7 @@ def test_is_the_librarys_backbone_on_frames_as_channels(timm: Any, backbone: str
     torch.testing.assert_close(encoder(pixels), theirs(images).detach().reshape(2, 2, -1))
 
 
-def test_a_transformer_is_made_for_the_frames_size(timm: Any) -> None:
+def test_a_transformer_is_built_for_the_frame_size(timm: Any) -> None:
     frames = FrameShape(3, 1, 32, 64)
     encoder = make(frames, backbone="test_vit")
     assert encoder.backbone.patch_embed.grid_size == (2, 4)
@@ -60,7 +60,7 @@ def test_a_transformer_is_made_for_the_frames_size(timm: Any) -> None:
 
 
 @pytest.mark.parametrize("leading", [(), (3,), (2, 2), (0,)])
-def test_any_leading_dimensions(timm: Any, leading: tuple[int, ...]) -> None:
+def test_any_leading_dimensions_are_accepted(timm: Any, leading: tuple[int, ...]) -> None:
     encoder, pixels = make(), random_pixels(*leading)
     one_by_one = [encoder(stack) for stack in pixels.reshape(-1, *FRAMES)]
     expected = torch.stack(one_by_one).reshape(*leading, -1) if one_by_one else torch.empty(*leading, 64)
@@ -68,7 +68,7 @@ def test_any_leading_dimensions(timm: Any, leading: tuple[int, ...]) -> None:
 
 
 def test_pixels_are_standardised_as_the_backbone_expects(timm: Any) -> None:
-    encoder = make(backbone="mobilenetv3_small_050")  # its configuration is ImageNet's
+    encoder = make(backbone="mobilenetv3_small_050")  # its mean and std are ImageNet's
     seen: list[Tensor] = []
     encoder.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     pixels = random_pixels(2)
@@ -83,8 +83,8 @@ def test_pixels_are_standardised_as_the_backbone_expects(timm: Any) -> None:
     torch.testing.assert_close(seen[1], (pixels[:, :, 0] / 255 - 0.449) / 0.226)
 
 
-def test_a_frozen_backbone_never_moves(timm: Any) -> None:
-    encoder = make(backbone="test_resnet", frozen=True)  # which has batch normalisation
+def test_a_frozen_backbone_never_changes(timm: Any) -> None:
+    encoder = make(backbone="test_resnet", frozen=True)  # has batch normalisation
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     pixels = random_pixels(4)
     s_x = encoder(pixels)
@@ -95,7 +95,7 @@ def test_a_frozen_backbone_never_moves(timm: Any) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
 
 
-def test_another_backbone_trains_and_obeys_train_and_eval(timm: Any) -> None:
+def test_an_unfrozen_backbone_trains_and_obeys_train_and_eval(timm: Any) -> None:
     encoder = make()
     assert encoder.backbone.training
     assert not encoder.eval().backbone.training
@@ -103,7 +103,7 @@ def test_another_backbone_trains_and_obeys_train_and_eval(timm: Any) -> None:
     assert all(parameter.grad is not None for parameter in encoder.parameters())
 
 
-def test_acting_and_learning_see_the_same_function(timm: Any) -> None:
+def test_acting_and_learning_give_the_same_output(timm: Any) -> None:
     frames = FrameShape(1, 3, 64, 64)
     torch.manual_seed(0)
     encoder = make(frames, backbone="swin_tiny_patch4_window7_224")  # drops paths by default
@@ -114,13 +114,13 @@ def test_acting_and_learning_see_the_same_function(timm: Any) -> None:
 
 @pytest.fixture
 def weights(timm: Any, tmp_path: Path) -> str:
-    """A pretrained file, classifier included."""
+    """A file of pretrained weights, with a classifier."""
     torch.manual_seed(1)
     save_file(timm.create_model("test_convnext", num_classes=1000).state_dict(), tmp_path / "weights.safetensors")
     return str(tmp_path / "weights.safetensors")
 
 
-def test_weights_come_from_a_local_file(timm: Any, weights: str) -> None:
+def test_weights_are_loaded_from_a_local_file(timm: Any, weights: str) -> None:
     stored = load_file(weights)
     same = make(FrameShape(1, 3, 40, 60), weights=weights).backbone.state_dict()
     assert all(torch.equal(tensor, stored[name]) for name, tensor in same.items())
@@ -131,7 +131,7 @@ def test_weights_come_from_a_local_file(timm: Any, weights: str) -> None:
     assert all(torch.equal(tensor, stored[name]) for name, tensor in more.items() if name != stem)
 
 
-def test_weights_may_have_the_frames_own_channels(timm: Any, tmp_path: Path) -> None:
+def test_weights_for_the_frames_number_of_channels_are_loaded_unchanged(timm: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "own.safetensors")
     frames = FrameShape(4, 1, 40, 60)
     trained = make(frames)
@@ -142,7 +142,7 @@ def test_weights_may_have_the_frames_own_channels(timm: Any, tmp_path: Path) -> 
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), trained.parameters(), strict=True))
 
 
-def test_weights_that_do_not_fit(timm: Any, tmp_path: Path, weights: str) -> None:
+def test_weights_that_do_not_fit_are_refused(timm: Any, tmp_path: Path, weights: str) -> None:
     with pytest.raises(ValueError, match=r"^weights nowhere.safetensors is not a .safetensors file$"):
         make(weights="nowhere.safetensors")
     (tmp_path / "weights.bin").touch()
@@ -170,7 +170,7 @@ def test_weights_that_do_not_fit(timm: Any, tmp_path: Path, weights: str) -> Non
         ({"backbone": "vit_tiny_patch16_224"}, (64, 40), "would drop pixels: its patches of 16x16 do not divide 64x40"),
     ],
 )
-def test_what_a_backbone_cannot_do(timm: Any, fields: dict[str, Any], size: tuple[int, int], message: str) -> None:
+def test_an_unknown_or_unsuitable_backbone_is_refused(timm: Any, fields: dict[str, Any], size: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=r"^backbone ") as caught:
         make(FrameShape(2, 1, *size), **fields)
     assert message in str(caught.value)

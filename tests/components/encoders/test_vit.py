@@ -15,7 +15,7 @@ FRAMES = FrameShape(frames=3, channels=1, height=8, width=12)
 
 
 def make(frames: FrameShape = FRAMES, **fields: Any) -> ViT:
-    """A small ViT whose parameters are all of order 1, biases and positions included."""
+    """A small ViT whose parameters are all of order 1, including biases and positions."""
     vit = ViT(frames, **{"dim": 8, "depth": 2, "heads": 2, "patch": 4} | fields)
     with torch.no_grad():
         for parameter in vit.parameters():
@@ -28,7 +28,7 @@ def random_pixels(*leading: int, frames: FrameShape = FRAMES) -> Tensor:
 
 
 def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: str) -> Tensor:
-    """The textbook transformer on one stack [K, C, H, W]: patch by patch, every row of every block, then the first row or the others."""
+    """Encode one stack [K, C, H, W] patch by patch with a textbook transformer that computes every row of every block."""
     (p, q), tokens = vit.patch, [vit.class_token]
     number = {"inverted": lambda x: 1 - x / 255, "unit": lambda x: x / 255, "centered": lambda x: x / 255 - 0.5}[scaling]
     for t in range(stack.shape[0] // vit.tubelet):
@@ -70,9 +70,9 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: 
     whole=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_values_and_gradients_are_those_of_a_plain_transformer(frames: FrameShape, fields: dict[str, Any], whole: bool, seed: int) -> None:
+def test_values_and_gradients_match_a_plain_transformer(frames: FrameShape, fields: dict[str, Any], whole: bool, seed: int) -> None:
     torch.manual_seed(seed)
-    tubelet = frames.frames if whole else 2 - frames.frames % 2  # all frames, two of an even number, or one
+    tubelet = frames.frames if whole else 2 - frames.frames % 2  # all frames, or 2 if their number is even, else 1
     vit, pixels = make(frames, tubelet=tubelet, **fields), random_pixels(2, frames=frames)
 
     fast = vit(pixels)
@@ -90,7 +90,7 @@ def test_values_and_gradients_are_those_of_a_plain_transformer(frames: FrameShap
 
 @pytest.mark.parametrize("leading", [(), (2,), (2, 3), (0,), (2, 0)])
 @pytest.mark.parametrize("readout", ["class_token", "mean"])
-def test_any_leading_dimensions(leading: tuple[int, ...], readout: str) -> None:
+def test_any_leading_dimensions_are_accepted(leading: tuple[int, ...], readout: str) -> None:
     vit, pixels = make(readout=readout), random_pixels(*leading)
 
     s_x = vit(pixels)
@@ -107,7 +107,7 @@ def test_any_leading_dimensions(leading: tuple[int, ...], readout: str) -> None:
         ("position_j", -1, lambda pixels: pixels.unflatten(-1, (3, 4)).flip(-2).flatten(-2, -1)),
     ],
 )
-def test_only_positions_tell_the_order_of_frames_and_of_patches(parameter: str, dim: int, swapped: Any) -> None:
+def test_only_positions_encode_the_order_of_frames_and_patches(parameter: str, dim: int, swapped: Any) -> None:
     vit, pixels = make(), random_pixels(4)
     before, after = vit(pixels), vit(swapped(pixels))
     assert (before - after).abs().amax(dim=1).min() > 1e-3
@@ -117,7 +117,7 @@ def test_only_positions_tell_the_order_of_frames_and_of_patches(parameter: str, 
 
 
 @pytest.mark.parametrize(("scaling", "white", "black"), [("inverted", 0.0, 1.0), ("unit", 1.0, 0.0), ("centered", 0.5, -0.5)])
-def test_scaling_of_white_and_black(scaling: Any, white: float, black: float) -> None:
+def test_each_scaling_maps_white_and_black_to_its_limits(scaling: Any, white: float, black: float) -> None:
     vit = make(scaling=scaling)
     seen: list[Tensor] = []
     vit.embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -129,7 +129,7 @@ def test_scaling_of_white_and_black(scaling: Any, white: float, black: float) ->
     torch.testing.assert_close(seen[1], torch.full_like(seen[1], black))
 
 
-def test_the_last_block_computes_the_class_token_alone() -> None:
+def test_the_last_block_computes_only_the_class_token() -> None:
     vit = make(depth=3)
     rows: list[int] = []
     for block in vit.blocks:
@@ -141,12 +141,12 @@ def test_the_last_block_computes_the_class_token_alone() -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 60), (84, 84), (48, 48), (4, 8)])
-def test_a_quarter_makes_sixteen_patches_of_any_frame(size: tuple[int, int]) -> None:
+def test_patch_quarter_gives_sixteen_patches_at_any_frame_size(size: tuple[int, int]) -> None:
     vit = ViT(FrameShape(3, 1, *size), dim=8, heads=2, patch="quarter", tubelet="all")
     assert vit.tokens(torch.zeros(2, 3, 1, *size, dtype=torch.uint8)).shape == (2, 1 + 16, 8)
 
 
-def test_what_has_no_quarter() -> None:
+def test_patch_quarter_refuses_a_side_that_is_no_multiple_of_4() -> None:
     with pytest.raises(ValueError, match=r"patch quarter needs .* multiples of 4, and its width is 66 pixels"):
         ViT(FrameShape(3, 1, 64, 66), patch="quarter")
 
@@ -160,21 +160,21 @@ def test_what_has_no_quarter() -> None:
         ((7, 5), 2, "height of 7", 1),
     ],
 )
-def test_a_patch_that_does_not_divide_the_frame(size: tuple[int, int], patch: int, wrong: str, nearest: int) -> None:
+def test_a_patch_that_does_not_divide_the_frame_is_refused(size: tuple[int, int], patch: int, wrong: str, nearest: int) -> None:
     with pytest.raises(ValueError, match=rf"patch {patch} .* {wrong} pixels; .* {size[0]}x{size[1]} is {nearest}$"):
         ViT(FrameShape(3, 1, *size), patch=patch)
 
 
-def test_initial_weights() -> None:
+def test_trunc_normal_sets_the_initial_weights() -> None:
     vit = ViT(FRAMES, dim=64, depth=2, heads=2, patch=4, init="trunc_normal")
     linears = [module for module in vit.modules() if isinstance(module, nn.Linear)]
     assert all(linear.bias.abs().max() == 0 for linear in linears)
     assert all(0.015 < linear.weight.std() < 0.025 for linear in linears)
-    assert ViT(FRAMES, dim=64, depth=2, heads=2, patch=4).embed.weight.std() > 0.1  # PyTorch's own: 1/√(3 · 16)
+    assert ViT(FRAMES, dim=64, depth=2, heads=2, patch=4).embed.weight.std() > 0.1  # PyTorch's default: 1/√(3 · 16)
 
 
-def test_sincos_positions() -> None:
-    dim, places = 20, {"position_t": 3, "position_i": 2, "position_j": 3}  # 20 = 3 axes x 3 frequencies x (sin, cos), and 2 to spare
+def test_sincos_positions_match_the_formula() -> None:
+    dim, places = 20, {"position_t": 3, "position_i": 2, "position_j": 3}  # 20 = 3 axes x 3 frequencies x (sin, cos), plus 2 unused
     vit = ViT(FRAMES, dim=dim, heads=2, patch=4, positions="sincos")
     for axis, (name, size) in enumerate(places.items()):
         for place in range(size):
@@ -187,16 +187,16 @@ def test_sincos_positions() -> None:
     assert places.keys() <= vit.state_dict().keys()
 
     sums = (vit.position_t + vit.position_i + vit.position_j).reshape(-1, dim)
-    assert torch.cdist(sums, sums).fill_diagonal_(1).min() > 0.1  # every patch has a position of its own
+    assert torch.cdist(sums, sums).fill_diagonal_(1).min() > 0.1  # every patch has a distinct position
 
 
-def test_dim_must_hold_sincos_positions() -> None:
+def test_a_dim_too_small_for_sincos_positions_is_refused() -> None:
     ViT(FRAMES, dim=6, heads=2, patch=4, positions="sincos")
     with pytest.raises(ValueError, match="dim 5 is too small for sincos positions"):
         ViT(FRAMES, dim=5, heads=1, patch=4, positions="sincos")
 
 
-def test_registers_matter_and_leave_the_other_initial_weights_alone() -> None:
+def test_registers_do_not_change_the_other_initial_weights() -> None:
     torch.manual_seed(0)
     without = ViT(FRAMES, dim=8, heads=2, patch=4).state_dict()
     torch.manual_seed(0)
@@ -209,8 +209,8 @@ def test_registers_matter_and_leave_the_other_initial_weights_alone() -> None:
     assert all(torch.equal(drawn[name], without[name]) for name in without)
 
 
-def test_the_defaults_draw_what_recorded_runs_drew() -> None:
-    """Names, shapes and random draws in the order of the first release: recorded runs and checkpoints depend on it."""
+def test_default_initial_weights_are_those_of_recorded_runs() -> None:
+    """Recorded runs and checkpoints depend on the order of names, shapes and random draws."""
     torch.manual_seed(0)
     vit = ViT(FRAMES, dim=8, depth=1, heads=2, patch=4)
     torch.manual_seed(0)
@@ -224,7 +224,7 @@ def test_the_defaults_draw_what_recorded_runs_drew() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 3, 4])
-def test_a_tubelet_of_all_is_one_of_k(frames: int) -> None:
+def test_tubelet_all_spans_all_frames(frames: int) -> None:
     torch.manual_seed(0)
     every = make(FRAMES._replace(frames=frames), tubelet="all")
     torch.manual_seed(0)
