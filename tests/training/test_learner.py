@@ -24,7 +24,7 @@ REGULARIZED = {"regularizer/variance": WeightedTerm(Variance(), weight=1.0)}
 
 
 def a_minibatch(learner: Learner, collect: Any, horizon: int = 1) -> Minibatch:
-    """Every step of one collected batch."""
+    """A minibatch of every step of one collected batch."""
     rollout = learner.algorithm.prepare(collect(learner), learner.embed)
     steps = rollout.exclude(PIXELS, "next").flatten()
     return Minibatch(window(rollout, torch.arange(rollout.numel()), horizon), steps)
@@ -37,7 +37,7 @@ def gradients(learner: Learner, loss: Tensor) -> dict[str, Tensor]:
     return {name: gradient for name, gradient in zip(named, found, strict=True) if gradient is not None and gradient.abs().max() > 0}
 
 
-# Which parts each term of Eq. 3 trains.
+# The parts that each term of Eq. 3 trains.
 TRAINS = {
     True: {
         "jepa": {"encoder", "predictor"},
@@ -57,10 +57,10 @@ TRAINS = {
 
 
 @pytest.mark.parametrize("gradients_to_encoder", [True, False])
-def test_which_parts_each_term_trains(make_learner: Any, collect: Any, gradients_to_encoder: bool) -> None:
+def test_each_term_trains_only_its_parts(make_learner: Any, collect: Any, gradients_to_encoder: bool) -> None:
     learner = make_learner(terms=REGULARIZED, gradients_to_encoder=gradients_to_encoder)
     with torch.no_grad():
-        learner.encoder.norm.weight.mul_(0.1)  # a mean variance below 1, so that the regularizer pulls
+        learner.encoder.norm.weight.mul_(0.1)  # brings the mean variance below 1, where the regularizer has a gradient
     parts = {"encoder", "predictor", "algorithm.actor", "algorithm.critic"}
     assert all(any(name.startswith(part) for part in parts) for name, _ in learner.trained.named_parameters())
 
@@ -72,19 +72,19 @@ def test_which_parts_each_term_trains(make_learner: Any, collect: Any, gradients
     assert trained == TRAINS[gradients_to_encoder]
 
 
-def test_the_target_is_in_no_optimizer_and_in_the_checkpoint(make_learner: Any) -> None:
+def test_the_target_is_saved_but_not_optimized(make_learner: Any) -> None:
     learner = make_learner()
     optimized = [parameter for group in learner.optimizer.param_groups for parameter in group["params"]]
     target = list(learner.jepa.target.parameters())
     assert not {id(parameter) for parameter in optimized} & {id(parameter) for parameter in target}
     assert {id(parameter) for parameter in target} <= {id(parameter) for parameter in learner.parts.parameters()}
     others = (learner.encoder, learner.jepa.predictor, learner.algorithm.actor, learner.algorithm.critic)
-    assert [id(p) for p in optimized] == [id(p) for part in others for p in part.parameters()]  # each once
+    assert [id(p) for p in optimized] == [id(p) for part in others for p in part.parameters()]  # each exactly once
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 3])
-def test_loss_jepa_is_equation_1(make_learner: Any, collect: Any, horizon: int) -> None:
-    """A sum over dimensions, a mean over the predictions whose target is in the episode; no gradient through the target."""
+def test_the_jepa_loss_matches_equation_1(make_learner: Any, collect: Any, horizon: int) -> None:
+    """The loss sums over dimensions and averages over predictions whose target is in the episode. The target gets no gradient."""
     learner = make_learner(jepa={"horizon": horizon})
     with torch.no_grad():
         for parameter in learner.jepa.target.parameters():
@@ -123,7 +123,7 @@ def test_y_may_be_the_newest_frame_alone(make_learner: Any, collect: Any) -> Non
     torch.testing.assert_close(terms["jepa"].loss, (s_y_hat - s_y).square().sum(dim=1).mean())
 
 
-def test_the_total_is_equation_3_with_every_weight(make_learner: Any, collect: Any) -> None:
+def test_the_total_loss_matches_equation_3_with_every_weight(make_learner: Any, collect: Any) -> None:
     learner = make_learner(
         jepa={"weight": 0.7}, terms={"regularizer/variance": WeightedTerm(Variance(), weight=2.5)}, critic_weight=0.3, entropy_weight=0.05
     )
@@ -134,7 +134,7 @@ def test_the_total_is_equation_3_with_every_weight(make_learner: Any, collect: A
     expected = sum(weight * terms[name].loss for name, weight in weights.items())
     reference = gradients(learner, expected)
 
-    learner.optimizer.step = lambda: None  # look at the gradients of the step, and take none
+    learner.optimizer.step = lambda: None  # keeps the gradients of the step, which is not taken
     metrics = learner.update(minibatch)
 
     for name in weights:
@@ -144,7 +144,7 @@ def test_the_total_is_equation_3_with_every_weight(make_learner: Any, collect: A
         torch.testing.assert_close(parameter.grad, reference[name], rtol=1e-3, atol=1e-5)
 
 
-def test_without_jepa_and_regularizers_the_rl_terms_remain(make_learner: Any, collect: Any) -> None:
+def test_without_jepa_and_regularizers_only_the_rl_terms_remain(make_learner: Any, collect: Any) -> None:
     learner = make_learner(jepa=None)
     metrics = learner.learn(collect(learner), progress=0.0)
     assert {name for name in metrics if name.startswith("loss/")} == {"loss/actor", "loss/critic", "loss/entropy", "loss/total"}
@@ -154,7 +154,7 @@ def test_without_jepa_and_regularizers_the_rl_terms_remain(make_learner: Any, co
 def test_the_target_follows_the_encoder_after_each_step(make_learner: Any, collect: Any) -> None:
     learner = make_learner(lr=0.05)
     minibatch = a_minibatch(learner, collect)
-    expected = {name: tensor.double() for name, tensor in learner.encoder.named_parameters()}  # starts as a copy
+    expected = {name: tensor.double() for name, tensor in learner.encoder.named_parameters()}  # the target starts as a copy
     for _ in range(3):
         before = copy.deepcopy(learner.encoder)
         learner.update(minibatch)
@@ -166,7 +166,7 @@ def test_the_target_follows_the_encoder_after_each_step(make_learner: Any, colle
 
 
 @pytest.mark.parametrize("gradients_to_encoder", [True, False])
-def test_the_encoder_runs_once_an_update(make_learner: Any, collect: Any, gradients_to_encoder: bool) -> None:
+def test_the_encoder_runs_once_per_update(make_learner: Any, collect: Any, gradients_to_encoder: bool) -> None:
     learner = make_learner(terms=REGULARIZED, gradients_to_encoder=gradients_to_encoder)
     minibatch = a_minibatch(learner, collect)
     calls: list[int] = []
@@ -175,7 +175,7 @@ def test_the_encoder_runs_once_an_update(make_learner: Any, collect: Any, gradie
     assert calls == [len(minibatch.window)]
 
 
-def test_gradients_are_clipped_together(make_learner: Any, collect: Any) -> None:
+def test_gradients_are_clipped_by_their_global_norm(make_learner: Any, collect: Any) -> None:
     learner = make_learner(max_grad_norm=0.01)
     minibatch = a_minibatch(learner, collect)
     terms, _ = learner.losses(minibatch)
@@ -198,7 +198,7 @@ def test_gradients_are_clipped_together(make_learner: Any, collect: Any) -> None
         ("cosine", [2e-3, (1 + math.sqrt(0.5)) * 1e-3, (1 - math.sqrt(0.5)) * 1e-3]),
     ],
 )
-def test_learning_rate_schedules(make_learner: Any, collect: Any, lr_schedule: str, expected: list[float]) -> None:
+def test_the_learning_rate_follows_its_schedule(make_learner: Any, collect: Any, lr_schedule: str, expected: list[float]) -> None:
     learner = make_learner(lr=2e-3, lr_schedule=lr_schedule)
     batch, seen = collect(learner), []
     step = learner.optimizer.step
@@ -210,7 +210,7 @@ def test_learning_rate_schedules(make_learner: Any, collect: Any, lr_schedule: s
         assert rates == [pytest.approx(rate)] * len(rates)
 
 
-def test_the_learning_rate_warms_up_to_where_the_schedule_has_it(make_learner: Any, collect: Any) -> None:
+def test_the_learning_rate_warms_up_once_to_its_scheduled_value(make_learner: Any, collect: Any) -> None:
     learner = make_learner(lr=2e-3, lr_schedule="linear", warmup_updates=3)
     batch, seen = collect(learner), []
     step = learner.optimizer.step
@@ -221,7 +221,7 @@ def test_the_learning_rate_warms_up_to_where_the_schedule_has_it(make_learner: A
     assert seen[-1] == pytest.approx(0.5e-3), "and is over once for all"
 
 
-def test_every_copy_of_the_encoder_has_counted_every_frame_once(make_learner: Any, collect: Any) -> None:
+def test_encoder_and_target_count_every_frame_once(make_learner: Any, collect: Any) -> None:
     learner = make_learner(encoder=ViT(FRAMES, dim=WIDTH, depth=1, heads=2, patch=4, scaling="normalized"))
     batches = [collect(learner) for _ in range(3)]
     acting = learner.embed(batches[1][PIXELS])
@@ -239,20 +239,20 @@ def test_every_copy_of_the_encoder_has_counted_every_frame_once(make_learner: An
     assert acting.isfinite().all()
 
 
-def test_the_clip_is_annealed_too(make_learner: Any, collect: Any) -> None:
+def test_the_learner_anneals_the_clip(make_learner: Any, collect: Any) -> None:
     learner = make_learner(clip=0.2, clip_schedule="linear")
     learner.learn(collect(learner), progress=0.75)
     assert learner.algorithm.loss.clip_epsilon.item() == pytest.approx(0.05)
 
 
-def test_metrics_are_means_but_for_the_embedding(make_learner: Any, collect: Any) -> None:
+def test_metrics_are_means_except_those_of_the_embedding(make_learner: Any, collect: Any) -> None:
     learner = make_learner(minibatch_size=16)
     figures = {
         "loss/jepa": [1.0, 2.0, 6.0],
         "ppo/kl": [0.0, 0.0, 0.3],
         "embedding/variance": [3.0, 1.0, 2.5],
         "embedding/mean_square": [7.0, 9.0, 5.0],
-        "loss/actor": [None, 4.0, 5.0],  # a delayed actor
+        "loss/actor": [None, 4.0, 5.0],  # a delayed actor has no loss in some updates
     }
     rows = iter([{name: torch.tensor(values[i]) for name, values in figures.items() if values[i] is not None} for i in range(3)])
     learner.update = lambda window: next(rows)
@@ -271,12 +271,12 @@ def test_metrics_are_means_but_for_the_embedding(make_learner: Any, collect: Any
     assert metrics == pytest.approx(expected)
 
 
-def test_a_round_whose_updates_are_all_skipped_says_so_and_no_more(make_learner: Any, collect: Any) -> None:
+def test_a_round_of_skipped_updates_reports_only_their_number(make_learner: Any, collect: Any) -> None:
     learner = make_learner(terms={"regularizer/odd": WeightedTerm(Explodes(set(range(9))), weight=1.0)}, minibatch_size=24)
     assert learner.learn(collect(learner), progress=0.0) == {"updates_skipped": 2.0}
 
 
-def test_variance_is_of_the_online_embedding(make_learner: Any, collect: Any) -> None:
+def test_the_variance_is_that_of_the_online_embedding(make_learner: Any, collect: Any) -> None:
     learner = make_learner()
     minibatch = a_minibatch(learner, collect)
     s_x = learner.embed(minibatch.window[PIXELS][:, 0])
@@ -285,14 +285,14 @@ def test_variance_is_of_the_online_embedding(make_learner: Any, collect: Any) ->
     torch.testing.assert_close(metrics["embedding/mean_square"], s_x.square().mean())
 
 
-def test_counts_optimizer_steps(make_learner: Any, collect: Any) -> None:
+def test_updates_counts_optimizer_steps(make_learner: Any, collect: Any) -> None:
     learner = make_learner(epochs=3, minibatch_size=10)
     learner.learn(collect(learner, num_envs=3, steps=16), progress=0.0)
     assert learner.updates == 3 * 4
 
 
 class Explodes(nn.Module):
-    """A regularizer that is infinite at some of its calls."""
+    """A regularizer that is infinite in the given calls."""
 
     def __init__(self, calls: set[int]) -> None:
         super().__init__()
@@ -304,13 +304,13 @@ class Explodes(nn.Module):
 
 
 class RootOfVariance(nn.Module):
-    """The classic mistake: finite where a dimension is flat, with a gradient that is not."""
+    """A common mistake: if a dimension is constant, the value is finite but the gradient is not."""
 
     def forward(self, s_x: Tensor) -> Tensor:
         return (s_x * torch.tensor([0.0] + [1.0] * (s_x.shape[1] - 1))).var(dim=0).sqrt().mean()
 
 
-def test_an_update_that_is_not_finite_is_skipped_and_counted(make_learner: Any, collect: Any) -> None:
+def test_a_non_finite_update_is_skipped_and_counted(make_learner: Any, collect: Any) -> None:
     learner = make_learner(terms={"regularizer/odd": WeightedTerm(Explodes({2}), weight=1.0)}, minibatch_size=10)
     metrics = learner.learn(collect(learner), progress=0.0)
     assert metrics["updates_skipped"] == 1
@@ -326,7 +326,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted(make_learner: Any, 
         (RootOfVariance(), r"the gradient of loss/regularizer/odd \(update 1; "),
     ],
 )
-def test_after_so_many_in_a_row_the_run_ends_and_names_what_went_bad_first(
+def test_too_many_bad_updates_in_a_row_end_the_run_and_name_the_first_cause(
     make_learner: Any, collect: Any, loss: nn.Module, first: str
 ) -> None:
     learner = make_learner(terms={"regularizer/odd": WeightedTerm(loss, weight=1.0)}, minibatch_size=10, max_bad_updates=3)
@@ -336,7 +336,7 @@ def test_after_so_many_in_a_row_the_run_ends_and_names_what_went_bad_first(
 
 
 class Breaks(nn.Module):
-    """An encoder whose output is not finite at some of its calls with gradients."""
+    """An encoder whose output is not finite if ``seen``, its number of calls with gradients, is one of ``calls``."""
 
     def __init__(self, calls: set[int]) -> None:
         super().__init__()
@@ -349,21 +349,21 @@ class Breaks(nn.Module):
 
 
 class Unit:
-    """A projector that is a plain class."""
+    """A projector that is a plain class, not a module."""
 
     def __call__(self, s: Tensor) -> Tensor:
         return 10 * s / s.norm(dim=-1, keepdim=True)
 
 
 class Apart(nn.Module):
-    """An objective that notes what it was given."""
+    """An objective that records its arguments."""
 
     def forward(self, s_y_hat: Tensor, s_y: Tensor) -> Tensor:
         self.given = (s_y_hat.detach(), s_y)
         return (s_y_hat - s_y).square().sum(dim=-1)
 
 
-def test_a_projector_stands_behind_both_sides_and_is_in_fp32(make_learner: Any, collect: Any) -> None:
+def test_a_projector_is_applied_to_both_sides_in_fp32(make_learner: Any, collect: Any) -> None:
     seen = []
 
     class Linear(nn.Linear):
@@ -385,7 +385,7 @@ def test_a_projector_stands_behind_both_sides_and_is_in_fp32(make_learner: Any, 
 
 
 @pytest.mark.parametrize("jepa", [{}, None])
-def test_an_encoder_whose_output_is_not_finite_is_named_before_a_distribution_chokes_on_it(
+def test_a_non_finite_encoder_output_is_named_before_a_distribution_fails_on_it(
     make_learner: Any, collect: Any, jepa: dict[str, Any] | None
 ) -> None:
     learner = make_learner(encoder=Breaks({2}), jepa=jepa, minibatch_size=10)
@@ -400,8 +400,8 @@ def test_an_encoder_whose_output_is_not_finite_is_named_before_a_distribution_ch
 
 
 @pytest.mark.parametrize("jepa", [{}, None])
-def test_a_step_that_spoils_the_weights_ends_the_run_at_once(make_learner: Any, collect: Any, jepa: dict[str, Any] | None) -> None:
-    for minibatch_size in (10, 48):  # another update follows, or none does
+def test_a_step_that_makes_weights_non_finite_ends_the_run_at_once(make_learner: Any, collect: Any, jepa: dict[str, Any] | None) -> None:
+    for minibatch_size in (10, 48):  # with another update to follow, and without
         learner = make_learner(lr=1e38, jepa=jepa, minibatch_size=minibatch_size)
         batch = collect(learner)
         with pytest.raises(BadWeights, match=r"^`\w[\w.]*` is no longer finite, although its gradient was: "):
@@ -409,14 +409,14 @@ def test_a_step_that_spoils_the_weights_ends_the_run_at_once(make_learner: Any, 
         assert learner.updates == 1
 
 
-def test_acting_on_an_embedding_that_is_not_finite_names_it(make_learner: Any) -> None:
+def test_acting_on_a_non_finite_embedding_names_it(make_learner: Any) -> None:
     learner = make_learner(encoder=Breaks({0}))
     with pytest.raises(FloatingPointError, match=r"^s_x, the encoder's output, is not finite$"):
         Policy(learner)(TensorDict({PIXELS: torch.zeros(2, *FRAMES, dtype=torch.uint8)}, [2]))
 
 
-def test_bad_updates_count_only_in_a_row(make_learner: Any, collect: Any) -> None:
-    # calls 1, 4 and 7 are of updates 1, 3 and 5: what is bad is looked into, which is a call more
+def test_only_consecutive_bad_updates_end_the_run(make_learner: Any, collect: Any) -> None:
+    # Updates 1, 3 and 5 are bad. The search for the cause makes one more call each, so these updates start with calls 1, 4 and 7.
     learner = make_learner(terms={"regularizer/odd": WeightedTerm(Explodes({1, 4, 7}), 1.0)}, minibatch_size=6, max_bad_updates=2)
     assert learner.learn(collect(learner), progress=0.0)["updates_skipped"] == 3
 
@@ -439,8 +439,8 @@ def test_a_shape_that_would_broadcast_is_refused(make_learner: Any, collect: Any
         learner.learn(collect(learner), progress=0.0)
 
 
-def test_under_bf16_a_small_variance_is_that_of_the_fp32_embedding(make_learner: Any, collect: Any) -> None:
-    """Rounding alone gives bf16 embeddings a variance of some 1e-5 of their mean square."""
+def test_under_bf16_a_small_variance_is_measured_in_fp32(make_learner: Any, collect: Any) -> None:
+    """Rounding to bf16 alone gives embeddings a variance of about 1e-5 of their mean square."""
     learner = make_learner(precision="bf16")
     with torch.no_grad():
         learner.encoder.embed.weight.mul_(1e-5)
@@ -454,7 +454,7 @@ def test_under_bf16_a_small_variance_is_that_of_the_fp32_embedding(make_learner:
 
 
 class Recorder(nn.Module):
-    """A predictor that adds the action, and keeps what it was given."""
+    """A predictor that doubles s_x, adds the action and records each s_x."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -487,7 +487,7 @@ def test_unroll_feeds_each_prediction_back() -> None:
     ] * 3
 
 
-def test_a_predictor_may_unroll_by_itself(make_learner: Any, collect: Any) -> None:
+def test_a_predictors_own_unroll_is_used(make_learner: Any, collect: Any) -> None:
     predictor = RecurrentRecorder()
     assert (unroll(predictor, torch.randn(4, 2), torch.zeros(4, 3)) == 7).all()
     learner = make_learner(jepa={"horizon": 3, "predictor": predictor})
@@ -495,7 +495,7 @@ def test_a_predictor_may_unroll_by_itself(make_learner: Any, collect: Any) -> No
     assert not predictor.given
 
 
-def test_heads_and_losses_are_in_fp32_whatever_the_encoders_compute_in(make_learner: Any, collect: Any) -> None:
+def test_heads_and_losses_are_in_fp32_when_the_encoder_is_in_bf16(make_learner: Any, collect: Any) -> None:
     learner = make_learner(precision="bf16", terms=REGULARIZED)
     seen: dict[str, torch.dtype] = {}
     learner.encoder.embed.register_forward_hook(lambda _, __, output: seen.update(encoder=output.dtype))
@@ -506,7 +506,7 @@ def test_heads_and_losses_are_in_fp32_whatever_the_encoders_compute_in(make_lear
     assert metrics["embedding/variance"].dtype == torch.float32
 
 
-def test_learning_predicts_better(make_learner: Any, collect: Any) -> None:
+def test_learning_reduces_the_jepa_loss(make_learner: Any, collect: Any) -> None:
     learner = make_learner(lr=1e-2, epochs=2, gradients_to_encoder=False, jepa={"predictor": MLPPredictor(8, Categorical(3))})
     batch = collect(learner)
     losses = [learner.learn(batch, progress=0.0)["loss/jepa"] for _ in range(5)]

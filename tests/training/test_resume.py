@@ -1,4 +1,4 @@
-"""Killed runs resume as if nothing had happened; and everything that can prevent that."""
+"""A killed run resumes as if uninterrupted, or an error says why it cannot."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ device: cpu
 precision: fp32
 threads: 1
 """
-#: What has a state of its own or draws: a generator, a schedule, prioritised replay whose ring wraps, noisy layers.
+#: Recipes whose parts have state or draw random numbers: schedules, running statistics, prioritised replay that wraps, noisy layers.
 RECIPES = {
     "ppo": [
         "regularizers=[{kind: sigreg, weight: 0.1}]",
@@ -76,7 +76,7 @@ def events(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Call ``jepakit`` in this process: exit code, output, errors."""
+    """Calls ``jepakit`` in this process and returns the exit code, stdout and stderr."""
 
     def call(*args: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["jepakit", *map(str, args)])
@@ -88,13 +88,13 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "ppo" else name for name in RECIPES])
-def test_a_run_that_was_killed_again_and_again_ends_as_one_that_was_not(recipe: Path, tmp_path: Path, name: str) -> None:
+def test_a_run_killed_repeatedly_ends_like_an_uninterrupted_one(recipe: Path, tmp_path: Path, name: str) -> None:
     context, whole, killed = server(), tmp_path / "whole", tmp_path / "killed"
     run_whole(context, recipe, RECIPES[name], whole)
     size = (whole / "metrics.jsonl").stat().st_size
     kills = run_killed(context, recipe, RECIPES[name], killed, size, kills=2, rng=random.Random(os.urandom(8)))
     assert differences(whole, killed) == [], kills
-    assert events(killed, "resume")  # fewer than kills if some processes were killed before they could tell
+    assert events(killed, "resume")  # fewer than kills if a process was killed before it wrote this event
     assert [record["event"] for record in records(killed, "events.jsonl")][-1] == "finished"
     ends = [json.loads((folder / "summary.json").read_text()) for folder in (whole, killed)]
     assert [end.pop("wall_s") > 0 and end.pop("steps_per_second") > 0 for end in ends] == [True, True]
@@ -103,7 +103,7 @@ def test_a_run_that_was_killed_again_and_again_ends_as_one_that_was_not(recipe: 
     assert not (killed / "lock").exists()
 
 
-#: SAC with a delayed actor, slow targets and rates of parts, on several views.
+#: SAC with several views, a delayed actor, delayed targets and a learning rate for each part.
 DELAYED = (
     "algorithm={kind: sac, rollout_steps: 20, minibatch_size: 8, learning_starts: 100, updates_per_step: 0.1, hidden: [8], "
     "views: 2, next_views: 2, actor_every: 3, target_every: 2, target_encoder_decay: 0.9}",
@@ -114,7 +114,7 @@ DELAYED = (
 
 
 class Killed(BaseException):
-    """Acts as a kill of the process: nothing handles it."""
+    """Stands for a kill of the process: no code handles it."""
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def cut_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cut(cut_once: Path, tmp_path: Path) -> Path:
-    """A run cut off after 400 of its 720 env steps, checkpoints of 240 and of 360 on the disk."""
+    """A run cut off after 400 of its 720 env steps, with checkpoints at 240 and 360."""
     return shutil.copytree(cut_once, tmp_path / "run")
 
 
@@ -147,24 +147,24 @@ def cut_off(recipe: Path, folder: Path, at: int, overrides: tuple[str, ...] = ()
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The result of that run without interruption."""
+    """The folder of the same run, uninterrupted."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "small.yaml").write_text(SMALL)
     return run(folder / "small.yaml", out=folder / "run", quiet=True).path
 
 
-def test_a_delayed_actor_keeps_its_schedule(recipe: Path, tmp_path: Path) -> None:
+def test_a_delayed_actor_keeps_its_schedule_across_a_resume(recipe: Path, tmp_path: Path) -> None:
     run(recipe, overrides=DELAYED, out=tmp_path / "whole", quiet=True)
     cut_off(recipe, tmp_path / "cut", at=400, overrides=DELAYED)
     resume(tmp_path / "cut", quiet=True)
     assert events(tmp_path / "cut", "resume")[0]["env_steps"] == 360
     updates = [record["updates"] for record in records(tmp_path / "cut") if record["env_steps"] == 360]
-    assert updates[0] % 3 != 0
-    assert updates[0] % 2 == 0  # the actor between its updates
+    assert updates[0] % 3 != 0  # the checkpoint lies between updates of the actor
+    assert updates[0] % 2 == 0
     assert differences(tmp_path / "whole", tmp_path / "cut") == []
 
 
-def test_the_command_goes_on_and_says_so_and_does_nothing_twice(cut: Path, whole: Path, cli: Cli) -> None:
+def test_the_command_resumes_once_and_then_reports_a_finished_run(cut: Path, whole: Path, cli: Cli) -> None:
     done = jepakit_process("resume", str(cut), cwd=cut.parent)
     assert done.code == 0, done.err
     assert "resuming at 360 env steps" in done.err
@@ -180,7 +180,7 @@ def test_the_command_goes_on_and_says_so_and_does_nothing_twice(cut: Path, whole
     assert sorted((path, path.stat().st_mtime_ns) for path in cut.rglob("*")) == before
 
 
-def test_before_the_first_checkpoint_it_begins_again(recipe: Path, tmp_path: Path, whole: Path) -> None:
+def test_a_run_killed_before_its_first_checkpoint_starts_again(recipe: Path, tmp_path: Path, whole: Path) -> None:
     cut_off(recipe, tmp_path / "run", at=80)
     assert not checkpoints(tmp_path / "run" / "checkpoints")
     assert resume(tmp_path / "run", quiet=True).summary["status"] == "finished"
@@ -189,7 +189,7 @@ def test_before_the_first_checkpoint_it_begins_again(recipe: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_a_corrupt_checkpoint_is_warned_of_and_the_previous_one_is_used(
+def test_a_corrupt_checkpoint_warns_and_the_previous_one_is_used(
     cut: Path, whole: Path, both: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older, newest = checkpoints(cut / "checkpoints")[-2:]
@@ -205,10 +205,10 @@ def test_a_corrupt_checkpoint_is_warned_of_and_the_previous_one_is_used(
     assert events(cut, "resume")[0]["checkpoint"] == (None if both else older.name)
 
 
-def test_a_resume_that_is_stopped_at_once_costs_no_earlier_checkpoint(
+def test_a_resume_that_is_stopped_at_once_keeps_all_earlier_checkpoints(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor the frames that an earlier one needs and the newest does not."""
+    """It also keeps the frames that only an earlier checkpoint needs."""
     folder = tmp_path / "run"
     cut_off(recipe, folder, at=640, overrides=tuple(RECIPES["dqn"]))
     older, newest = checkpoints(folder / "checkpoints")[-2:]
@@ -228,7 +228,7 @@ def test_a_resume_that_is_stopped_at_once_costs_no_earlier_checkpoint(
     assert [event["checkpoint"] for event in events(folder, "resume")] == [newest.name, older.name]
 
 
-def test_an_edited_recipe_is_warned_of(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_edited_recipe_warns(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = cut / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("lr: 0.001", "lr: 0.002"))
     resume(cut, quiet=True)
@@ -236,7 +236,7 @@ def test_an_edited_recipe_is_warned_of(cut: Path, capsys: pytest.CaptureFixture[
     assert "edited" in events(cut, "warning")[0]["text"]
 
 
-def test_what_half_a_write_left_behind_is_in_nobodys_way(cut: Path, whole: Path) -> None:
+def test_leftovers_of_an_interrupted_write_do_no_harm(cut: Path, whole: Path) -> None:
     partial = cut / "checkpoints" / ".000000000480.partial"
     partial.mkdir()
     (partial / "weights.safetensors").write_bytes(b"half")
@@ -249,7 +249,7 @@ def test_what_half_a_write_left_behind_is_in_nobodys_way(cut: Path, whole: Path)
     assert not partial.exists()
 
 
-def test_a_failed_run_goes_on(recipe: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_can_be_resumed(recipe: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Loop._record_batch
 
     def burn(self: Loop, *args: Any) -> None:
@@ -267,7 +267,7 @@ def test_a_failed_run_goes_on(recipe: Path, tmp_path: Path, whole: Path, monkeyp
     assert not (tmp_path / "run" / "traceback.txt").exists()
 
 
-def test_other_formats_and_other_runs_are_refused_and_nothing_is_changed(cut: Path) -> None:
+def test_a_checkpoint_of_another_format_or_recipe_is_refused_and_nothing_changes(cut: Path) -> None:
     newest = checkpoints(cut / "checkpoints")[-1]
     (cut / "summary.json").write_text('{"status": "interrupted"}')
     (newest / "counters.json").write_text("{}")
@@ -283,13 +283,13 @@ def test_other_formats_and_other_runs_are_refused_and_nothing_is_changed(cut: Pa
     assert sorted(cut.rglob("*")) == before
 
 
-def test_only_one_process_writes(cut: Path, cli: Cli) -> None:
+def test_a_run_that_is_being_written_is_not_resumed(cut: Path, cli: Cli) -> None:
     held = lock.Lock(cut)
     assert cli("resume", cut) == (2, "", f"process {os.getpid()} on {platform.node()} is writing {cut}: wait for it\n")
     held.release()
 
 
-def test_a_folder_with_links_is_not_written_through(cut: Path, tmp_path: Path) -> None:
+def test_resume_does_not_write_through_links(cut: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     for name in ("metrics.jsonl", "lock"):
         (cut / name).unlink(missing_ok=True)
@@ -351,9 +351,9 @@ class Forgetful(EnvBase):  # offers no snapshot
 DRUNK = "{kind: gym, id: Drunk-v0, num_envs: 2, size: [16, 24]}"
 
 
-@pytest.mark.filterwarnings("ignore:.*already returned terminated")  # a drunk that is replayed falls earlier
+@pytest.mark.filterwarnings("ignore:.*already returned terminated")  # replayed actions move a Drunk-v0 differently, so it may fall earlier
 @pytest.mark.parametrize(("env", "algorithm"), [(DRUNK, "dqn"), ("{kind: forgetful}", "ppo")])
-def test_simulators_that_cannot_be_brought_back_begin_new_episodes(recipe: Path, tmp_path: Path, env: str, algorithm: str) -> None:
+def test_simulators_that_cannot_be_restored_begin_new_episodes(recipe: Path, tmp_path: Path, env: str, algorithm: str) -> None:
     (tmp_path / "odd.py").write_text(PLUGIN.format(trace=str(tmp_path / "trace")))
     more = (f"plugins=[{tmp_path / 'odd.py'}]", f"env={env}", *(RECIPES["dqn"] if algorithm == "dqn" else ()))
     cut_off(recipe, tmp_path / "run", at=400, overrides=more)
@@ -367,8 +367,8 @@ def test_simulators_that_cannot_be_brought_back_begin_new_episodes(recipe: Path,
     assert steps == list(range(40, 721, 40))
 
 
-def test_a_strangers_folder_runs_no_code_of_theirs(recipe: Path, tmp_path: Path, cli: Cli) -> None:
-    """Neither plug-ins that they have brought along, nor what their recipe extends, nor pickles under other names."""
+def test_an_untrusted_run_folder_runs_no_code(recipe: Path, tmp_path: Path, cli: Cli) -> None:
+    """This holds for plug-ins that its recipe names, and for those of a recipe that it extends."""
     trace = tmp_path / "trace"
     (tmp_path / "odd.py").write_text(PLUGIN.format(trace=str(trace)))
     folder = tmp_path / "runs" / "theirs"
@@ -405,7 +405,7 @@ def test_a_strangers_folder_runs_no_code_of_theirs(recipe: Path, tmp_path: Path,
     assert trace.exists()
 
 
-def test_a_full_disk_loses_nothing_and_says_what_it_needed(recipe: Path, tmp_path: Path, whole: Path, cli: Cli) -> None:
+def test_a_full_disk_loses_nothing_and_reports_the_space_needed(recipe: Path, tmp_path: Path, whole: Path, cli: Cli) -> None:
     size = sum(file.stat().st_size for file in (whole / "checkpoints" / "000000000720").iterdir())
     with small_disk(tmp_path / "disk", int(2.5 * size)) as disk:
         code, _, err = cli("run", recipe, "--out", disk / "run", "--quiet")
@@ -427,7 +427,7 @@ def test_a_full_disk_loses_nothing_and_says_what_it_needed(recipe: Path, tmp_pat
 
 
 class small_disk:
-    """A file system of ``size`` bytes; skips the test where mounting is not allowed."""
+    """A file system of ``size`` bytes. It skips the test if mounting is not allowed."""
 
     def __init__(self, at: Path, size: int) -> None:
         self.at, self.size = at, size
@@ -443,7 +443,7 @@ class small_disk:
         subprocess.run(["umount", "-l", str(self.at)], check=True)
 
 
-def test_a_full_disk_where_none_can_be_mounted(recipe: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_simulated_full_disk_loses_nothing(recipe: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file = checkpoint.save_file
 
     def full(tensors: Any, path: Path) -> None:
@@ -460,7 +460,7 @@ def test_a_full_disk_where_none_can_be_mounted(recipe: Path, tmp_path: Path, who
     assert differences(whole, tmp_path / "run") == []
 
 
-def test_a_resumed_runs_display_counts_from_where_it_goes_on(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_runs_display_counts_from_its_checkpoint(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     started = time.perf_counter()
     resume(cut)
     seconds = time.perf_counter() - started
@@ -472,7 +472,7 @@ def test_a_resumed_runs_display_counts_from_where_it_goes_on(cut: Path, capsys: 
     assert int(minutes) * 60 + int(left) <= 8 * seconds
 
 
-def test_a_folder_from_before_its_recipe_is_refused_clearly(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_folder_without_a_recipe_is_refused_clearly(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
     def killed(*_: object) -> None:
