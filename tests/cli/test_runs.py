@@ -30,7 +30,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def test_runs_are_shown(process: Cli, make_run: Callable[..., Path]) -> None:
+def test_runs_are_listed(process: Cli, make_run: Callable[..., Path]) -> None:
     make_run("tiny/b", "finished")
     make_run("tiny/a", None)
     code, out, err = process("runs")
@@ -52,7 +52,7 @@ def test_runs_are_shown(process: Cli, make_run: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_80_columns_keep_what_to_do_next(cli: Cli, make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+def test_the_table_fits_80_columns(cli: Cli, make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     make_run("cartpole_pixels/0123456789", None)
     monkeypatch.setattr("jepakit.cli.output.to_terminal", lambda: terminal)
     monkeypatch.setenv("COLUMNS", "80")
@@ -62,7 +62,7 @@ def test_80_columns_keep_what_to_do_next(cli: Cli, make_run: Callable[..., Path]
     assert "1 run, " in out
 
 
-def test_configurations_are_told_apart_and_ids_are_never_broken(
+def test_configurations_are_distinguished_and_ids_are_never_wrapped(
     cli: Cli, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, line in enumerate(("case: baseline", "total_steps: 9", "total_steps: 2000")):
@@ -71,7 +71,8 @@ def test_configurations_are_told_apart_and_ids_are_never_broken(
         kept = [text for text in recipe.read_text().splitlines() if not text.startswith(line.partition(":")[0])]
         recipe.write_text("\n".join([*kept, line]) + "\n")
     rows = cli("runs").out.splitlines()[1:-1]
-    assert [row.split("  ")[1].strip() for row in rows] == ["baseline", "total_steps=9", "baseline"]  # the last is the case, run by hand
+    # The third run equals the first, but has no case.
+    assert [row.split("  ")[1].strip() for row in rows] == ["baseline", "total_steps=9", "baseline"]
     for width in (80, 60):
         monkeypatch.setattr("jepakit.cli.output.to_terminal", lambda: True)
         monkeypatch.setenv("COLUMNS", str(width))
@@ -82,12 +83,12 @@ def test_configurations_are_told_apart_and_ids_are_never_broken(
         assert any(line.startswith("not shown, for want of width") for line in lines)
 
 
-def test_no_runs(cli: Cli, tmp_path: Path) -> None:
+def test_a_folder_without_runs_is_reported(cli: Cli, tmp_path: Path) -> None:
     assert cli("runs") == (2, "", "there is no folder runs\n")
     assert cli("runs", str(tmp_path)) == (0, f"no runs in {tmp_path}\n", "")
 
 
-def test_the_doctor_finds_this_machine_fit(process: Cli) -> None:
+def test_the_doctor_reports_that_a_run_will_work(process: Cli) -> None:
     code, out, err = process("doctor")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "a run will work"
@@ -95,7 +96,7 @@ def test_the_doctor_finds_this_machine_fit(process: Cli) -> None:
         assert what in out
 
 
-def test_what_is_missing_is_named_with_the_command_that_mends_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_reports_each_problem_and_how_to_fix_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["safetensors>=0.5", "torch>=99", "no-such-package[fast]>=1.2,<2", "pytest ; extra == 'dev'"]
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: wanted)
     monkeypatch.setattr("jepakit.components.envs.simulators.draw", lambda simulator: 1 / 0)
@@ -110,7 +111,7 @@ def test_what_is_missing_is_named_with_the_command_that_mends_it(cli: Cli, monke
     assert "pytest" not in out
 
 
-def test_an_extra_is_there_if_all_its_packages_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extra_is_installed_if_all_its_packages_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = {
         "jepakit": ["numpy>=2", "numpy>=2 ; extra == 'atari'", "pytest[more] ; extra == 'dmc'", "no-such-package ; extra == 'timm'"],
         "pytest": ["pluggy ; extra == 'more'", "no-such-package ; extra == 'less'"],
@@ -124,7 +125,7 @@ def test_an_extra_is_there_if_all_its_packages_are(tmp_path: Path, monkeypatch: 
     assert (found["timm"].fix, found["timm"].works) == ("pip install 'jepakit[timm]'", True)
 
 
-def test_a_package_that_cannot_be_imported_is_missing_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_cannot_be_imported_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> None:
         raise ImportError("libcudart.so.99: cannot open shared object file")
 
