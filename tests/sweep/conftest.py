@@ -1,4 +1,4 @@
-"""Sweeps whose runs are stand-ins: small processes that leave a run's files and end as they are told."""
+"""Sweeps whose runs are stand-ins: small processes that write a run's files and end as the test asks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ precision: fp32
 threads: 1
 """
 
-#: Takes a recipe, a folder, how to end, and a file to tell when it starts and ends.
+#: Its arguments: a recipe, a folder, how to end, and a file to which it reports its start and end.
 STAND_IN = """
 import json, os, shutil, signal, sys, time
 recipe, out, ending, diary = sys.argv[1:]
@@ -72,7 +72,7 @@ end("finished", 0)
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """One small run, as a file."""
+    """The file of a recipe for a small run."""
     file = tmp_path / "swept.yaml"
     file.write_text(RECIPE)
     return file
@@ -80,7 +80,7 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_plan(recipe: Path) -> Callable[..., Plan]:
-    """A sweep of that recipe."""
+    """Makes a sweep of that recipe."""
 
     def make(over: str = "encoder.dim=16", seeds: int = 1) -> Plan:
         return load_sweep(recipe, over=[over], seeds=seeds)
@@ -90,7 +90,7 @@ def make_plan(recipe: Path) -> Callable[..., Plan]:
 
 @pytest.fixture
 def endings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """How the stand-in of each configuration ends, by its label; it finishes unless something else is put here."""
+    """How the stand-ins end, by label of their configuration. Those without an entry finish."""
     by_label: dict[str, str] = {}
     (tmp_path / "stand_in.py").write_text(STAND_IN)
 
@@ -110,7 +110,7 @@ def endings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.fixture
 def write_record(tmp_path: Path) -> Callable[..., Path]:
-    """A record of a planned run in the folder ``records``, with other values in its recipe if wanted."""
+    """Writes a record of a planned run to the folder ``records``. Keyword arguments replace values of its recipe."""
 
     def write(run: Planned, **recipe: Any) -> Path:
         figures = {"return_last_100": 9.0, "return_auc": 8.0, "embedding_variance": 0.5, "embedding_rank": 3.5}
@@ -134,7 +134,7 @@ def write_record(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def diary(tmp_path: Path) -> Callable[[], list[str]]:
-    """Which runs have started and ended, in order."""
+    """Reads which runs have started and ended, in order."""
 
     def read() -> list[str]:
         file = tmp_path / "diary"

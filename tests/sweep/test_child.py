@@ -1,4 +1,4 @@
-"""A run as a process of its own."""
+"""Each run is a child process."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_a_run_saves_and_ends_when_its_parent_is_killed(recipe: Path, tmp_path: 
             os.kill(pid, signal.SIGKILL)
 
 
-def test_a_run_imports_what_its_parent_would_and_not_what_lies_in_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_imports_from_its_parents_path_and_not_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "statistics.py").write_text("raise SystemExit('a stranger')")
     monkeypatch.chdir(tmp_path)
     log = tmp_path / "log"
-    for here, code in (([], 2), ([str(tmp_path)], 1)):  # as of `jepakit`, and as of `python -m jepakit`
+    for here, code in (([], 2), ([str(tmp_path)], 1)):  # as with `jepakit`, then as with `python -m jepakit`
         monkeypatch.setattr(sys, "path", [*here, *(path for path in sys.path if path not in ("", str(tmp_path)))])
         start_run(tmp_path / "none.yaml", tmp_path / "run", log).wait(60)
         assert ("a stranger" in log.read_text()) == bool(here)

@@ -1,4 +1,4 @@
-"""A sweep's runs: so many at a time, none twice, none stopped by another's failure, all stopped by Ctrl-C."""
+"""A sweep runs up to `jobs` runs at a time, repeats none, and stops all at Ctrl-C. A failed run stops no other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def states(outcomes: list[Outcome]) -> list[str]:
 
 
 def signal_when(ready: Callable[[], bool], *signals: int) -> None:
-    """Send signals to this process once the sweep listens for them and something is the case, with a pause between them."""
+    """Send signals to this process, with pauses, once the sweep handles them and ``ready`` is true."""
     usual = signal.getsignal(signal.SIGINT)
 
     def send() -> None:
@@ -46,7 +46,7 @@ def signal_when(ready: Callable[[], bool], *signals: int) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_so_many_runs_go_on_at_a_time(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, jobs: int) -> None:
+def test_jobs_is_the_number_of_parallel_runs(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, jobs: int) -> None:
     outcomes = run_plan(make_plan("encoder.dim=16,32,48,64"), tmp_path / "out", jobs, quiet=True)
     assert states(outcomes) == ["finished"] * 4
     going = most = 0
@@ -56,7 +56,7 @@ def test_so_many_runs_go_on_at_a_time(tmp_path: Path, make_plan: MakePlan, endin
     assert most == jobs
 
 
-def test_every_configuration_has_its_first_seed_before_any_has_its_second(
+def test_all_configurations_run_their_first_seed_before_any_second_seed(
     tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary
 ) -> None:
     plan = make_plan("encoder.dim=16,32", seeds=2)
@@ -64,7 +64,7 @@ def test_every_configuration_has_its_first_seed_before_any_has_its_second(
     assert [line.split()[1] for line in diary() if line.startswith("start")] == [plan.runs[index].id for index in (0, 2, 1, 3)]
 
 
-def test_runs_lie_where_run_puts_them_and_are_not_run_twice(
+def test_runs_have_the_folders_that_run_uses_and_are_not_repeated(
     tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary
 ) -> None:
     out = tmp_path / "out"
@@ -80,7 +80,7 @@ def test_runs_lie_where_run_puts_them_and_are_not_run_twice(
     assert len(diary()) == 4
 
 
-def test_a_failed_run_stops_no_other_says_why_and_is_started_again(
+def test_a_failed_run_stops_no_other_reports_why_and_is_retried(
     tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = make_plan("encoder.dim=16,32,48,64")
@@ -119,7 +119,7 @@ def test_ctrl_c_lets_running_runs_save_and_starts_no_new_one(
     assert len((outcomes[1].path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
-def test_from_python_ctrl_c_is_raised_once_the_runs_have_saved(
+def test_ablate_raises_keyboard_interrupt_after_the_runs_have_saved(
     tmp_path: Path, recipe: Path, endings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -134,7 +134,7 @@ def test_from_python_ctrl_c_is_raised_once_the_runs_have_saved(
     assert repr(outcomes[0]) == f"<'encoder.dim=16' seed 0: finished, return 20, {summary.parent}>"
 
 
-def test_the_second_ctrl_c_kills(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+def test_a_second_ctrl_c_kills_the_runs(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
     out = tmp_path / "out"
     endings |= {"dim=16": "stubborn"}
     signal_when(lambda: bool(list(out.glob("swept/*/metrics.jsonl"))), signal.SIGTERM, signal.SIGINT)
@@ -146,7 +146,7 @@ def test_the_second_ctrl_c_kills(tmp_path: Path, make_plan: MakePlan, endings: d
 
 
 @pytest.mark.parametrize("why", ["it has no recipe.yaml", "an older jepakit's checkpoints", "its recipe.yaml cannot be read"])
-def test_what_cannot_be_resumed_starts_again_with_a_notice(
+def test_a_run_that_cannot_be_resumed_restarts_with_a_notice(
     tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, capsys: pytest.CaptureFixture[str], why: str
 ) -> None:
     plan = make_plan()
@@ -164,7 +164,7 @@ def test_what_cannot_be_resumed_starts_again_with_a_notice(
     assert f"notice: `encoder.dim=16` seed 0 restarts ({folder}): {why}\n" in capsys.readouterr().err
 
 
-def test_how_a_run_ended_the_last_time_is_not_how_it_ended_now(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+def test_the_cause_of_an_earlier_failure_is_not_reported_again(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
     plan = make_plan()
     endings |= {"dim=16": "fail"}
     run_plan(plan, tmp_path / "out", 1, quiet=True)
@@ -173,7 +173,7 @@ def test_how_a_run_ended_the_last_time_is_not_how_it_ended_now(tmp_path: Path, m
     assert (outcome.state, outcome.error) == ("failed", "your mistake\n    write something else")
 
 
-def test_progress_counts_from_where_a_run_goes_on(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+def test_progress_counts_from_where_a_run_resumes(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
     plan = make_plan()
     endings |= {"dim=16": "die"}
     run_plan(plan, tmp_path / "out", 1, quiet=True)
@@ -182,7 +182,7 @@ def test_progress_counts_from_where_a_run_goes_on(tmp_path: Path, make_plan: Mak
     assert (run.state, run.steps, run.steps_per_second) == ("waiting", 32, 32.0)
     clock = Clock([run])
     assert clock.footer() == "1 runs, 1 waiting", "nothing was done in this sweep yet"
-    with (path / "metrics.jsonl").open("w") as file:  # cut back, and grown again
+    with (path / "metrics.jsonl").open("w") as file:  # a resume cut it back
         file.write('{"phase": "train", "env_steps": 16, "wall_s": 0.5}\n')
     run.follow()
     assert run.steps == 16
@@ -195,17 +195,17 @@ def test_progress_counts_from_where_a_run_goes_on(tmp_path: Path, make_plan: Mak
     assert "steps/s, ETA" in clock.footer()
 
 
-def test_a_run_that_another_process_is_at_is_left_alone(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary) -> None:
+def test_a_run_that_another_host_writes_is_left_alone(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary) -> None:
     plan = make_plan("encoder.dim=16,32")
     folder = tmp_path / "out" / "swept" / plan.runs[0].id
     folder.mkdir(parents=True)
-    (folder / "lock").write_text('{"pid": 1, "host": "elsewhere.example"}')  # nobody here knows whether it is alive
+    (folder / "lock").write_text('{"pid": 1, "host": "elsewhere.example"}')  # this host cannot know whether it is alive
     elsewhere, finished = run_plan(plan, tmp_path / "out", 1, quiet=True)
     assert (elsewhere.state, finished.state) == ("elsewhere", "finished")
     assert [path.name for path in elsewhere.path.iterdir()] == ["lock"]
 
 
-def test_a_sweep_waits_for_a_run_that_another_process_of_this_machine_is_at(
+def test_a_sweep_waits_for_a_run_that_another_process_of_this_host_is_writing(
     tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jepakit.sweep.engine.LOOK_AGAIN_SECONDS", 0.1)
@@ -213,14 +213,14 @@ def test_a_sweep_waits_for_a_run_that_another_process_of_this_machine_is_at(
     folder = tmp_path / "out" / "swept" / plan.runs[0].id
     folder.mkdir(parents=True)
     held = Lock(folder)
-    threading.Timer(1.5, held.release).start()  # it dies, and leaves the run to this sweep
+    threading.Timer(1.5, held.release).start()  # it ends and leaves the run to this sweep
     began = time.monotonic()
     assert states(run_plan(plan, tmp_path / "out", 1, quiet=True)) == ["finished"] * 2
     assert time.monotonic() - began > 1.4
     assert len([line for line in diary() if not line.startswith("end")]) == 2
 
 
-def test_ctrl_c_ends_the_waiting(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+def test_ctrl_c_ends_the_wait(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
     plan = make_plan()
     folder = tmp_path / "out" / "swept" / plan.runs[0].id
     folder.mkdir(parents=True)
@@ -230,14 +230,14 @@ def test_ctrl_c_ends_the_waiting(tmp_path: Path, make_plan: MakePlan, endings: d
     held.release()
 
 
-def test_a_run_that_another_process_takes_meanwhile_has_not_failed(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+def test_a_run_that_another_process_takes_over_has_not_failed(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
     plan = make_plan()
     endings |= {"dim=16": "late"}
     (outcome,) = run_plan(plan, tmp_path / "out", 1, quiet=True)
     assert (outcome.state, outcome.error) == ("elsewhere", "")
 
 
-def test_what_is_recorded_is_not_run(
+def test_a_recorded_run_is_not_repeated(
     tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, write_record: Callable[..., Path]
 ) -> None:
     plan = make_plan("encoder.dim=16,32")
@@ -247,7 +247,7 @@ def test_what_is_recorded_is_not_run(
     assert (new.state, len(diary())) == ("finished", 2)
 
 
-def test_an_edit_while_the_sweep_goes_on_changes_nothing(
+def test_editing_the_recipe_during_a_sweep_changes_nothing(
     tmp_path: Path, recipe: Path, make_plan: MakePlan, endings: dict[str, str]
 ) -> None:
     plan = make_plan()
@@ -257,7 +257,7 @@ def test_an_edit_while_the_sweep_goes_on_changes_nothing(
     assert "name: swept" in (outcome.path / "recipe.yaml").read_text()
 
 
-def test_what_is_no_run_is_not_written_over(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary) -> None:
+def test_a_folder_that_is_no_run_is_not_overwritten(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary) -> None:
     plan = make_plan()
     folder = tmp_path / "out" / "swept" / plan.runs[0].id
     folder.mkdir(parents=True)

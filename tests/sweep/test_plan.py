@@ -13,7 +13,7 @@ from jepakit.sweep import plan as module
 from jepakit.sweep.plan import Plan, load_sweep
 
 
-def test_ids_are_those_of_settled_recipes(recipe: Path) -> None:
+def test_ids_are_computed_after_auto_is_resolved(recipe: Path) -> None:
     (run,) = load_sweep(recipe, overrides=["precision=auto", "device=auto"], seeds=[3]).runs
     assert (run.label, run.seed, run.recipe.seed, run.threads) == ("swept", 3, 3, 1)
     assert run.recipe.precision in ("fp32", "bf16")
@@ -21,7 +21,7 @@ def test_ids_are_those_of_settled_recipes(recipe: Path) -> None:
     assert run.id == recipe_id(run.recipe)
 
 
-def test_runs_share_one_accelerator_one_at_a_time(make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_on_an_accelerator_go_one_at_a_time(make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "usable_cores", lambda: 4)
     plan = make_plan("encoder.dim=16,32")
     assert plan.jobs() == 4

@@ -1,4 +1,4 @@
-"""What a user sees of a sweep that goes on."""
+"""What a user sees while a sweep runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def runs(make_plan: Callable[..., Plan], tmp_path: Path) -> list[Watched]:
     return watched(make_plan("encoder.dim=16,32", seeds=2), tmp_path)
 
 
-def test_a_run_is_followed_as_it_writes(runs: list[Watched]) -> None:
+def test_a_run_is_followed_while_it_writes(runs: list[Watched]) -> None:
     run = runs[0]
     run.state = "running"
     run.follow()
@@ -71,7 +71,7 @@ def test_the_table_shows_every_run(runs: list[Watched]) -> None:
     assert rows[-1].startswith("swept: 4 runs, 1 running, 1 recorded, 2 waiting")
 
 
-def test_a_low_terminal_shows_the_runs_that_matter(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+def test_a_short_terminal_shows_running_and_failed_runs(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     runs = watched(make_plan("encoder.dim=16,32,48,64", seeds=5), tmp_path)
     runs[7].state = "running"
     runs[11].state = "failed"
@@ -80,7 +80,7 @@ def test_a_low_terminal_shows_the_runs_that_matter(make_plan: Callable[..., Plan
     assert rows[-1].startswith("swept: 20 runs, 18 waiting, 1 running, 1 failed")
 
 
-def test_a_label_is_shown_as_it_is_and_cut_where_there_is_no_room(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+def test_a_label_is_shown_literally_and_cut_if_it_is_too_long(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     runs = watched(make_plan("env.size=[20, 30],[40, 60]"), tmp_path)
     assert "env.size=[20, 30]" in shown(runs, height=24)
     assert len(shown(runs, height=24, width=50).splitlines()) == 4
@@ -88,9 +88,7 @@ def test_a_label_is_shown_as_it_is_and_cut_where_there_is_no_room(make_plan: Cal
     assert "[red] J[/red]" in shown(runs, height=24)
 
 
-def test_without_a_terminal_there_is_a_line_a_start_and_end_and_now_and_then_one_on_all(
-    runs: list[Watched], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_terminal_lines_report_starts_ends_and_overall_progress(runs: list[Watched], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(table, "perf_counter", lambda: now)
     stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""A sweep comes to every combination once, each value in its place; a mistake is shown where it is written."""
+"""A sweep makes each combination one run, with each value at its path. A mistake is reported at its place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jepakit.sweep.variants import MAX_RUNS, Configuration, expand_recipe
 
 BASE: dict[str, Any] = {"seed": 7, "env": {"kind": "gym", "id": "CartPole-v1"}, "encoder": {"kind": "vit", "dim": 8}}
 
-#: Paths of different depths and types, and what may stand there.
+#: Paths of different depths and types, and the values that they may take.
 AXES = {
     "total_steps": st.integers(1, 10**6),
     "optimizer.lr": st.floats(1e-6, 1.0),
@@ -33,7 +33,7 @@ AXES = {
 
 @st.composite
 def sweeps(draw: st.DrawFn) -> dict[str, Any]:
-    """Every path in one part of the sweep at most."""
+    """Sweeps with each path in at most one of `cases`, `zip` and `grid`."""
     paths = draw(st.permutations(list(AXES)))
     sizes = [draw(st.integers(0, 2)) for _ in range(3)]
     in_cases, in_zip, in_grid = (paths[sum(sizes[:part]) : sum(sizes[: part + 1])] for part in range(3))
@@ -62,7 +62,7 @@ def value_at(recipe: Recipe, path: str) -> Any:
 
 @given(sweeps())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_combination_is_one_run_and_each_value_lies_in_its_place(tmp_path: Path, sweep: dict[str, Any]) -> None:
+def test_every_combination_is_one_run_with_each_value_at_its_path(tmp_path: Path, sweep: dict[str, Any]) -> None:
     file = written(tmp_path, sweep)
     _, configurations = expand_recipe(file)
     side_by_side = [dict(zip(sweep["zip"], values, strict=True)) for values in zip(*sweep["zip"].values(), strict=True)] or [{}]
@@ -86,16 +86,16 @@ def labels(configurations: tuple[Configuration, ...]) -> list[str]:
     return [configuration.label for configuration in configurations]
 
 
-def test_a_run_of_a_sweep_is_the_run_that_overrides_would_make(tmp_path: Path) -> None:
+def test_a_run_of_a_sweep_equals_a_run_with_the_same_overrides(tmp_path: Path) -> None:
     file = written(tmp_path, {"cases": {"J alone": {"algorithm.gradients_to_encoder": False}}, "grid": {"encoder.dim": [16]}})
     _, (configuration,) = expand_recipe(file)
     by_hand = load_recipe(file, ["sweep=null", "algorithm.gradients_to_encoder=false", "encoder.dim=16"])
     assert recipe_id(configuration.runs[0]) == recipe_id(by_hand)
-    assert configuration.runs[0].case == "J alone, encoder.dim=16"  # besides results: no part of the id
+    assert configuration.runs[0].case == "J alone, encoder.dim=16"  # does not affect results, so the id ignores it
     assert configuration.runs[0] == by_hand.model_copy(update={"case": "J alone, encoder.dim=16"})
 
 
-def test_a_run_survives_being_written_and_read(tmp_path: Path) -> None:
+def test_a_dumped_run_loads_as_itself(tmp_path: Path) -> None:
     file = written(tmp_path, {"grid": {"jepa": [None, {"weight": 0.5}]}, "seeds": 2}, name="kept")
     for configuration in expand_recipe(file)[1]:
         for run in configuration.runs:
@@ -104,7 +104,7 @@ def test_a_run_survives_being_written_and_read(tmp_path: Path) -> None:
             assert (load_recipe(copy), recipe_id(load_recipe(copy))) == (run, recipe_id(run))
 
 
-def test_labels_say_what_differs(tmp_path: Path) -> None:
+def test_labels_name_what_differs(tmp_path: Path) -> None:
     sweep = {"cases": {"base": {"jepa": None}, "J": {}}, "zip": {"encoder.dim": [8, 16]}, "grid": {"optimizer": [{"lr": 0.5}]}}
     base, found = expand_recipe(written(tmp_path, sweep))
     assert base.name == "swept"
@@ -112,19 +112,19 @@ def test_labels_say_what_differs(tmp_path: Path) -> None:
     assert labels(expand_recipe(written(tmp_path, None))[1]) == [""]
 
 
-def test_a_component_is_laid_before_its_fields_whatever_the_order(tmp_path: Path) -> None:
+def test_a_component_is_set_before_its_fields_in_any_order(tmp_path: Path) -> None:
     sweep = {"grid": {"encoder.dim": [16], "encoder": [{"kind": "vit", "dim": 32, "heads": 2}]}}
     _, (configuration,) = expand_recipe(written(tmp_path, sweep))
     assert (value_at(configuration.runs[0], "encoder.dim"), value_at(configuration.runs[0], "encoder.heads")) == (16, 2)
 
 
-def test_a_kind_is_laid_before_its_fields_whatever_the_order(tmp_path: Path) -> None:
+def test_a_kind_is_set_before_its_fields_in_any_order(tmp_path: Path) -> None:
     for case in ({"encoder.dim": 16, "encoder.kind": "nature_cnn"}, {"encoder.kind": "nature_cnn", "encoder.dim": 16}):
         _, (configuration,) = expand_recipe(written(tmp_path, {"cases": {"": case}}))
         assert (value_at(configuration.runs[0], "encoder.kind"), value_at(configuration.runs[0], "encoder.dim")) == ("nature_cnn", 16)
 
 
-def test_over_adds_to_the_grid_or_replaces_a_path_of_it(tmp_path: Path) -> None:
+def test_over_adds_a_path_to_the_grid_or_replaces_one(tmp_path: Path) -> None:
     file = written(tmp_path, {"grid": {"encoder.dim": [8]}})
     over = ["encoder.dim=16,32", "jepa.target={kind: ema, decay: 0.5},{kind: ema}", "env.size=[80, 120],null"]
     _, found = expand_recipe(file, over=over)
@@ -133,13 +133,13 @@ def test_over_adds_to_the_grid_or_replaces_a_path_of_it(tmp_path: Path) -> None:
     assert labels(expand_recipe(written(tmp_path, None), over=["encoder.dim=16"])[1]) == ["encoder.dim=16"]
 
 
-def test_seeds_given_replace_the_sweeps_own(tmp_path: Path) -> None:
+def test_given_seeds_replace_the_sweeps_own(tmp_path: Path) -> None:
     file = written(tmp_path, {"seeds": [1, 2]})
     assert [run.seed for run in expand_recipe(file, seeds=3)[1][0].runs] == [7, 8, 9]
     assert [run.seed for run in expand_recipe(file, ["seed=0"], seeds=[5, 0])[1][0].runs] == [5, 0]
 
 
-def test_threads_give_way_to_an_override_and_to_the_sweep_but_not_to_the_file(tmp_path: Path) -> None:
+def test_an_override_and_the_sweep_but_not_the_file_outrank_given_threads(tmp_path: Path) -> None:
     def threads(sweep: Any, *overrides: str) -> list[Any]:
         return [found.runs[0].threads for found in expand_recipe(written(tmp_path, sweep, threads=2), overrides, threads=1)[1]]
 
@@ -181,7 +181,7 @@ sweep:
         (f"  seeds: [0, §{2**32}]", f"cannot be `{2**32}`"),
     ],
 )
-def test_a_mistake_in_a_sweep_is_shown_where_it_is_written(tmp_path: Path, sweep: str, wrong: str) -> None:
+def test_a_mistake_in_a_sweep_is_reported_at_its_place(tmp_path: Path, sweep: str, wrong: str) -> None:
     file = tmp_path / "swept.yaml"
     before = (SWEPT + sweep).partition("§")[0].split("\n")
     file.write_text(SWEPT + sweep.replace("§", "") + "\n")
@@ -191,7 +191,7 @@ def test_a_mistake_in_a_sweep_is_shown_where_it_is_written(tmp_path: Path, sweep
     assert line.startswith(f"{file}:{len(before)}:{len(before[-1]) + 1}: ")
 
 
-def test_runs_that_are_all_wrong_are_not_all_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checking_stops_after_enough_wrong_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "swept.yaml"
     file.write_text(SWEPT + f"  grid: {{encoder.dim: [x], optimizer.lr: {[n / 1000 for n in range(1, 3_000)]}}}\n")
     looked: list[object] = []
@@ -201,7 +201,7 @@ def test_runs_that_are_all_wrong_are_not_all_looked_at(tmp_path: Path, monkeypat
     assert len(looked) == MAX_TOLD
 
 
-def test_all_mistakes_of_all_runs_are_told_each_once(tmp_path: Path) -> None:
+def test_each_mistake_is_reported_once_for_all_runs(tmp_path: Path) -> None:
     file = tmp_path / "swept.yaml"
     file.write_text(SWEPT + "  grid: {encoder.dim: [wide, 8], encoder.heads: [1, many]}\n  seeds: 3\n")
     with pytest.raises(RecipeError) as error:
@@ -210,12 +210,12 @@ def test_all_mistakes_of_all_runs_are_told_each_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("over", ["encoder.dim", "=1", "encoder.dim=", "encoder.dim=1]", "encoder.dim=a,8", "encoder.dmi=8", "seed=1,2"])
-def test_a_mistake_in_over_is_shown_in_it(tmp_path: Path, over: str) -> None:
+def test_a_mistake_in_over_is_reported_with_its_number(tmp_path: Path, over: str) -> None:
     with pytest.raises(RecipeError, match=r"^--over #2: "):
         expand_recipe(written(tmp_path, None), over=["encoder.heads=1", over])
 
 
-def test_what_the_file_lacks_is_missing_there_and_not_in_over(tmp_path: Path) -> None:
+def test_a_missing_field_is_reported_in_the_file_and_not_in_over(tmp_path: Path) -> None:
     file = tmp_path / "swept.yaml"
     file.write_text("encoder: {kind: vit}\n")
     with pytest.raises(RecipeError) as error:
@@ -223,7 +223,7 @@ def test_what_the_file_lacks_is_missing_there_and_not_in_over(tmp_path: Path) ->
     assert str(error.value).startswith(f"{file}:1:1: `env` is missing")
 
 
-def test_seeds_that_leave_the_range_are_refused(tmp_path: Path) -> None:
+def test_seeds_outside_the_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="the last seed would be 4294967296"):
         expand_recipe(written(tmp_path, None, seed=2**32 - 2), seeds=3)
     with pytest.raises(RecipeError, match=r"^--seeds: `sweep\.seeds` cannot be `0`"):
