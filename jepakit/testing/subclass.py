@@ -110,13 +110,13 @@ from jepakit.testing import check_component, load_file
 {first}{cls} = load_file(Path(__file__).with_name("{name}.py")).{cls}
 
 
-def test_it_keeps_all_rules_of_its_slot() -> None:
-    """A failure names the broken rule and what to change."""
+def test_{name}_follows_the_rules_of_its_slot() -> None:
+    """A failure lists the broken rules and how to fix them."""
     check_component({given})
 
 
-def test_it_takes_every_field_of_its_base() -> None:
-    """Replace this by a test of what your {slot} is for."""
+def test_{name}_takes_every_field_of_its_base() -> None:
+    """The rules do not cover this. Replace this test with one for your {slot}'s behaviour."""
     mine, base = component("{slot}", "{name}").fields, component("{slot}", "{kind}").fields
     assert set(mine.model_fields) == {{*base.model_fields, "{added}"}}
 '''

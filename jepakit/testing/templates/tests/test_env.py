@@ -9,13 +9,13 @@ from tensordict import TensorDict
 MyComponent = load_file(Path(__file__).parents[1] / "env.py").MyComponent
 
 
-def test_it_keeps_all_rules_of_its_slot() -> None:
+def test_my_component_follows_the_rules_of_its_slot() -> None:
     """A failure lists the broken rules and how to fix them."""
     check_component("env", MyComponent, num_envs=3, size=(8, 12))
 
 
-def test_a_dot_that_goes_right_arrives() -> None:
-    """What this env does beyond the rules: replace this test with one for yours."""
+def test_a_dot_that_moves_right_reaches_the_border() -> None:
+    """The rules do not cover this. Replace this test with one for your env's behaviour."""
     env = MyComponent(0, num_envs=2, size=(4, 8))
     env.reset()
     steps = [env.step(TensorDict({"action": torch.ones(2, dtype=torch.int64)}, [2]))["next"] for _ in range(8)]

@@ -8,13 +8,13 @@ from jepakit.testing import check_component, load_file
 MyComponent = load_file(Path(__file__).parents[1] / "sink.py").MyComponent
 
 
-def test_it_keeps_all_rules_of_its_slot() -> None:
+def test_my_component_follows_the_rules_of_its_slot() -> None:
     """A failure lists the broken rules and how to fix them."""
     check_component("sink", MyComponent)
 
 
-def test_a_continued_file_holds_each_record_once(tmp_path: Path) -> None:
-    """What this sink does beyond the rules: replace this test with one for yours."""
+def test_a_resumed_run_writes_each_record_once(tmp_path: Path) -> None:
+    """The rules do not cover this. Replace this test with one for your sink's behaviour."""
     for held, steps in ((0, (10, 20, 30)), (20, (30, 40))):
         sink = MyComponent(tmp_path, metric="loss/jepa")
         assert sink.begin(MirroredRun("id", "name", {}, held, {})) == held
