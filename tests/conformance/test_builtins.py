@@ -46,4 +46,4 @@ def test_a_built_in_component_keeps_the_rules_of_its_slot(found: registry.Compon
 
 
 def test_an_env_with_continuous_actions_keeps_the_rules() -> None:
-    check_component("env", "gym", id="Pendulum-v1", num_envs=2, size=[16, 16], frames=2, grayscale=False)
+    check_component("env", "gym", id="Pendulum-v1", num_envs=2, size=[16, 16], frames=2, grayscale=False, max_episode_steps=20)
