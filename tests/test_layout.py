@@ -23,7 +23,7 @@ ROOMS = [
     {"machine"},
     {"storage"},
     {"training"},
-    {"agent", "report", "testing"},
+    {"agent", "profiling", "report", "testing"},
     {"sweep"},
     {"cli"},
 ]

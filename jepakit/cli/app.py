@@ -25,7 +25,7 @@ VERBS = (
     *("run", "resume", "ablate"),  # training
     *("validate", "show", "list", "explain", "new", "check", "schema"),  # recipes and components
     *("eval", "runs", "compare", "record", "export-logs", "reproduce"),  # results
-    "doctor",
+    *("doctor", "profile"),  # this machine
 )
 
 #: Errors that a path from the command line causes, wherever the code meets it: a user's mistake.
