@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jepakit.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from jepakit.agent.policy import load_policy
     from jepakit.agent.trained import load_encoder
     from jepakit.errors import UserError
     from jepakit.protocols import (
@@ -67,6 +68,7 @@ __all__ = [
     "ablate",
     "compare",
     "load_encoder",
+    "load_policy",
     "load_recipe",
     "register",
     "resume",
@@ -79,6 +81,7 @@ _HOME = {
     "ablate": "jepakit.sweep.ablate",
     "compare": "jepakit.report.compare",
     "load_encoder": "jepakit.agent.trained",
+    "load_policy": "jepakit.agent.policy",
     "load_recipe": "jepakit.recipe",
     "register": "jepakit.registry",
     "resume": "jepakit.training.run",

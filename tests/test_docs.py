@@ -118,6 +118,7 @@ def test_the_python_pages_script_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert printed[1:5] == ["32 0.99", "128 1.0", "finished", "12 Ĵ∇R̂ 100 recorded"]
     assert printed[5].startswith("gradients_to_encoder=false Estimate(")
     assert names["s_x"].shape == (8, 64)
+    assert re.fullmatch(r"return [1-9][0-9]*", printed[-1])
 
 
 def test_the_parts_train_in_a_custom_loop() -> None:
