@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from tensordict import TensorDictBase
     from tensordict.nn import TensorDictModuleBase
     from torch import Tensor, nn
@@ -79,6 +81,15 @@ class Restorable(Protocol):
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Return to a snapshot's state; the next reset returns the observations of that state."""
+        ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """An `Env` that can draw its simulators for people; without it, videos show what the agent sees."""
+
+    def picture(self, n: int) -> NDArray[np.uint8]:
+        """Simulator ``n`` now, uint8 [H, W, 3] or grey [H, W]: in full size and colour if it can, without distractions."""
         ...
 
 
@@ -320,6 +331,15 @@ class OffPolicyAlgorithm(Algorithm, Protocol):
 
     def updated(self, encoder: nn.Module) -> None:
         """Update the target networks; called once after every optimizer step."""
+        ...
+
+
+@runtime_checkable
+class ActionValued(Protocol):
+    """An algorithm whose policy head writes neither ``state_value`` nor ``action_value``, and whose critic can be asked."""
+
+    def action_value(self, s_x: Tensor, action: Tensor) -> Tensor:
+        """Q [B] of ``action`` [B] or [B, A], in units of scaled rewards, without gradient."""
         ...
 
 

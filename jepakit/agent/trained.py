@@ -32,7 +32,9 @@ class Trained(NamedTuple):
 
 
 @contextmanager
-def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object], overrides: Overrides = ()) -> Iterator[Trained]:
+def opened(
+    run: Path, *, best: bool, trust: bool, warn: Callable[[str], object], overrides: Overrides = (), alone: bool = False
+) -> Iterator[Trained]:
     """Open the run in folder ``run`` with its trained weights; close the env afterwards.
 
     Args:
@@ -41,6 +43,7 @@ def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object],
         trust: Whether to run the plug-ins that the run's recipe names.
         warn: Called with a message about each corrupt checkpoint.
         overrides: Changes of the recipe's env and distractions.
+        alone: Whether the env has one simulator, in this process, where its kind allows.
 
     Raises:
         UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
@@ -48,7 +51,7 @@ def opened(run: Path, *, best: bool, trust: bool, warn: Callable[[str], object],
     """
     recipe, hardware = settle(_elsewhere(run, trust, overrides))
     saved = chosen_checkpoint(run, best, warn)
-    with closing(build_env(recipe)) as env:
+    with closing(build_env(_alone(recipe) if alone else recipe)) as env:
         learner = build_learner(recipe, env, hardware)
         load_weights(saved, learner)
         yield Trained(recipe, env, learner, int(saved.name))
@@ -64,6 +67,14 @@ def _elsewhere(run: Path, trust: bool, overrides: Overrides) -> Recipe:
         if name not in ("env", "distractions") and getattr(changed, name) != getattr(recipe, name):
             raise UserError(f"--set {name}: only `env` and `distractions` can change: the rest is what was trained")
     return changed
+
+
+def _alone(recipe: Recipe) -> Recipe:
+    """The recipe with one simulator, in this process."""
+    env = recipe.env
+    if "num_envs" in type(env).model_fields:
+        env = env.model_copy(update={"num_envs": 1})
+    return recipe.model_copy(update={"env": env, "processes": 1})
 
 
 def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,10 +25,16 @@ def command(
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="Use the checkpoint with the best training return, not the newest.")] = False,
     trust: TrustOption = False,
+    video: Annotated[
+        Path | None, typer.Option("--video", metavar="DIR", help="Film episodes of both policies into this folder.", show_default=False)
+    ] = None,
+    videos: Annotated[int, typer.Option("--videos", min=1, help="Episodes to film for each of the two policies.")] = 1,
 ) -> None:
     """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json.
 
     With --set the agent acts elsewhere than it was trained, and the result is written to a file beside it, RUN/eval-….json.
+
+    With --video further episodes are filmed: the env, what the agent sees of it, and what it expects and intends. They change no result.
     """
     import hashlib
     import json
@@ -65,3 +71,15 @@ def command(
         table(*headings, rows=rows),
         *([f"written to {written}"] if changes else []),
     )
+    if video:
+        _film(run, video, videos, result["seed"], overrides=overrides or (), best=best, trust=trust)
+
+
+def _film(run: Path, folder: Path, episodes: int, seed: int, **how: Any) -> None:
+    from jepakit.agent.movie import NO_FFMPEG, suffix
+    from jepakit.agent.video import film_both
+    from jepakit.cli.output import emit
+
+    if suffix() == ".gif":
+        typer.echo(NO_FFMPEG, err=True)
+    emit("filmed:", *(f"    {path}" for path in film_both(run, folder, episodes, seed, **how)))

@@ -17,12 +17,18 @@ class Policy(TensorDictModuleBase):
     """The learner's encoder and the algorithm's head, in the form a collector needs; measures its own time.
 
     The embedding is not stored with the batch, because it is stale after the first update.
+
+    Args:
+        learner: The trained parts.
+        everything: Whether to write all that the head computes, such as the values of actions not taken, and not only what losses need.
     """
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, *, everything: bool = False) -> None:
         super().__init__()
         self.learner = learner
         self.head = learner.algorithm.policy_head()
+        if everything:
+            self.head.reset_out_keys()
         self.in_keys = [PIXELS]
         self.out_keys = [key for key in self.head.out_keys if key != S_X]
         self.seconds = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import (
     NormalParamExtractor,
     ProbabilisticTensorDictModule,
@@ -162,6 +162,15 @@ class SAC(nn.Module):
             terms = {"actor": Term(1.0, actor.mean()), **terms, "alpha": Term(1.0, alpha.mean())}
             figures["sac/entropy"] = -found["log_prob"].mean()
         return terms, figures
+
+    @torch.no_grad()
+    def action_value(self, s_x: Tensor, action: Tensor) -> Tensor:
+        """min_i Qᵢ(s, a) [B] of ``action`` [B] or [B, A]."""
+        inputs = TensorDict({S_X: s_x, ACTION: action if self.scaling is None else self.scaling.inverse(action)}, batch_size=s_x.shape[:1])
+        judged = self.loss._vmap_qnetworkN0(inputs, self.loss.qvalue_network_params)
+        if self.scaling is None:
+            return judged["action_value"].amin(dim=0).gather(-1, action[:, None]).squeeze(-1)
+        return judged["state_action_value"].amin(dim=0).squeeze(-1)
 
     def updated(self, encoder: nn.Module) -> None:
         """Update the target networks."""

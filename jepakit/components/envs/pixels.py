@@ -61,6 +61,10 @@ class PixelEnv(BatchedEnv):
         """What each simulator draws now, uint8 [H, W, 3] (or grey, [H, W]) at its own size."""
         return [self._image(n) for n in range(len(self.simulators))]
 
+    def picture(self, n: int) -> NDArray[np.uint8]:
+        """What simulator ``n`` draws now, for people: uint8 [H, W, 3] or grey [H, W]."""
+        return self._image(n)
+
     def _image(self, n: int) -> NDArray[np.uint8]:
         image: Any = self.simulators[n].render()
         return image

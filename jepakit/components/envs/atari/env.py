@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from jepakit.components.envs.atari.ale import Game
@@ -101,3 +103,9 @@ class AtariEnv(PixelEnv):
             seed, game, make, num_envs, frames=frames, size=size, grayscale=grayscale, frames_per_step=frame_skip, processes=processes
         )
         self.reference_scores = REFERENCE_SCORES.get(game)
+
+    def picture(self, n: int) -> NDArray[np.uint8]:
+        """The screen's last frame, in colour even if the agent sees grey; of a game in another process, what the agent's is made of."""
+        game = self.simulators[n].unwrapped
+        screen: NDArray[np.uint8] = game.ale.getScreenRGB() if isinstance(game, Game) else self._image(n)
+        return screen

@@ -1,0 +1,147 @@
+"""Films a trained agent's episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchrl.envs import EnvBase
+from torchrl.envs.utils import set_exploration_type, step_mdp
+
+from jepakit.agent.drawing import Canvas, Moment, Picture, as_picture
+from jepakit.agent.evaluate import MODES, SEED_OFFSET
+from jepakit.agent.intent import intent
+from jepakit.agent.movie import Movie, suffix
+from jepakit.agent.trained import Trained, opened
+from jepakit.errors import UserError
+from jepakit.machine.generators import generators, seed_everything, set_generators
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, PIXELS, Pictured
+from jepakit.recipe.compose import Overrides
+from jepakit.training.policy import Policy
+
+FPS = 30
+
+
+def film(
+    run: str | Path,
+    out: str | Path,
+    seed: int | None = None,
+    mode: str = "greedy",
+    *,
+    fps: int = FPS,
+    overrides: Overrides = (),
+    best: bool = False,
+    trust: bool = False,
+    warn: Callable[[str], object] = lambda _: None,
+) -> float:
+    """Film one held-out episode of the run in folder ``run``, and return its return.
+
+    A frame shows the env, beside it the newest frame that the agent sees (through the recipe's distractions), the return so far, what the
+    agent expects, and its action's probabilities, values or size. The global random number generators keep their state.
+
+    Args:
+        run: A run's folder.
+        out: The video, ``.mp4`` or ``.gif``.
+        seed: Seed of the episode and the sampling; by default that of `jepakit eval`, whose first episode it then is.
+        mode: ``greedy`` or ``sampled``.
+        fps: Env steps a second.
+        overrides: Changes of where the agent acts: of the recipe's ``env`` and ``distractions``.
+        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        trust: Whether to run the plug-ins that the run's recipe names.
+        warn: Called with a message about each corrupt checkpoint.
+
+    Raises:
+        UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, ``mode`` is unknown, or
+            ``out`` cannot be written here.
+    """
+    if mode not in MODES:
+        raise UserError(f"mode `{mode}`: it is one of {', '.join(MODES)}")
+    before = generators()
+    try:
+        with opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides, alone=True) as trained:
+            return _film(trained, Path(out), mode, _seed(trained, seed), Path(run).name, fps)
+    finally:
+        set_generators(before)
+
+
+def film_both(
+    run: Path,
+    folder: Path,
+    episodes: int = 1,
+    seed: int | None = None,
+    *,
+    overrides: Overrides = (),
+    best: bool = False,
+    trust: bool = False,
+) -> list[Path]:
+    """Film ``episodes`` greedy and as many sampled episodes, with the seeds from ``seed`` on.
+
+    Returns:
+        The videos, such as ``greedy-1-return_487.mp4``, in ``folder``, which is made if it is not there.
+
+    Raises:
+        UserError: As `film`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kind, made = suffix(), []
+    before = generators()
+    try:
+        with opened(run, best=best, trust=trust, warn=lambda _: None, overrides=overrides, alone=True) as trained:
+            for mode in MODES:
+                for number in range(1, episodes + 1):
+                    partial = folder / f".{mode}-{number}.partial{kind}"
+                    try:
+                        total = _film(trained, partial, mode, _seed(trained, seed) + number - 1, run.name, FPS)
+                        made.append(partial.rename(folder / f"{mode}-{number}-return_{total:.4g}{kind}"))
+                    finally:
+                        partial.unlink(missing_ok=True)
+    finally:
+        set_generators(before)
+    return made
+
+
+def _seed(trained: Trained, seed: int | None) -> int:
+    return (trained.recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
+
+
+def _film(trained: Trained, out: Path, mode: str, seed: int, name: str, fps: int) -> float:
+    heading = f"{name} · {trained.env_steps:,} env steps · {mode} · seed {seed}"
+    canvas, total = None, 0.0
+    with Movie(out, fps) as movie:
+        for moment in _episode(trained, mode, seed, heading):
+            canvas = canvas or Canvas(moment)
+            movie.add(canvas.draw(moment))
+            total = moment.episode_return
+    return total
+
+
+@torch.no_grad()
+def _episode(trained: Trained, mode: str, seed: int, heading: str) -> Iterator[Moment]:
+    """The moments of one episode of the first simulator, of which the last is its end."""
+    recipe, env, learner, env_steps = trained
+    learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
+    learner.parts.eval()
+    policy = Policy(learner, everything=True)
+    env.set_seed(seed)
+    seed_everything(seed)
+    now: Any = env.reset()
+    over = False
+    while not over:
+        with set_exploration_type(MODES[mode]):
+            acted = policy(now)
+        yield _moment(env, acted, heading)._replace(intent=intent(acted, learner, policy.head, trained.env.single_action_spec))
+        stepped = env.step(acted)
+        after = stepped["next"]
+        over = bool(after.get(EPISODE_OVER, after["done"])[0])
+        if over:
+            yield _moment(env, after, heading)
+        else:
+            now = env.maybe_reset(step_mdp(stepped))
+
+
+def _moment(env: EnvBase, observation: Any, heading: str) -> Moment:
+    seen: Picture = as_picture(observation[PIXELS][0, -1])
+    drawn = env.picture(0) if isinstance(env, Pictured) else seen
+    return Moment(drawn, seen, heading, observation[EPISODE_RETURN][0].item(), int(observation[EPISODE_LENGTH][0]), None)
