@@ -109,7 +109,7 @@ def _figure(configurations: Sequence[Configuration], title: str | None, footnote
     variances.margins(x=0.02)
     figure.align_ylabels()
     _legend(figure, configurations, styles, title)
-    caption = "\n".join(_literal(line) for line in (_caption(configurations), footnote) if line)
+    caption = "\n".join(literal(line) for line in (_caption(configurations), footnote) if line)
     figure.supxlabel(caption, x=0.02, ha="left", fontsize=8, color=GREY)
     return figure
 
@@ -178,13 +178,13 @@ def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Seq
     figure.set_figheight(figure.get_figheight() + 0.19 * (rows + sum(text.count("\n") for text in texts) + bool(title)))
     figure.legend(
         handles,
-        [textwrap.indent(_literal(text), " ") for text in texts],  # the space: matplotlib hides labels that start with an underscore
+        [textwrap.indent(literal(text), " ") for text in texts],  # the space: matplotlib hides labels that start with an underscore
         loc="outside upper left",
         ncols=columns,
         frameon=False,
         handlelength=3.6,
         handler_map={tuple: HandlerTuple(ndivide=1)},
-        title=title and _literal(title),
+        title=title and literal(title),
         alignment="left",
         title_fontproperties={"size": 11, "weight": "bold"},
     )
@@ -202,6 +202,6 @@ def _caption(configurations: Sequence[Configuration]) -> str:
     return f"{middle} over runs; shaded: its {CONFIDENCE:.0%} bootstrap interval.{crosses}"
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """The text with dollars escaped, which would start a formula, and with the hat of ∇̂ drawn clear of the sign."""
     return re.sub("(.)\u0302", r"$\\mathregular{\\hat{\1}}$", text.replace("$", r"\$"))

@@ -52,10 +52,16 @@ def take_inventory(folder: Path) -> list[Entry]:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
     paths = sorted(_runs(folder))
-    recipes = [_recipe(path / "recipe.yaml") for path in paths]
+    recipes = [read_recipe(path / "recipe.yaml") for path in paths]
     known = [recipe for recipe in recipes if recipe]
     names = iter(called(known) if len(known) > 0 else [])
     return [_look(path, recipe, shown(next(names)) if recipe else "") for path, recipe in zip(paths, recipes, strict=True)]
+
+
+def name_of(recipe: dict[str, Any]) -> str:
+    """The recipe's name; "?" if it has none that is safe to print."""
+    name = recipe.get("name")
+    return name if isinstance(name, str) and _NAME.fullmatch(name) else "?"
 
 
 def newest_record(metrics: Path) -> dict[str, Any]:
@@ -90,12 +96,12 @@ def _look(path: Path, recipe: dict[str, Any], configuration: str) -> Entry:
     told = summary or record
     return Entry(
         path,
-        name=name if isinstance(name := recipe.get("name"), str) and _NAME.fullmatch(name) else "?",
+        name=name_of(recipe),
         configuration=configuration,
-        seed=_number(recipe, "seed"),
+        seed=whole_number(recipe, "seed"),
         state=state,
-        env_steps=_number(told, "env_steps") or 0,
-        total_steps=_number(recipe, "total_steps"),
+        env_steps=whole_number(told, "env_steps") or 0,
+        total_steps=whole_number(recipe, "total_steps"),
         return_last_100=value if isinstance(value := told.get("return_last_100"), (int, float)) else None,
         size=_size(path),
         resumes_at=begins_at,
@@ -120,7 +126,8 @@ def resumes_at(path: Path) -> tuple[int | None, str]:
     return 0, ""
 
 
-def _recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path) -> dict[str, Any]:
+    """A ``recipe.yaml`` as plain data; empty if it does not exist or cannot be read."""
     try:
         with _plain(path).open(encoding="utf-8") as file:
             node = read_yaml(Source(str(path), file.read(MAX_BYTES), path.parent), [])
@@ -145,7 +152,8 @@ def _plain(path: Path) -> Path:
     return path
 
 
-def _number(told: dict[str, Any], name: str) -> int | None:
+def whole_number(told: dict[str, Any], name: str) -> int | None:
+    """A field's value, if it is a whole number; else None."""
     value = told.get(name)
     return value if isinstance(value, int) else None
 

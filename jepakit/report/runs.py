@@ -108,7 +108,7 @@ def load_runs(paths: Iterable[str | Path]) -> list[Run]:
     places = [Path(path) for path in paths]
     runs: dict[str, Run] = {}
     left_out = []
-    for path in dict.fromkeys(found for place in places for found in _find(place)):
+    for path in dict.fromkeys(found for place in places for found in find_runs(place)):
         if path.is_dir() and (state := _state(path)) not in FINISHED:
             left_out.append(f"{path} ({state})")
             continue
@@ -171,7 +171,7 @@ def _run(content: dict[str, Any], path: Path) -> Run:
     return Run(**content | {"curves": curves})
 
 
-def _find(path: Path) -> Iterator[Path]:
+def find_runs(path: Path) -> Iterator[Path]:
     """Run folders and records at and below a path, in an order that does not depend on the file system."""
     try:
         there = path.exists()

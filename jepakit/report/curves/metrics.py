@@ -1,0 +1,85 @@
+"""What the metrics are called in figures: their titles, units and axes, and in which order and company they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from jepakit.report.curves.history import EPISODE, RETURN, History
+
+EMBEDDING = "What the embedding holds"
+LOSSES = "Losses"
+EVALUATION = "Evaluation"
+DIAGNOSTICS = "Diagnostics"
+TIME = "Time"
+GROUPS = (EMBEDDING, LOSSES, EVALUATION, DIAGNOSTICS, TIME)  #: after the return, in this order
+
+#: Axis labels of the metrics that need other words than their names.
+LABELS = {
+    RETURN: "return, mean of the last 100 episodes",
+    EPISODE: "return of one episode",
+    "episode_length": "episode length (env steps)",
+    "embedding/variance": "embedding variance",
+    "embedding/variance_min": "embedding variance, lowest in the batch",
+    "embedding/mean_square": "embedding mean square",
+    "embedding/rank": "effective rank",
+    "loss/jepa": "L_JEPA",
+    "loss/total": "total loss",
+    "loss/actor": "actor loss",
+    "loss/critic": "critic loss",
+    "loss/entropy": "entropy loss",
+    "ppo/kl": "KL (nats)",
+    "ppo/clip_fraction": "clip fraction",
+    "grad_norm": "gradient norm",
+    "updates_skipped": "updates skipped",
+    "time/env": "env (s a batch)",
+    "time/policy": "policy (s a batch)",
+    "time/learner": "learner (s a batch)",
+    "time/batch": "whole batch (s)",
+}
+LOGARITHMIC = ("embedding/variance", "embedding/variance_min", "loss/jepa")  #: may span decades, and collapse shows in the lowest
+NOT_DRAWN = ("updates", "frames", "episode_length", "learned_return", "embedding/mean_square")
+NEVER = ("updates_skipped",)  #: not drawn if zero throughout
+
+
+class Panel(NamedTuple):
+    """Metrics that share a pair of axes."""
+
+    group: str
+    label: str  #: of the vertical axis
+    metrics: tuple[str, ...]
+    logarithmic: bool
+
+
+def panels(histories: Iterable[History]) -> list[Panel]:
+    """The panels for all metrics but the returns, grouped. Metrics such as ``norm/encoder/a`` and ``norm/encoder/b`` share one."""
+    histories = list(histories)
+    found = list(dict.fromkeys(name for history in histories for name in history))
+    shared: dict[str, list[str]] = {}
+    for name in found:
+        never = name in NEVER and not any(history[name].values.any() for history in histories if name in history)
+        if name not in (RETURN, EPISODE, *NOT_DRAWN) and not never:
+            parts = name.split("/")
+            shared.setdefault("/".join(parts[:2]) if len(parts) > 2 else name, []).append(name)
+    drawn = [Panel(group_of(key), LABELS.get(key, key), tuple(names), _spans_decades(names, key)) for key, names in shared.items()]
+    known = list(LABELS)
+    return sorted(
+        drawn,
+        key=lambda panel: (
+            GROUPS.index(panel.group),
+            known.index(panel.metrics[0]) if panel.metrics[0] in known else len(known),
+            panel.label,
+        ),
+    )
+
+
+def group_of(metric: str) -> str:
+    """The heading under which a metric is drawn."""
+    head = metric.partition("/")[0]
+    if metric in ("grad_norm", "updates_skipped"):
+        return DIAGNOSTICS
+    return {"embedding": EMBEDDING, "loss": LOSSES, "eval": EVALUATION, "time": TIME}.get(head, DIAGNOSTICS)
+
+
+def _spans_decades(names: list[str], key: str) -> bool:
+    return key in LOGARITHMIC or names[0] in LOGARITHMIC
