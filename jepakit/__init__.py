@@ -12,6 +12,7 @@ from jepakit.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from jepakit.agent.policy import load_policy
+    from jepakit.agent.probe import probe
     from jepakit.agent.trained import load_encoder
     from jepakit.errors import UserError
     from jepakit.protocols import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Env,
         Experience,
         FrameShape,
+        HasState,
         LossTerm,
         Minibatch,
         MirroredRun,
@@ -51,6 +53,7 @@ __all__ = [
     "Env",
     "Experience",
     "FrameShape",
+    "HasState",
     "LossTerm",
     "Minibatch",
     "MirroredRun",
@@ -70,6 +73,7 @@ __all__ = [
     "load_encoder",
     "load_policy",
     "load_recipe",
+    "probe",
     "register",
     "resume",
     "run",
@@ -83,6 +87,7 @@ _HOME = {
     "load_encoder": "jepakit.agent.trained",
     "load_policy": "jepakit.agent.policy",
     "load_recipe": "jepakit.recipe",
+    "probe": "jepakit.agent.probe",
     "register": "jepakit.registry",
     "resume": "jepakit.training.run",
     "run": "jepakit.training.run",

@@ -94,6 +94,23 @@ class Pictured(Protocol):
 
 
 @runtime_checkable
+class HasState(Protocol):
+    """An `Env` that tells the true state of its simulators, from which probes learn what the embedding knows. The agent never sees it.
+
+    Envs derived from jepakit's `BatchedEnv` have it. A Gymnasium simulator of your own offers its state by a method
+    ``true_state() -> {name: number}`` of the env itself, below all wrappers.
+    """
+
+    def true_state(self, read: Callable[[Any], Mapping[str, float]] | None = None) -> Sequence[Mapping[str, float]]:
+        """The state of each of the N simulators now, as finite numbers by name, the same names at every step.
+
+        Args:
+            read: Takes a simulator, below all wrappers, and returns its state. None: the env knows how.
+        """
+        ...
+
+
+@runtime_checkable
 class Annealed(Protocol):
     """A part with schedules of its own. Every algorithm is one; a target or an experience may be."""
 

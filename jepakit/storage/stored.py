@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from shlex import quote
 
@@ -39,12 +39,35 @@ def stored_recipe(run: Path, trust: bool = False) -> Recipe:
     return load_recipe(path)
 
 
+def run_folders(paths: Iterable[Path]) -> list[Path]:
+    """The run folders at and below ``paths``, each once, in any state.
+
+    Raises:
+        UserError: There is none at or below one of them.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        below = [path] if (path / "recipe.yaml").is_file() else list(_runs_below(path)) if path.is_dir() else []
+        if not below:
+            raise UserError(f"{path} {_why_no_run(path)}")
+        found |= dict.fromkeys(below)
+    return list(found)
+
+
+def _runs_below(folder: Path, most: int | None = None) -> Iterator[Path]:
+    """The runs in the first ``most`` folders at and below ``folder``; None: in all of them."""
+    for found, below, files in itertools.islice(walk(folder), most):
+        if "recipe.yaml" in files and "events.jsonl" in files:
+            below.clear()
+            yield found
+
+
 def _why_no_run(folder: Path) -> str:
     if not folder.exists():
         return "does not exist"
     if not folder.is_dir():
         return "is a file: name a run's folder"
-    below = [found for found, _, files in itertools.islice(walk(folder), MAX_FOLDERS) if "recipe.yaml" in files and "events.jsonl" in files]
+    below = list(_runs_below(folder, MAX_FOLDERS))
     more = f" and {len(below) - MAX_NAMED} more" if len(below) > MAX_NAMED else ""
     runs = f"; runs beneath it: {', '.join(map(str, below[:MAX_NAMED]))}{more}" if below else ""
     return f"is not a run's folder: it has no recipe.yaml{runs}"

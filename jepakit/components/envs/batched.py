@@ -19,6 +19,7 @@ from torchrl.data import Bounded, Categorical, Composite, TensorSpec, Unbounded
 from torchrl.envs import EnvBase
 
 from jepakit.components.envs.processes.remote import in_processes
+from jepakit.components.envs.state import State, StateReader
 from jepakit.components.envs.tape import Simulator, Tape, restores_exactly
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, Distraction, FrameShape
@@ -124,6 +125,10 @@ class BatchedEnv(EnvBase):
             setattr(self, name, snapshot[name].clone())
         self.episodes = list(snapshot["episodes"])
         self.is_restored = True
+
+    def true_state(self, read: StateReader | None = None) -> list[State]:
+        """The true state of each simulator now (`jepakit.protocols.HasState`): for probes, never for the agent."""
+        return [simulator.true_state(read) for simulator in self.simulators]
 
     @abstractmethod
     def _frame(self, n: int, observation: Any) -> Tensor:

@@ -10,6 +10,8 @@ import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
+from jepakit.components.envs.state import State, StateReader, true_state
+
 JSON = Any  #: a JSON value
 SIDE_STEPS = 40  #: steps before and after the trial restore
 
@@ -72,6 +74,10 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
             for action in actions:
                 super().reset() if action is None else super().step(action)
         self.generator, self.seed, self.actions = snapshot["generator"], snapshot["seed"], actions
+
+    def true_state(self, read: StateReader | None = None) -> State:
+        """The simulator's true state, by ``read`` if given."""
+        return (read or true_state)(self.unwrapped)
 
     @cached_property
     def _offers_state(self) -> bool:

@@ -8,12 +8,14 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from multiprocessing.connection import Connection, Pipe
 from types import ModuleType
 from typing import Any
 
 import cloudpickle
 
+from jepakit.components.envs.state import State, StateReader
 from jepakit.components.envs.tape import Simulator
 from jepakit.errors import UserError
 
@@ -88,8 +90,8 @@ class Worker:
         raise RuntimeError(f"the process that steps it has ended, with exit code {self.process.wait()}") from None
 
 
-def _dumped(make: Callable[[], Simulator]) -> bytes:
-    """``make`` as bytes, with the code of modules that cannot be imported by name, as plug-in files.
+def _dumped(function: Callable[..., Any]) -> bytes:
+    """``function`` as bytes, with the code of modules that cannot be imported by name, as plug-in files.
 
     Raises:
         UserError: It cannot be sent to another process.
@@ -99,12 +101,18 @@ def _dumped(make: Callable[[], Simulator]) -> bytes:
     for module in made_here:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return bytes(cloudpickle.dumps(make))
+        return bytes(cloudpickle.dumps(function))
     except Exception as error:
-        raise UserError(f"processes: this env cannot be made in another process ({error}); write `processes: 1`") from error
+        raise UserError(f"processes: this env cannot be used in another process ({error}); write `processes: 1`") from error
     finally:
         for module in made_here:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+@lru_cache(maxsize=4)
+def _code_of(read: StateReader) -> bytes:
+    """``read`` as bytes, made once and not at every step."""
+    return _dumped(read)
 
 
 def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
@@ -170,6 +178,11 @@ class RemoteSimulator:
     def background(self) -> Any:
         """Where the background shows, of simulators that know."""
         return self._call("background")
+
+    def true_state(self, read: StateReader | None = None) -> State:
+        """As of a `Tape`."""
+        state: State = self._call("true_state", _code_of(read) if read else None)
+        return state
 
     def snapshot(self) -> Any:
         """As of a `Tape`."""

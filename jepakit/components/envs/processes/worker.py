@@ -10,6 +10,7 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -50,6 +51,10 @@ class Hosted:
         simulator: Any = self.tape.unwrapped
         return simulator.background()
 
+    def true_state(self, read: bytes | None) -> Any:
+        """The simulator's true state, by the pickled function ``read`` if given."""
+        return dict(self.tape.true_state(_loaded(read) if read else None))
+
     def snapshot(self) -> Any:
         """What `restore` needs to return here."""
         return self.tape.snapshot()
@@ -59,11 +64,12 @@ class Hosted:
         self.tape.restore(snapshot)
 
 
-def _loaded(make: bytes) -> Callable[[], Simulator]:
+@cache
+def _loaded(function: bytes) -> Callable[..., Any]:
     try:
-        loaded: Callable[[], Simulator] = cloudpickle.loads(make)
+        loaded: Callable[..., Any] = cloudpickle.loads(function)
     except Exception as error:
-        raise UserError(f"processes: this env cannot be made in another process ({told(error)}); write `processes: 1`") from error
+        raise UserError(f"processes: this env cannot be used in another process ({told(error)}); write `processes: 1`") from error
     return loaded
 
 
@@ -74,7 +80,6 @@ def _kept(info: dict[str, Any]) -> dict[str, Any]:
 def serve(connection: Connection, code: bytes) -> None:
     """Answer messages until the parent closes its end; ``code`` is what makes a simulator, pickled."""
     hosted: dict[int, Hosted] = {}
-    make = None
     while True:
         try:
             n, call, arguments = pickle.loads(connection.recv_bytes())
@@ -82,8 +87,7 @@ def serve(connection: Connection, code: bytes) -> None:
             return
         try:
             if call == "make":
-                make = make or _loaded(code)
-                hosted[n] = Hosted(make)
+                hosted[n] = Hosted(_loaded(code))
                 answer: tuple[Any, Exception | None] = hosted[n].tape.action_space, None
             else:
                 answer = getattr(hosted[n], call)(*arguments), None

@@ -1,0 +1,1 @@
+"""State probes: what of a simulator's true state can be read off the embedding."""

@@ -1,0 +1,1 @@
+"""What is measured between two rounds of updates, without changing what is trained: diagnostics."""
