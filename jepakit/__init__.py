@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jepakit.protocols import (
         Algorithm,
         Augmentation,
+        Diagnostic,
         Distraction,
         Embed,
         Encoder,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Algorithm",
     "Augmentation",
+    "Diagnostic",
     "Distraction",
     "Embed",
     "Encoder",

@@ -289,6 +289,63 @@ class Sink(Protocol):
         ...
 
 
+#: What a `Diagnostic` may ask for, by parameter name. Everything is measured without augmentations, in eval mode, without gradient.
+LOOKS = {
+    "pixels": "uint8 [M, K, C, H, W]: recent observations, 4·D but at most 1,024",
+    "s_x": "float [M, D]: their online embeddings, in fp32",
+    "embed": "a function: pixels [*, K, C, H, W] -> their online embeddings [*, D], in fp32",
+    "s_y_hat": "float [B, H, D or P]: predictions from stacks that updates learn from, projected if there is a projector",
+    "s_y": "float [B, H, D or P]: their targets",
+    "s_y_copied": "float [B, H, D or P]: the copy-forward baseline, which is the target's embedding of x for every step ahead",
+    "inside": "bool [B, H]: whether the prediction lies in its episode",
+    "policy": "dict of scalars: what the algorithm says of its policy (`ShowsPolicy`)",
+    "values": "float [B]: V or Q of steps that updates learn from (`ShowsValues`)",
+    "value_targets": "float [B]: what they are trained towards",
+    "gradients": "dict by loss term: the gradient of its weighted loss in one update of the round, by parameter; none where it has none",
+    "weights_before": "dict: every trained parameter before that update, by name; the name begins with its part, such as `encoder.`",
+    "weights_after": "dict: the same after that update",
+}
+
+
+@runtime_checkable
+class Diagnostic(Protocol):
+    """Figures about what the agent has learned, which nothing is trained on.
+
+    Its ``__call__`` (of a module, ``forward``) names the `LOOKS` that it takes; only those are computed. It is called after a round of
+    updates, once in ``diagnostics_every`` env steps, and only if the recipe has all that it names. It must not change what it is given.
+    Random numbers that it draws are those of a copy of the run's generators. If it keeps something between two calls, it has
+    ``state_dict()`` and ``load_state_dict(state)``, as every module has: tensors and JSON values, kept in the checkpoint.
+    """
+
+    def __call__(self, **looks: Any) -> Mapping[str, Any]:
+        """The `LOOKS` that it names -> figures by the name of their metric, such as ``embedding/dead_dimensions``.
+
+        A figure is a number, or a short list of numbers (at most `MOST_NUMBERS`). What has no value is NaN, or left out.
+        """
+        ...
+
+
+MOST_NUMBERS = 64  #: in one figure of a diagnostic
+
+
+@runtime_checkable
+class ShowsPolicy(Protocol):
+    """An `Algorithm` that says more about its policy, for diagnostics."""
+
+    def policy_figures(self, steps: TensorDictBase) -> Mapping[str, Tensor]:
+        """Scalars by name (``entropy``, ``kl``, …) on ``steps`` [B], as `losses` reads them, after a round of updates; changes nothing."""
+        ...
+
+
+@runtime_checkable
+class ShowsValues(Protocol):
+    """An `Algorithm` whose critic can be judged, for diagnostics."""
+
+    def values_and_targets(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """V or Q of ``steps`` [B], as `losses` reads them, and what it is trained towards, both [B]; changes nothing."""
+        ...
+
+
 class Term(NamedTuple):
     """One term of Eq. 3: the total loss is the sum of ``weight * loss`` over all terms."""
 

@@ -18,7 +18,8 @@ ROOT = Path(jepakit.__file__).parent
 ROOMS = [
     {"errors", "files", "protocols", "version"},
     {"registry"},
-    {"components", "diagnostics"},
+    {"diagnostics"},
+    {"components"},
     {"recipe"},
     {"machine"},
     {"storage"},
@@ -28,7 +29,7 @@ ROOMS = [
     {"cli"},
 ]
 MOST_MODULES = 12  #: in one folder, beside its ``__init__``
-MANY = {"cli": "one file a verb"}
+MANY = {"cli": "one file a verb", "templates": "one file a slot", "tests": "of the templates"}
 FACADE = {"__init__", "__main__"}  #: what users import, and `python -m jepakit`: above all rooms
 
 

@@ -29,6 +29,7 @@ PATHS = {
     "auxiliary": ("auxiliary", True),
     "augmentation": ("augmentations", True),
     "algorithm": ("algorithm", False),
+    "diagnostic": ("diagnostics", True),
     "sink": ("sinks", True),
 }
 

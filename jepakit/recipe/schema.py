@@ -34,6 +34,7 @@ class BesidesResults:
     """Marks a field that does not affect a run's results: the run's id leaves it out."""
 
 
+DIAGNOSTICS = ("dimensions", "spectrum", "prediction", "policy", "critic", "gradients", "updates", "drift")  #: on by default
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Values = Annotated[tuple[Any, ...], Field(min_length=1)]
@@ -189,6 +190,12 @@ class Recipe(Block):
     """Env steps between checkpoints."""
     keep_checkpoints: Annotated[PositiveInt, BesidesResults()] = 2
     """How many of the newest checkpoints to keep, in addition to the one with the best return."""
+    diagnostics: Annotated[tuple[Annotated[ComponentFields, InSlot("diagnostic")], ...], BesidesResults()] = Field(
+        default=tuple({"kind": kind} for kind in DIAGNOSTICS), validate_default=True
+    )
+    """Figures about what has been learned, in records of their own, each kind at most once; by default all built-in ones."""
+    diagnostics_every: Annotated[PositiveInt, BesidesResults()] = 5_000
+    """Env steps between two records of the diagnostics."""
     sinks: Annotated[tuple[Annotated[ComponentFields, InSlot("sink")], ...], BesidesResults()] = ()
     """Other tools that show the run's metrics, each kind at most once. `metrics.jsonl` is always written."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()
@@ -206,7 +213,7 @@ class Recipe(Block):
 
     _written: Written = PrivateAttr(default=Written())
 
-    @field_validator("regularizers", "auxiliary", "sinks")
+    @field_validator("regularizers", "auxiliary", "diagnostics", "sinks")
     @classmethod
     def _each_kind_once(cls, value: tuple[ComponentFields, ...], info: ValidationInfo) -> tuple[ComponentFields, ...]:
         kinds = [config.kind for config in value]

@@ -73,6 +73,12 @@ SLOTS = {
         Slot(
             "algorithm", "jepakit.components.algorithms", "acts and learns on s_x", ("frames", "action_spec", "embedding_width", "encoder")
         ),
+        Slot(
+            "diagnostic",
+            "jepakit.components.diagnostics",
+            "figures about what has been learned, on which nothing is trained",
+            ("frames", "action_spec", "embedding_width"),
+        ),
         Slot("sink", "jepakit.components.sinks", "shows a run's metrics in another tool", ("folder",)),
     )
 }

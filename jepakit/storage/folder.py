@@ -182,8 +182,12 @@ def _refuse_links(path: Path) -> None:
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, Any]:
-    """NaN and infinities as null: JSON cannot hold them."""
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
+    """NaN and infinities as null, also in lists: JSON cannot hold them."""
+    return {name: [_finite(entry) for entry in value] if isinstance(value, list) else _finite(value) for name, value in record.items()}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def plugin_copies(folder: Path, recipe: Recipe) -> list[tuple[Path, Plugin]]:

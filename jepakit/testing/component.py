@@ -16,6 +16,7 @@ from jepakit.errors import UserError, suggestion
 from jepakit.protocols import FrameShape
 from jepakit.recipe.slots import InSlot
 from jepakit.testing.algorithms import check_algorithm
+from jepakit.testing.diagnostics import check_diagnostic
 from jepakit.testing.encoders import check_encoder, check_target
 from jepakit.testing.envs import check_env
 from jepakit.testing.modules import Make
@@ -36,6 +37,7 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "augmentation": check_augmentation,
     "distraction": check_distraction,
     "algorithm": check_algorithm,
+    "diagnostic": check_diagnostic,
     "sink": check_sink,
 }
 

@@ -20,6 +20,8 @@ from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Distractib
 from jepakit.training.blame import Blame
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
+from jepakit.training.monitoring.diagnoses import Diagnoses, Named
+from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.terms import JEPA, Headed, ProjectedEncoder, WeightedTerm
 
 if TYPE_CHECKING:
@@ -137,6 +139,25 @@ def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder:
         horizon=config.horizon,
         y=config.y,
     )
+
+
+def build_diagnostics(recipe: Recipe, env: EnvBase, learner: Learner, blame: Blame | None = None) -> Diagnoses:
+    """Build the recipe's diagnostics. The random number generators stay as they are.
+
+    Raises:
+        RecipeError: One can't be built as the recipe says.
+    """
+    blame = blame or Blame(recipe)
+    context = {"frames": env.frame_shape, "action_spec": env.single_action_spec, "embedding_width": learner.embedding_width}
+    made: dict[str, Any] = {}
+    with same_generators():
+        for i, config in enumerate(recipe.diagnostics):
+            with blame.at(f"diagnostics.{i}"):
+                seed_everything(zlib.crc32(f"{recipe.seed} diagnostics.{config.kind}".encode()))
+                built = registry.build("diagnostic", config, **context)
+                made[config.kind] = built.to(learner.hardware.device) if isinstance(built, nn.Module) else built
+                Named(config.kind, made[config.kind])  # refuses one that asks for what there is not
+    return Diagnoses(made, learner, recipe.diagnostics_every)
 
 
 def build_replay(recipe: Recipe, algorithm: OffPolicyAlgorithm, env: EnvBase, hardware: Hardware, folder: Path | None = None) -> Replay:

@@ -93,6 +93,7 @@ class Learner:
         self.algorithm = algorithm
         self.bootstrap_encoder: nn.Module | None = None  #: embeds the stacks from which values bootstrap
         self.followers: list[Callable[[], None]] = []  #: called after each optimizer step
+        self.witnesses: list[Callable[[Mapping[str, Term]], None]] = []  #: shown each update's terms before their backward pass
         if jepa:
             self.followers.append(lambda: jepa.target.update(jepa.followed))
         if isinstance(algorithm, OffPolicyAlgorithm):
@@ -181,6 +182,8 @@ class Learner:
             expect_finite_weights(self.trained)  # with bad weights, torch's error would not name them
             raise
         self._warm_up()
+        for show in self.witnesses:
+            show(terms)
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         total.backward()

@@ -72,12 +72,13 @@ class Loop:
             collector.shutdown(close_env=False)
 
     def _train(self, batches: Iterator[TensorDictBase]) -> Status:
-        history, every = self.history, self.recipe.checkpoint_every
+        history, every, diagnoses = self.history, self.recipe.checkpoint_every, self.state.diagnoses
         checkpoint_due = history.env_steps + every
         while history.env_steps < self.recipe.total_steps:
             started, env_before, policy_before = perf_counter(), self.env.seconds, self.policy.seconds
             batch = next(batches)  # [N, T]
             learning = perf_counter()
+            diagnoses.begin(history.env_steps + batch.numel())
             metrics: dict[str, Any] = self.learner.learn(batch, progress=history.env_steps / self.recipe.total_steps)
             learned = perf_counter()
             self._record_episodes(batch)
@@ -90,6 +91,7 @@ class Loop:
                 "time/learner": learned - learning,
                 "time/batch": perf_counter() - started,
             }
+            self._diagnose()
             self._record_batch(metrics, times)
             self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"], batch[PIXELS])
             if self.stop_requested():
@@ -137,6 +139,15 @@ class Loop:
                 episode_length=end[EPISODE_LENGTH].item(),
                 terminated=end["terminated"].item(),
             )
+
+    def _diagnose(self) -> None:
+        """Write a record of the diagnostics if it is due; it precedes the batch's own."""
+        if figures := self.state.diagnoses.end(self.history.env_steps, self.state.probe):
+            self.folder.metric("diagnostics", env_steps=self.history.env_steps, **figures)
+        for kind, error in self.state.diagnoses.failures().items():
+            text = f"the diagnostic `{kind}` has failed and is left out; the run goes on: {error}"
+            self.folder.event("warning", text=text)
+            self.progress.warn(text)
 
     def _record_batch(self, metrics: dict[str, Any], times: dict[str, float]) -> None:
         history = self.history

@@ -19,9 +19,11 @@ from jepakit.machine.memory import free_memory, in_words
 from jepakit.protocols import PIXELS, Algorithm, OffPolicyAlgorithm
 from jepakit.recipe.dump import flow
 from jepakit.training.blame import Blame
-from jepakit.training.build import build_learner, build_replay
+from jepakit.training.build import build_diagnostics, build_learner, build_replay
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
+from jepakit.training.monitoring.look import Look, Witness
+from jepakit.training.monitoring.quiet import quietly
 from jepakit.training.policy import Policy
 
 if TYPE_CHECKING:
@@ -83,12 +85,13 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     for i, config in enumerate(recipe.sinks):
         with blame.at(f"sinks.{i}"):
             registry.build("sink", config, folder=Path())
+    diagnoses = build_diagnostics(recipe, env, learner, blame)
     _check_rows(recipe, env.batch_size[0], learner.algorithm)
     if not isinstance(learner.algorithm, OffPolicyAlgorithm):
         _check_rollout(recipe, env.batch_size[0], learner.algorithm)
     elif not recipe.replay.memory_map:
         _check_memory(recipe, build_replay(recipe, learner.algorithm, env, hardware))
-    policy = Policy(learner)
+    policy, witness = Policy(learner), Witness(learner)
     with blame.at("algorithm"):
         acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
         batch = TensorDict.stack(acted, dim=1)  # [N, 2]
@@ -100,6 +103,10 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
                 learner.update(learner.experience.sample())
         except BadWeights as error:
             raise recipe.error("optimizer.lr", str(error)) from error
+    look = Look(learner, batch[PIXELS].flatten(0, 1).to(hardware.device), witness, windows=2)
+    for i, each in enumerate(diagnoses.named):
+        with blame.at(f"diagnostics.{i}"), quietly(learner.parts):
+            each.measure(look)
     return learner
 
 

@@ -22,6 +22,7 @@ from jepakit.recipe import Recipe
 from jepakit.storage.checkpoint import Checkpoint, Tensors, checked_names, load_tensors
 from jepakit.storage.folder import RunFolder
 from jepakit.storage.manifest import Corrupt, load_state
+from jepakit.training.build import build_diagnostics
 from jepakit.training.experience.frame_log import FrameLog
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
@@ -62,6 +63,7 @@ class RunState:
         self.history = History()
         self.watch = CollapseWatch(recipe.collapse_threshold)
         self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
+        self.diagnoses = build_diagnostics(recipe, env, learner)
         replay = learner.experience if isinstance(learner.experience, Replay) else None
         self.frames = FrameLog(folder.replay, replay) if replay else None
         self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run continues its episodes
@@ -85,6 +87,7 @@ class Stored(BaseModel):
     collapsed: bool
     collapsed_at: int | None
     probe: Tensor | None
+    diagnostics: dict[str, Any] = {}  #: absent from checkpoints of before there were diagnostics
     generators: dict[str, Any]
     env: Any  #: only the env knows its type
     experience: dict[str, Any]
@@ -109,6 +112,7 @@ def capture(run: RunState) -> Checkpoint:
         "collapsed": run.watch.collapsed,
         "collapsed_at": run.watch.collapsed_at,
         "probe": run.probe.recent,
+        "diagnostics": run.diagnoses.state_dict(),
         "generators": generators(),
         "env": run.env.snapshot() if isinstance(run.env, Restorable) and run.exact else None,
         "experience": learner.experience.state_dict(),
@@ -159,6 +163,8 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     history.return_curve = state.return_curve
     run.watch.collapsed, run.watch.collapsed_at = state.collapsed, state.collapsed_at
     run.probe.recent = None if state.probe is None else state.probe.to(run.learner.hardware.device)
+    if state.diagnostics:
+        run.diagnoses.load_state_dict(_on_device(state.diagnostics, run.learner.hardware.device))
     lost = []
     if state.env is not None and run.exact:
         run.env.restore(state.env)
@@ -172,6 +178,13 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     if lacking := run.folder.go_on_from(state.metrics_bytes, state.wall_s):
         lost.append(f"metrics.jsonl is {lacking:,} bytes shorter than at the checkpoint")
     return lost
+
+
+def _on_device(value: Any, device: str) -> Any:
+    """Every tensor of ``value`` on ``device``."""
+    if isinstance(value, dict):
+        return {name: _on_device(entry, device) for name, entry in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value
 
 
 def _break_off(replay: Replay) -> None:

@@ -101,6 +101,27 @@ def add_advantages(rollout: TensorDictBase, embed: Embed, critic: TensorDictModu
     return rollout.update(targets.select("advantage", "value_target"))
 
 
+def policy_figures(actor: ProbabilisticTensorDictSequential, steps: TensorDictBase) -> dict[str, Tensor]:
+    """On ``steps`` [B] the policy's ``entropy``, and ``kl`` from the policy that acted to it: the mean of r - 1 - log r over the ratios r.
+
+    Source: Schulman 2020, Approximating KL Divergence, k3.
+    """
+    policy, log_ratio = policy_and_log_ratio(actor, steps)
+    return {"entropy": policy.entropy().mean(), "kl": (log_ratio.exp() - 1 - log_ratio).mean()}
+
+
+def policy_and_log_ratio(actor: ProbabilisticTensorDictSequential, steps: TensorDictBase) -> tuple[Distribution, Tensor]:
+    """π(· | s_x) of ``steps`` [B], and log π(a | s_x) - log π_acting(a | s_x) [B] of their actions."""
+    policy = actor.get_dist(steps.select(S_X))
+    (sample,) = actor.dist_sample_keys
+    return policy, policy.log_prob(steps[sample]) - steps["sample_log_prob"]
+
+
+def values_and_targets(steps: TensorDictBase) -> tuple[Tensor, Tensor]:
+    """The values stored at acting and their targets, both [B]."""
+    return steps["state_value"].squeeze(-1), steps["value_target"].squeeze(-1)
+
+
 def _policy(network: nn.Module, parameters: list[str], sample: str, distribution: type[Distribution]) -> ProbabilisticTensorDictSequential:
     return ProbabilisticTensorDictSequential(
         TensorDictModule(network, in_keys=[S_X], out_keys=parameters),

@@ -7,18 +7,18 @@ from typing import Annotated
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase, TensorDictSequential
-from torch import Tensor, nn
+from torch import Tensor, distributions, nn
 from torchrl.data import Categorical, TensorSpec
 from torchrl.envs.utils import ExplorationType
 from torchrl.modules import DistributionalQValueActor, EGreedyModule, QValueActor
 from torchrl.objectives import DQNLoss
 
 from jepakit.components.algorithms.c51 import C51Loss
-from jepakit.components.algorithms.off_policy import TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
+from jepakit.components.algorithms.off_policy import STEPS_TO_NEXT_OBS, TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
 from jepakit.components.algorithms.ranges import Rows, Share
-from jepakit.protocols import ACTION, S_X, Term
+from jepakit.protocols import ACTION, REWARD, S_X, Term
 from jepakit.registry import register
 
 
@@ -114,6 +114,7 @@ class DQN(nn.Module):
         self.n_step = n_step
         self.reward_scale = reward_scale
         self.distributional = distributional
+        self.double_q = double
         self.epsilon_start = epsilon_start
         self.epsilon_end = epsilon_end
         self.epsilon_decay = epsilon_decay
@@ -159,6 +160,33 @@ class DQN(nn.Module):
     def updated(self, encoder: nn.Module) -> None:
         """Update the target network."""
         self.targets.update(encoder)
+
+    def policy_figures(self, steps: TensorDictBase) -> Mapping[str, Tensor]:
+        """``epsilon``, the ``greedy_entropy`` of the actions over ``steps`` [B], and the ``action_gap`` between the two best."""
+        values = self._expected(self.loss.value_network_params, steps[S_X])  # [B, n]
+        best = values.topk(min(2, values.shape[-1]), dim=-1).values
+        shares = values.argmax(dim=-1).bincount(minlength=values.shape[-1]) / len(values)
+        return {
+            "epsilon": self.explore.eps.clone(),
+            "greedy_entropy": distributions.Categorical(probs=shares).entropy(),
+            "action_gap": (best[:, 0] - best[:, -1]).mean(),
+        }
+
+    def values_and_targets(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """Q(s, a), of distributions their means, and R + γ^m (1 - terminated) Q̄(s', a'), both [B]."""
+        after = loss_inputs(steps, self.reward_scale)["next"]
+        following = self._expected(self.loss.target_value_network_params, after[S_X])
+        online = self._expected(self.loss.value_network_params, after[S_X]) if self.double_q else following
+        bootstrap = following.gather(-1, online.argmax(dim=-1, keepdim=True))
+        target = after[REWARD] + self.gamma ** steps[STEPS_TO_NEXT_OBS] * ~after["terminated"] * bootstrap  # [B, 1]
+        values = self._expected(self.loss.value_network_params, steps[S_X])
+        return values.gather(-1, steps[ACTION][:, None]).squeeze(-1), target.squeeze(-1)
+
+    def _expected(self, parameters: TensorDictBase, s_x: Tensor) -> Tensor:
+        """Q [B, n] of ``s_x`` [B, D]."""
+        with parameters.to_module(self.loss.value_network):
+            values = self.loss.value_network(TensorDict({S_X: s_x}, batch_size=len(s_x)))["action_value"]
+        return torch.einsum("ban,a->bn", values.exp(), parameters["support"]) if self.distributional else values
 
     def anneal(self, progress: float) -> None:
         """Set ε."""

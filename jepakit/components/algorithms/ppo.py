@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from jepakit.components.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.components.algorithms.actor_critic import (
+    add_advantages,
+    make_actor,
+    make_critic,
+    make_squash,
+    policy_and_log_ratio,
+    policy_figures,
+    policy_head,
+    values_and_targets,
+)
 from jepakit.components.algorithms.ranges import Rows, Share
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
@@ -111,6 +120,16 @@ class PPO(nn.Module):
             "entropy": Term(self.entropy_weight, out["loss_entropy"]),
         }
         return terms, {"ppo/kl": out["kl_approx"], "ppo/clip_fraction": out["clip_fraction"]}
+
+    def policy_figures(self, steps: TensorDictBase) -> Mapping[str, Tensor]:
+        """``entropy``, ``kl`` from the policy that acted, and ``clip_fraction``, the share of ``steps`` [B] whose ratio is beyond ε."""
+        _, log_ratio = policy_and_log_ratio(self.actor, steps)
+        beyond = (log_ratio.exp() - 1).abs() > self.loss.clip_epsilon
+        return policy_figures(self.actor, steps) | {"clip_fraction": beyond.float().mean()}
+
+    def values_and_targets(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """V(s_x) at acting, and the target computed from it."""
+        return values_and_targets(steps)
 
     def anneal(self, progress: float) -> None:
         """Set ε for this round of updates."""

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torchrl.objectives import ReinforceLoss
 from torchrl.objectives.value import GAE
 
-from jepakit.components.algorithms.actor_critic import add_advantages, make_actor, make_critic, make_squash, policy_head
+from jepakit.components.algorithms.actor_critic import (
+    add_advantages,
+    make_actor,
+    make_critic,
+    make_squash,
+    policy_figures,
+    policy_head,
+    values_and_targets,
+)
 from jepakit.components.algorithms.ranges import Rows, Share
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
@@ -91,6 +99,14 @@ class Reinforce(nn.Module):
         """L_actor and L_critic of ``minibatch`` [B]; no other metrics."""
         out = self.loss(minibatch)
         return {"actor": Term(1.0, out["loss_actor"]), "critic": Term(self.critic_weight, out["loss_value"])}, {}
+
+    def policy_figures(self, steps: TensorDictBase) -> Mapping[str, Tensor]:
+        """``entropy``, and ``kl`` from the policy that acted."""
+        return policy_figures(self.actor, steps)
+
+    def values_and_targets(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """V(s_x) at acting, and the target computed from it."""
+        return values_and_targets(steps)
 
     def anneal(self, progress: float) -> None:
         """Do nothing: there are no schedules."""

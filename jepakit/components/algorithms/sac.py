@@ -176,6 +176,19 @@ class SAC(nn.Module):
         """Update the target networks."""
         self.targets.update(encoder)
 
+    def policy_figures(self, steps: TensorDictBase) -> Mapping[str, Tensor]:
+        """``entropy`` (for continuous actions estimated, of actions on [-1, 1]) and the temperature ``alpha``."""
+        policy = self.loss.actor_network.get_dist(steps.select(S_X))
+        entropy = policy.entropy() if self.scaling is None else -policy.log_prob(policy.rsample())
+        return {"entropy": entropy.mean(), "alpha": self.loss.log_alpha.exp()}
+
+    def values_and_targets(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """The smaller of the critics' Q(s, a), and R + γ^m (1 - terminated) V̄(s'), both [B]."""
+        inputs = loss_inputs(steps, self.reward_scale)
+        if self.scaling is not None:
+            inputs[ACTION] = self.scaling.inverse(inputs[ACTION])
+        return self.loss.values(inputs).min(dim=0).values, self.loss.target(inputs).flatten()
+
     def anneal(self, progress: float) -> None:
         """Do nothing: there are no schedules."""
 
@@ -212,6 +225,11 @@ class ContinuousLoss(GivenTarget, SACLoss):
         loss, found = self.qvalue_v2_loss(inputs)
         return loss, found["td_error"]
 
+    def values(self, inputs: TensorDictBase) -> Tensor:
+        """Qᵢ(s, a) of both critics, [2, B]."""
+        critics = self._vmap_qnetworkN0(inputs.select(S_X, ACTION), self.qvalue_network_params)
+        return critics["state_action_value"].squeeze(-1)
+
     def _compute_target_v2(self, tensordict: TensorDictBase) -> Tensor:
         return tensordict[TARGET]
 
@@ -227,6 +245,11 @@ class DiscreteLoss(GivenTarget, DiscreteSACLoss):
         """As for continuous actions."""
         loss, found = self.qvalue_loss(inputs)
         return loss, found["td_error"]
+
+    def values(self, inputs: TensorDictBase) -> Tensor:
+        """As for continuous actions."""
+        values = self._vmap_qnetworkN0(inputs.select(S_X), self.qvalue_network_params)["action_value"]  # [2, B, n]
+        return values.gather(-1, inputs[ACTION].expand(len(values), -1)[..., None]).squeeze(-1)
 
     def _compute_target(self, tensordict: TensorDictBase) -> Tensor:
         return tensordict[TARGET]
