@@ -194,7 +194,7 @@ class Recipe(Block):
         default=tuple({"kind": kind} for kind in DIAGNOSTICS), validate_default=True
     )
     """Figures about what has been learned, in records of their own, each kind at most once; by default all built-in ones."""
-    diagnostics_every: Annotated[PositiveInt, BesidesResults()] = 5_000
+    diagnostics_every: Annotated[PositiveInt, BesidesResults()] = 2_000
     """Env steps between two records of the diagnostics."""
     sinks: Annotated[tuple[Annotated[ComponentFields, InSlot("sink")], ...], BesidesResults()] = ()
     """Other tools that show the run's metrics, each kind at most once. `metrics.jsonl` is always written."""

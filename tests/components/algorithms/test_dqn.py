@@ -210,3 +210,41 @@ def test_the_values_of_a_chain_are_learned_by_bootstrapping() -> None:
 def test_unsupported_actions_and_invalid_fields_are_refused(spec: Any, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DQN(WIDTH, spec, nn.Identity(), **fields)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_values_and_targets_for_diagnostics_are_apart_by_the_td_error(double: bool) -> None:
+    dqn, minibatch = make(double=double, dueling=True, reward_scale=0.5), make_minibatch()
+    with torch.no_grad():
+        values, targets = dqn.values_and_targets(minibatch)
+    dqn.losses(minibatch)
+    torch.testing.assert_close(values, head(dqn, "value", minibatch[S_X])[range(ROWS), minibatch[ACTION]].detach())
+    torch.testing.assert_close((targets - values).abs(), minibatch["td_error"], rtol=1e-3, atol=1e-4)
+
+
+def test_for_diagnostics_a_distribution_counts_as_its_mean() -> None:
+    dqn, minibatch = make(distributional=True, atoms=11, v_min=-20.0, v_max=20.0), make_minibatch()
+    with torch.no_grad():
+        values, targets = dqn.values_and_targets(minibatch)
+    support = torch.linspace(-20, 20, 11)
+    online, target = (head(dqn, "value", minibatch["next", S_X]), head(dqn, "target_value", minibatch["next", S_X]))
+    for row in range(ROWS):
+        p = head(dqn, "value", minibatch[S_X])[row, :, minibatch[ACTION][row]].exp()
+        assert values[row].item() == pytest.approx((p * support).sum().item(), rel=1e-3, abs=1e-3)
+        best = (online[row].exp() * support[:, None]).sum(dim=0).argmax()
+        after = (target[row, :, best].exp() * support).sum() * 0.8 ** minibatch["steps_to_next_obs"][row]
+        expected = minibatch["next", "reward"][row] + (after if not minibatch["next", "terminated"][row] else 0)
+        assert targets[row].item() == pytest.approx(expected.item(), rel=1e-3, abs=1e-3)
+
+
+def test_the_policys_figures_say_whether_one_action_fits_all() -> None:
+    dqn, minibatch = make(), make_minibatch()
+    with torch.no_grad():
+        found = dqn.policy_figures(minibatch)
+        q = head(dqn, "value", minibatch[S_X])
+    shares = [share for a in range(ACTIONS) if (share := (q.argmax(dim=-1) == a).float().mean().item())]
+    assert found["greedy_entropy"].item() == pytest.approx(-sum(share * math.log(share) for share in shares), abs=1e-5)
+    ordered = q.sort(dim=-1).values
+    assert found["action_gap"].item() == pytest.approx((ordered[:, -1] - ordered[:, -2]).mean().item(), rel=1e-4)
+    dqn.anneal(1.0)
+    assert found["epsilon"].item() == 1.0  # a copy

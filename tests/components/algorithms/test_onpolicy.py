@@ -253,3 +253,28 @@ def test_a_run_with_continuous_actions_is_trained_and_evaluated(kind: str, tmp_p
     """)
     assert run(str(recipe), out=tmp_path / "out", quiet=True).summary["episodes"] == 4
     assert len(evaluate(tmp_path / "out", episodes=2)["greedy"]["returns"]) == 2
+
+
+@pytest.mark.parametrize("actions", SPECS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_for_diagnostics_the_policy_has_moved_by_what_its_log_probabilities_say(kind: str, actions: str) -> None:
+    algorithm, s_x = make(kind, actions), torch.randn(400, WIDTH)
+    steps = act(algorithm, s_x).set(S_X, s_x)
+    with torch.no_grad():
+        still = algorithm.policy_figures(steps)
+        shake(algorithm, 0.05)
+        moved = algorithm.policy_figures(steps)
+        policy = algorithm.actor.get_dist(TensorDict({S_X: s_x}, batch_size=[400]))
+        (sample,) = algorithm.actor.dist_sample_keys
+        ratio = (policy.log_prob(steps[sample]) - steps["sample_log_prob"]).exp()
+    assert still["kl"].item() == pytest.approx(0, abs=1e-6)
+    assert moved["kl"].item() == pytest.approx((ratio - 1 - ratio.log()).mean().item(), rel=1e-4)
+    assert moved["kl"] > 0
+    if actions == "discrete":
+        assert moved["entropy"].item() == pytest.approx(policy.entropy().mean().item(), rel=1e-5)
+    if kind == "ppo":
+        assert still["clip_fraction"] == 0
+        assert moved["clip_fraction"].item() == pytest.approx(((ratio - 1).abs() > algorithm.clip).float().mean().item())
+    steps["value_target"] = torch.randn(400, 1)
+    values, targets = algorithm.values_and_targets(steps)
+    torch.testing.assert_close((values, targets), (steps["state_value"][:, 0], steps["value_target"][:, 0]))

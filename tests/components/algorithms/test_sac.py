@@ -298,3 +298,26 @@ def test_a_contextual_bandit_is_learned(actions: str) -> None:
 def test_unsupported_actions_are_refused(spec: TensorSpec) -> None:
     with pytest.raises(ValueError, match=r"^actions must be discrete or bounded real numbers; this env's are .* of torch\.(float32|int64)"):
         SAC(WIDTH, spec, nn.Identity())
+
+
+@pytest.mark.parametrize("actions", SPECS)
+def test_for_diagnostics_it_shows_the_smaller_value_its_target_and_its_policy(actions: str) -> None:
+    sac = make(actions, reward_scale=0.5)
+    minibatch = make_minibatch(actions)
+    with torch.no_grad():
+        torch.manual_seed(3)
+        values, targets = sac.values_and_targets(minibatch)
+        both = taken_values(sac, minibatch[S_X], minibatch[ACTION])
+        torch.manual_seed(3)
+        sac.losses(minibatch)
+        figures = sac.policy_figures(minibatch)
+    torch.testing.assert_close(values, torch.minimum(*both), rtol=1e-3, atol=1e-4)
+    errors = torch.stack([(targets - each).abs() for each in both])
+    torch.testing.assert_close(errors.max(dim=0).values, minibatch["td_error"], rtol=1e-3, atol=1e-3)
+    assert figures["alpha"].item() == pytest.approx(0.1)
+    if actions == "discrete":
+        pi = mlp(weights(sac, "actor"), minibatch[S_X]).softmax(dim=-1)
+        assert figures["entropy"].item() == pytest.approx(-(pi * pi.log()).sum(dim=-1).mean().item(), rel=1e-4)
+    else:
+        draws = [sample(sac, minibatch[S_X], torch.randn(ROWS, 2))[1].mean().item() for _ in range(200)]
+        assert figures["entropy"].item() == pytest.approx(-sum(draws) / 200, abs=1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +111,13 @@ class Broken:
 
 
 @pytest.fixture(autouse=True)
-def kinds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     registry.components()  # imports the built-in ones
     monkeypatch.setattr(registry.table, "_table", dict(registry.table._table))
     registry.register("encoder", "shaky")(Shaky)
     for cls in (Drawing, Failing, Hoarding, Asking, Broken):
         registry.register("diagnostic", cls.__name__.lower())(cls)
     Failing.looks = 0
-    yield
 
 
 def records(folder: Path, phase: str) -> list[dict[str, Any]]:
