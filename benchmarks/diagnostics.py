@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = [cost(recipe, arguments.steps, arguments.overrides) for recipe in arguments.recipes]
     text = json.dumps(found, indent=2) + "\n"
-    print(text, end="")  # noqa: T201
+    sys.stdout.write(text)
     if arguments.json:
         arguments.json.write_text(text)
     sys.exit(any(each["share"] > MOST for each in found))

@@ -39,7 +39,8 @@ def opened(
 
     Args:
         run: A run's folder.
-        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        best: Use the best checkpoint, not the newest: by the run's periodic evaluation or, without it, by the mean return of the last 100
+            training episodes.
         trust: Whether to run the plug-ins that the run's recipe names.
         warn: Called with a message about each corrupt checkpoint.
         overrides: Changes of the recipe's env and distractions.
@@ -85,7 +86,8 @@ def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) ->
 
     Args:
         run: A run's folder.
-        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        best: Use the best checkpoint, not the newest: by the run's periodic evaluation or, without it, by the mean return of the last 100
+            training episodes.
         trust: Whether to run the plug-ins that the run's recipe names.
 
     Raises:

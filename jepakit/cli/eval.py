@@ -23,7 +23,7 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change where the agent acts: env.… or distractions=[…]. May be repeated."),
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="Use the checkpoint with the best training return, not the newest.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Use the best checkpoint, not the newest.")] = False,
     trust: TrustOption = False,
     video: Annotated[
         Path | None, typer.Option("--video", metavar="DIR", help="Film episodes of both policies into this folder.", show_default=False)

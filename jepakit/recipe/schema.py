@@ -189,13 +189,17 @@ class Recipe(Block):
     checkpoint_every: Annotated[PositiveInt, BesidesResults()] = 10_000
     """Env steps between checkpoints."""
     keep_checkpoints: Annotated[PositiveInt, BesidesResults()] = 2
-    """How many of the newest checkpoints to keep, in addition to the one with the best return."""
+    """How many of the newest checkpoints to keep, in addition to the best."""
     diagnostics: Annotated[tuple[Annotated[ComponentFields, InSlot("diagnostic")], ...], BesidesResults()] = Field(
         default=tuple({"kind": kind} for kind in DIAGNOSTICS), validate_default=True
     )
     """Figures about what has been learned, in records of their own, each kind at most once; by default all built-in ones."""
     diagnostics_every: Annotated[PositiveInt, BesidesResults()] = 2_000
     """Env steps between two records of the diagnostics."""
+    eval_every: Annotated[PositiveInt | None, BesidesResults()] = None
+    """Env steps between two evaluations during training, which choose the best checkpoint; null: none."""
+    eval_episodes: Annotated[PositiveInt, BesidesResults()] = 10
+    """Held-out episodes of such an evaluation, for each of the greedy and the sampled policy."""
     sinks: Annotated[tuple[Annotated[ComponentFields, InSlot("sink")], ...], BesidesResults()] = ()
     """Other tools that show the run's metrics, each kind at most once. `metrics.jsonl` is always written."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()

@@ -19,7 +19,7 @@ from torch import Tensor
 from jepakit.errors import UserError, shown
 from jepakit.files.writing import digest, needing, to_disk
 from jepakit.storage.folder import refuse_undecodable
-from jepakit.storage.manifest import FORMAT, Corrupt, best_checkpoint, checkpoints, checksum_of
+from jepakit.storage.manifest import EVALUATED, FORMAT, Corrupt, best_checkpoint, checkpoints, checksum_of
 from jepakit.version import __version__
 
 Tensors = dict[str, Tensor]
@@ -33,11 +33,11 @@ class Checkpoint(NamedTuple):
 
 
 def save_checkpoint(folder: Path, content: Checkpoint, keep: int = 2) -> Path:
-    """Write ``folder/<env steps>/``, then delete all but the newest ``keep`` checkpoints and the one with the best return.
+    """Write ``folder/<env steps>/``, then delete all but the newest ``keep`` checkpoints and the best.
 
     Args:
         folder: Folder of the run's checkpoints.
-        content: The content; its state must hold ``env_steps`` and ``return_last_100``.
+        content: The content; its state must hold ``env_steps`` and ``return_last_100``, and may hold ``eval_return``.
         keep: How many of the newest checkpoints to keep.
     """
     steps = content.state["env_steps"]
@@ -71,6 +71,7 @@ def _write_manifest(partial: Path, state: Mapping[str, Any]) -> None:
         "torch": torch.__version__,
         "env_steps": state["env_steps"],
         "return_last_100": state["return_last_100"],
+        EVALUATED: state.get(EVALUATED),
         "files": files,
     }
     manifest["checksum"] = checksum_of(manifest)

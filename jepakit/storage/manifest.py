@@ -17,6 +17,7 @@ from jepakit.files.reading import read_text
 from jepakit.files.writing import digest
 
 FORMAT = 2
+EVALUATED = "eval_return"  #: in a manifest: the return of the checkpoint's weights in a periodic evaluation, null without one
 FILES = ("weights", "optimizer", "state")  #: a checkpoint's tensor files
 FRAMES = re.compile(r"frames-[0-9]{1,20}\.safetensors")  #: files of a replay's frames, which checkpoints share
 CONTENT = ("state.json", *(f"{name}.safetensors" for name in FILES))  #: the files that every manifest lists
@@ -32,9 +33,21 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def best_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest mean return of the last 100 episodes, the newest in a tie; None if no checkpoint has one."""
-    returns = {path: value for path in checkpoints(folder) if (value := _return(path)) is not None}
-    return max(returns, key=lambda path: (returns[path], path.name), default=None)
+    """The checkpoint with the highest return, the newest in a tie; None if no checkpoint has one.
+
+    The return is that of the periodic evaluation of its weights (`EVALUATED`) or, if no checkpoint has been evaluated, the mean of the last
+    100 training episodes.
+    """
+    for name in (EVALUATED, "return_last_100"):
+        returns = {path: value for path in checkpoints(folder) if (value := _return(path, name)) is not None}
+        if returns:
+            return max(returns, key=lambda path: (returns[path], path.name))
+    return None
+
+
+def best_evaluated(folder: Path) -> float | None:
+    """The highest return of a checkpoint in a periodic evaluation; None if none has been evaluated."""
+    return max((value for path in checkpoints(folder) if (value := _return(path, EVALUATED)) is not None), default=None)
 
 
 def newest_whole(folder: Path, warn: Callable[[str], object], frames: Path | None = None) -> Path | None:
@@ -151,9 +164,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _return(path: Path) -> float | None:
+def _return(path: Path, name: str) -> float | None:
     try:
-        value = read_manifest(path).get("return_last_100")
+        value = read_manifest(path).get(name)
     except Corrupt:
         return None
     return value if isinstance(value, (int, float)) else None

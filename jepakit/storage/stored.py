@@ -74,7 +74,7 @@ def _why_no_run(folder: Path) -> str:
 
 
 def chosen_checkpoint(run: Path, best: bool = False, warn: Callable[[str], object] = lambda _: None) -> Path:
-    """The newest intact checkpoint of the run in folder ``run``, or the one with the best return of the last 100 training episodes.
+    """The newest intact checkpoint of the run in folder ``run``, or the best one (`best_checkpoint`).
 
     Raises:
         UserError: There is none, or the best is corrupt.

@@ -16,8 +16,9 @@ from jepakit.machine.generators import set_generators
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS
 from jepakit.recipe import recipe_id
 from jepakit.storage.checkpoint import save_checkpoint
-from jepakit.storage.manifest import checkpoints, named_frames
+from jepakit.storage.manifest import best_evaluated, checkpoints, named_frames
 from jepakit.training.advice import advice
+from jepakit.training.monitoring.evaluation import MODES, Evaluation
 from jepakit.training.policy import Policy
 from jepakit.training.progress import Progress
 from jepakit.training.state import RunState, capture
@@ -47,6 +48,7 @@ class Loop:
         self.progress = progress
         self.stop_requested = stop_requested
         self.policy = Policy(state.learner)
+        self.evaluation = Evaluation(state.recipe, state.learner)
         self.has_begun = False  #: whether `run` was called
 
     def run(self) -> Status:
@@ -70,6 +72,7 @@ class Loop:
             return self._train(batches)
         finally:
             collector.shutdown(close_env=False)
+            self.evaluation.close()
 
     def _train(self, batches: Iterator[TensorDictBase]) -> Status:
         history, every, diagnoses = self.history, self.recipe.checkpoint_every, self.state.diagnoses
@@ -92,12 +95,15 @@ class Loop:
                 "time/batch": perf_counter() - started,
             }
             self._diagnose()
+            best_so_far = self._evaluate(history.env_steps - batch.numel())
             self._record_batch(metrics, times)
             self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"], batch[PIXELS])
             if self.stop_requested():
                 return self._end("interrupted")
             if self.state.watch.collapsed and self.recipe.on_collapse == "stop":
                 return self._end("stopped")
+            if best_so_far:
+                self.checkpoint()
             if history.env_steps >= checkpoint_due:
                 self.checkpoint()
                 checkpoint_due = history.env_steps + every
@@ -148,6 +154,17 @@ class Loop:
             text = f"the diagnostic `{kind}` has failed and is left out; the run goes on: {error}"
             self.folder.event("warning", text=text)
             self.progress.warn(text)
+
+    def _evaluate(self, before: int) -> bool:
+        """Evaluate if it is due after a batch that began at ``before`` env steps; whether the weights are the best that were evaluated."""
+        self.history.eval_return = None
+        if not self.evaluation.is_due(before, self.history.env_steps):
+            return False
+        figures = self.evaluation.measure()
+        self.folder.metric("eval", env_steps=self.history.env_steps, **figures)
+        self.history.eval_return = max(figures[f"eval/return_{mode}"] for mode in MODES)
+        best = best_evaluated(self.folder.checkpoints)
+        return best is None or self.history.eval_return >= best
 
     def _record_batch(self, metrics: dict[str, Any], times: dict[str, float]) -> None:
         history = self.history

@@ -38,6 +38,7 @@ class History:
     episodes: int = 0
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=100))  #: of the last 100 episodes
     return_curve: list[float] = field(default_factory=list)  #: mean of ``returns`` after each batch, from the first finished episode on
+    eval_return: float | None = None  #: of the weights of now; None if they have not been evaluated
     latest: dict[str, Any] = field(default_factory=dict)  #: the last train record
 
     def return_last(self, episodes: int) -> float | None:
@@ -77,6 +78,7 @@ class Stored(BaseModel):
 
     env_steps: NonNegativeInt
     return_last_100: float | None
+    eval_return: float | None = None  #: absent from checkpoints of before there was periodic evaluation
     updates: NonNegativeInt
     bad_updates: NonNegativeInt
     first_bad: str
@@ -102,6 +104,7 @@ def capture(run: RunState) -> Checkpoint:
     state = {
         "env_steps": history.env_steps,
         "return_last_100": history.return_last(100),
+        "eval_return": history.eval_return,
         "updates": learner.updates,
         "bad_updates": learner.bad_updates,
         "first_bad": learner.first_bad,

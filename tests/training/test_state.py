@@ -31,6 +31,7 @@ from jepakit.storage.folder import RunFolder
 from jepakit.training.experience.frame_log import FrameLog
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
+from jepakit.training.monitoring.diagnoses import Diagnoses
 from jepakit.training.state import History, capture, load_weights, put_back, weights
 from jepakit.training.terms import WeightedTerm
 
@@ -90,6 +91,7 @@ def make_loop(make_learner: Any, tmp_path: Path) -> MakeLoop:
             folder=RunFolder(tmp_path),
             watch=CollapseWatch(1e-5),
             probe=EmbeddingProbe(learner.encoder, learner.embedding_width),
+            diagnoses=Diagnoses({}, learner, every=1),
             history=History(),
             frames=None,
             exact=exact,

@@ -1,1 +1,1 @@
-"""What is measured between two rounds of updates, without changing what is trained: diagnostics."""
+"""What is measured between two rounds of updates, without changing what is trained: diagnostics and periodic evaluation."""

@@ -23,8 +23,9 @@ def same_generators() -> Iterator[None]:
 
 @contextmanager
 def quietly(parts: nn.Module) -> Iterator[None]:
-    """`same_generators`, no gradient, and every module of ``parts`` in eval mode; afterwards each module has its own mode again."""
+    """`same_generators`, no gradient, and every module of ``parts`` in eval mode; afterwards each has its own mode and buffers again."""
     modes = {module: module.training for module in parts.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in parts.buffers()]  # noise of noisy layers; counters of a component
     with same_generators(), torch.no_grad():
         parts.eval()
         try:
@@ -32,3 +33,5 @@ def quietly(parts: nn.Module) -> Iterator[None]:
         finally:
             for module, training in modes.items():
                 module.training = training
+            for buffer, before in buffers:
+                buffer.copy_(before)

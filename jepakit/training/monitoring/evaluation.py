@@ -1,0 +1,99 @@
+"""Held-out episodes: played by `jepakit eval`, and by a run from time to time (`eval_every`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import NormalDist, fmean, stdev
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torchrl.envs import EnvBase
+from torchrl.envs.utils import ExplorationType, set_exploration_type
+
+from jepakit.machine.generators import seed_everything
+from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN
+from jepakit.training.build import build_env
+from jepakit.training.learner import Learner
+from jepakit.training.monitoring.quiet import quietly
+from jepakit.training.policy import Policy
+
+if TYPE_CHECKING:
+    from jepakit.recipe import Recipe
+
+MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
+SEED_OFFSET = 1_000_003  #: added to the run's seed, so that evaluation repeats no training episode
+PERIODIC_OFFSET = 2_000_003  #: the same within a run: `jepakit eval` judges on other episodes than those that chose the best checkpoint
+
+
+class Evaluation:
+    """Periodic evaluation of a run, in an env of its own, on the same held-out episodes each time. It changes no training number.
+
+    Args:
+        recipe: The run's.
+        learner: The run's.
+    """
+
+    def __init__(self, recipe: Recipe, learner: Learner) -> None:
+        self.recipe = recipe
+        self.learner = learner
+        self.env: EnvBase | None = None
+
+    def is_due(self, before: int, now: int) -> bool:
+        """Whether a batch that begins at ``before`` env steps and ends at ``now`` passes a multiple of ``eval_every``."""
+        every = self.recipe.eval_every
+        return every is not None and now // every > before // every
+
+    def measure(self) -> dict[str, Any]:
+        """Play ``eval_episodes`` episodes greedily, and as many sampling: mean returns and lengths, by the names of their metrics."""
+        started = perf_counter()
+        figures: dict[str, float] = {}
+        with quietly(self.learner.parts):
+            self.env = self.env or build_env(self.recipe)
+            for mode in MODES:
+                seed = (self.recipe.seed + PERIODIC_OFFSET) % 2**32
+                played = play(self.env, Policy(self.learner), mode, self.recipe.eval_episodes, seed)
+                figures |= {f"eval/return_{mode}": played["mean"], f"eval/length_{mode}": fmean(played["lengths"])}
+        return {**figures, "time/eval": round(perf_counter() - started, 4)}
+
+    def close(self) -> None:
+        """Close the env, if there is one."""
+        if self.env:
+            self.env.close()
+
+
+@torch.no_grad()
+def play(
+    env: EnvBase, policy: Policy, mode: str, episodes: int, seed: int, on_episode: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """Play ``episodes`` with ``policy`` in one of `MODES`. Seeds the env and all generators.
+
+    Every env plays a fixed share of the episodes: keeping the first to end would favour short ones.
+
+    Returns:
+        ``mean``, ``ci95`` (half width, normal approximation; None for one episode), ``returns`` and ``lengths``.
+    """
+    num_envs, device = env.batch_size[0], policy.learner.hardware.device
+    env.set_seed(seed)
+    seed_everything(seed)
+    quota = [episodes // num_envs + (n < episodes % num_envs) for n in range(num_envs)]
+    played: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
+    with set_exploration_type(MODES[mode]):
+        now = env.reset()
+        while any(len(mine) < wanted for mine, wanted in zip(played, quota, strict=True)):
+            step, now = env.step_and_maybe_reset(policy(now.to(device)).cpu())
+            over = step["next"].get(EPISODE_OVER, step["next", "done"])
+            for n in over.flatten().nonzero().flatten().tolist():
+                end = step["next"][n]
+                if len(played[n]) < quota[n]:
+                    played[n].append((end[EPISODE_RETURN].item(), end[EPISODE_LENGTH].item()))
+                    on_episode()
+    ended = [episode for mine in played for episode in mine]
+    returns = [episode_return for episode_return, _ in ended]
+    return {**mean_and_interval(returns), "returns": returns, "lengths": [length for _, length in ended]}
+
+
+def mean_and_interval(values: list[float]) -> dict[str, float | None]:
+    """The mean, and the half width of its 95% confidence interval (normal approximation)."""
+    half = NormalDist().inv_cdf(0.975) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return {"mean": fmean(values), "ci95": half}
