@@ -161,7 +161,7 @@ def _of_all(results: Mapping[Path, Mapping[str, Any]], record: Path | None, *, s
         if record:
             raise UserError("--record: none of the runs has finished")
         return blocks
-    found = summaries(probed)
+    found = summaries(list({each.run.id: each for each in reversed(probed)}.values()))  # a copied run counts once
     for kind, title in KINDS.items() if shown else ():
         headings, rows = known_table(found, kind, ranges=False)
         grid, _ = fitting_table(headings, rows, foldable=("configuration",), less=("runs", "return"))

@@ -200,6 +200,8 @@ class Recipe(Block):
     """Env steps between two evaluations during training, which choose the best checkpoint; null: none."""
     eval_episodes: Annotated[PositiveInt, BesidesResults()] = 10
     """Held-out episodes of such an evaluation, for each of the greedy and the sampled policy."""
+    probe_every: Annotated[PositiveInt | None, BesidesResults()] = None
+    """Env steps between state probes: what of the simulator's true state s_x tells (R²). They play 30 episodes each time. Null: none."""
     sinks: Annotated[tuple[Annotated[ComponentFields, InSlot("sink")], ...], BesidesResults()] = ()
     """Other tools that show the run's metrics, each kind at most once. `metrics.jsonl` is always written."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()

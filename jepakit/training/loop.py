@@ -19,6 +19,7 @@ from jepakit.storage.checkpoint import save_checkpoint
 from jepakit.storage.manifest import best_evaluated, checkpoints, named_frames
 from jepakit.training.advice import advice
 from jepakit.training.monitoring.evaluation import MODES, Evaluation
+from jepakit.training.monitoring.periodic_probes import PeriodicProbes
 from jepakit.training.policy import Policy
 from jepakit.training.progress import Progress
 from jepakit.training.state import RunState, capture
@@ -49,6 +50,7 @@ class Loop:
         self.stop_requested = stop_requested
         self.policy = Policy(state.learner)
         self.evaluation = Evaluation(state.recipe, state.learner)
+        self.probes = PeriodicProbes(state.recipe, state.learner)
         self.has_begun = False  #: whether `run` was called
 
     def run(self) -> Status:
@@ -73,6 +75,7 @@ class Loop:
         finally:
             collector.shutdown(close_env=False)
             self.evaluation.close()
+            self.probes.close()
 
     def _train(self, batches: Iterator[TensorDictBase]) -> Status:
         history, every, diagnoses = self.history, self.recipe.checkpoint_every, self.state.diagnoses
@@ -96,6 +99,7 @@ class Loop:
             }
             self._diagnose()
             best_so_far = self._evaluate(history.env_steps - batch.numel())
+            self._probe(batch.numel())
             self._record_batch(metrics, times)
             self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"], batch[PIXELS])
             if self.stop_requested():
@@ -165,6 +169,16 @@ class Loop:
         self.history.eval_return = max(figures[f"eval/return_{mode}"] for mode in MODES)
         best = best_evaluated(self.folder.checkpoints)
         return best is None or self.history.eval_return >= best
+
+    def _probe(self, steps: int) -> None:
+        """Write a record of the state probes if they became due in the last ``steps``; it precedes the batch's own."""
+        failed = self.probes.failure
+        if figures := self.probes.measure(self.history.env_steps - steps, self.history.env_steps):
+            self.folder.metric("probe", env_steps=self.history.env_steps, **figures)
+        if self.probes.failure and not failed:
+            text = f"the state probes have failed, and there are no more of them; the run goes on: {self.probes.failure}"
+            self.folder.event("warning", text=text)
+            self.progress.warn(text)
 
     def _record_batch(self, metrics: dict[str, Any], times: dict[str, float]) -> None:
         history = self.history

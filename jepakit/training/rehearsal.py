@@ -24,6 +24,7 @@ from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
 from jepakit.training.monitoring.look import Look, Witness
 from jepakit.training.monitoring.quiet import quietly
+from jepakit.training.monitoring.periodic_probes import check_state
 from jepakit.training.policy import Policy
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     Raises:
         RecipeError: A part does not fit; the error points at the component that raised, if it is known.
     """
+    check_state(recipe, env)
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
     blame = Blame(recipe)
     learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)

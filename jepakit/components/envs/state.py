@@ -14,7 +14,7 @@ State = Mapping[str, float]
 StateReader = Callable[[Any], State]  #: takes the simulator itself (``unwrapped``)
 
 CLASSIC = "gymnasium.envs.classic_control"
-WRITE = "name a function that reads it, --state FILE.py:FUNCTION, or give the simulator a method `true_state() -> {name: number}`"
+WRITE = "read it by a function, `jepakit probe --state FILE.py:FUNCTION`, or give the simulator a method `true_state() -> {name: number}`"
 
 
 def true_state(simulator: Any) -> State:
