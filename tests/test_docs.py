@@ -15,6 +15,7 @@ import pytest
 import typer.main
 
 from jepakit import registry
+from jepakit.agent.named_function import named_function
 from jepakit.cli.app import app
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.run import run
@@ -102,6 +103,16 @@ def test_the_task_pages_code_registers_its_env() -> None:
         assert "Toy-v0" in gymnasium.registry
     finally:
         gymnasium.registry.pop("Toy-v0", None)
+
+
+def test_the_probe_pages_function_reads_a_state(tmp_path: Path) -> None:
+    (block,) = python_blocks("probes.md")
+    (tmp_path / "my_state.py").write_text(block)
+    pole = gymnasium.make("CartPole-v1").unwrapped
+    pole.reset(seed=0)
+    tip = named_function(f"{tmp_path / 'my_state.py'}:tip", "--state")
+    assert tip(pole)["height"] == pytest.approx(1, abs=0.01)
+    assert list(tip(pole)) == ["tip", "height"]
 
 
 def test_the_python_pages_script_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

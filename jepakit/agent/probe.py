@@ -12,7 +12,7 @@ from jepakit.diagnostics.probes.episodes import Reader
 from jepakit.diagnostics.probes.knowledge import FEWEST_EPISODES
 from jepakit.errors import UserError
 from jepakit.recipe.compose import Overrides, override_texts
-from jepakit.training.monitoring.probing import probed
+from jepakit.training.monitoring.probing import Acting, probed
 from jepakit.training.monitoring.quiet import same_generators
 
 EPISODES = 60
@@ -23,6 +23,7 @@ def probe(
     episodes: int = EPISODES,
     seed: int | None = None,
     *,
+    policy: Acting = "sampled",
     state: Reader | None = None,
     overrides: Overrides = (),
     best: bool = False,
@@ -32,14 +33,15 @@ def probe(
 ) -> dict[str, Any]:
     """Fit probes from the run's s_x to the simulator's true state, and judge them by R² on held-out episodes.
 
-    The policy of the newest weights plays, sampling its actions. A third of the episodes is held out. The linear probe is a ridge
-    regression with a penalty cross-validated over four folds of the other episodes; the other probe is a small MLP, which one of the folds
-    stops. The global random number generators keep their state.
+    The policy of the newest weights plays, sampling its actions, or random actions are played. A third of the episodes is held out. The
+    linear probe is a ridge regression with a penalty cross-validated over four folds of the other episodes; the other probe is a small MLP,
+    which one of the folds stops. The global random number generators keep their state.
 
     Args:
         run: A run's folder.
         episodes: Number of episodes, at least 3.
         seed: Seed of episodes, actions, split and MLP; by default the run's seed + 1,000,003.
+        policy: ``sampled``, the run's own, or ``random``, under which runs of one env and seed see the same episodes.
         state: Takes a simulator, below all wrappers, and returns its state as numbers by name; None: as the env knows it.
         overrides: Changes of where the agent acts: of the recipe's ``env`` and ``distractions``.
         best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
@@ -59,6 +61,6 @@ def probe(
     with same_generators(), opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides) as (recipe, env, learner, env_steps):
         seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
         learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
-        found = probed(learner, env, episodes, seed, state, on_episode)
+        found = probed(learner, env, episodes, seed, state, on_episode, policy)
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
-    return {"env_steps": env_steps, "best": best, "seed": seed, "policy": "sampled"} | elsewhere | found
+    return {"env_steps": env_steps, "best": best, "seed": seed, "policy": policy} | elsewhere | found

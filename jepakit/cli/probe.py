@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,14 @@ from jepakit.cli.options import TrustOption
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+class Policy(StrEnum):
+    """Who acts."""
+
+    sampled = "sampled"
+    random = "random"
+
 
 MOST_ROWS = 24  #: variables that a table shows: the best known ones
 
@@ -31,6 +40,9 @@ def command(
         int | None,
         typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the episodes. Default: the run's seed + 1,000,003.", show_default=False),
     ] = None,
+    policy: Annotated[
+        Policy, typer.Option("--policy", help="Who acts: the run's policy, or random actions, under which all runs see the same episodes.")
+    ] = Policy.sampled,
     state: Annotated[
         str | None,
         typer.Option(
@@ -54,13 +66,14 @@ def command(
 ) -> None:
     """Ask what of the simulator's true state a run's embedding tells: R² of linear and small-MLP probes; write RUN/probe.json.
 
-    With --set the agent acts elsewhere than it was trained, and the result is written to a file beside it, RUN/probe-….json.
+    With --policy random the result is written to RUN/probe-random.json. With --set the agent acts elsewhere than it was trained, and the
+    result is written to a file beside it, RUN/probe-….json.
     """
     from jepakit.agent.named_function import named_function
     from jepakit.agent.probe import probe
     from jepakit.cli.output import counted, emit
     from jepakit.errors import UserError
-    from jepakit.report.probes import read_probe
+    from jepakit.report.probes import NAMES, read_probe
     from jepakit.storage.stored import run_folders
 
     def warn(text: str) -> None:
@@ -72,7 +85,7 @@ def command(
     folders = run_folders(runs)
     results: dict[Path, Mapping[str, Any]] = {}
     for place, run in enumerate(folders, start=1):
-        result = read_probe(run) if missing else None
+        result = read_probe(run, policy.value) if missing else None
         if result is None:
             label = "episodes" if len(folders) == 1 else f"run {place} of {len(folders)}"
             with typer.progressbar(length=episodes, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
@@ -80,6 +93,7 @@ def command(
                     run,
                     episodes,
                     seed,
+                    policy=policy.value,
                     state=read,
                     overrides=overrides or (),
                     best=best,
@@ -100,7 +114,7 @@ def command(
     if len(folders) > 1 or record:
         emit(*_of_all(results, record, shown=len(folders) > 1))
         if len(folders) > 1 and not missing:
-            emit(f"wrote probe.json of {counted(len(folders), 'run')}")
+            emit(f"wrote {NAMES[policy.value]} of {counted(len(folders), 'run')}")
 
 
 def _write(run: Path, result: Mapping[str, Any], warn: Any) -> Path | None:
@@ -108,9 +122,11 @@ def _write(run: Path, result: Mapping[str, Any], warn: Any) -> Path | None:
     import json
 
     from jepakit.files.writing import write_atomically
+    from jepakit.report.probes import NAMES
 
     changes = result.get("overrides")
-    path = run / (f"probe-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.json" if changes else "probe.json")
+    usual = NAMES[result["policy"]]
+    path = run / (usual.replace(".", f"-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.") if changes else usual)
     try:
         write_atomically(path, json.dumps(result, indent=2, allow_nan=False) + "\n")
     except OSError as error:
@@ -129,8 +145,8 @@ def _of_one(run: Path, result: Mapping[str, Any]) -> list[RenderableType]:
     listed = varying if len(varying) <= MOST_ROWS else sorted(varying, key=lambda name: -known["linear"][name])[:MOST_ROWS]
     constant = len(known["linear"]) - 1 - len(varying)
     blocks: list[RenderableType] = [
-        f"{run}: weights of {result['env_steps']:,} env steps, sampled policy, {counts['fit']} episodes to fit and {counts['held_out']} "
-        f"held out ({result['observations']['held_out']:,} observations), seed {result['seed']}",
+        f"{run}: weights of {result['env_steps']:,} env steps, {result['policy']} policy, {counts['fit']} episodes to fit and "
+        f"{counts['held_out']} held out ({result['observations']['held_out']:,} observations), seed {result['seed']}",
         table("R² from s_x", *KINDS.values(), rows=[(name, *(_number(known[kind][name]) for kind in KINDS)) for name in (*listed, "mean")]),
     ]
     if len(listed) < len(varying):

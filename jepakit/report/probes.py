@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError, model_validator
@@ -18,7 +18,7 @@ from jepakit.report.runs import Run
 from jepakit.report.statistics import held_out_return, interquartile_mean
 from jepakit.report.tables import Table, markdown
 
-NAME = "probe.json"
+NAMES = {"sampled": "probe.json", "random": "probe-random.json"}  #: by the policy that played
 MEAN = "mean"
 KINDS = {"linear": "linear probe", "mlp": "small MLP"}
 SOURCES = {"predicted": "predicted ŝ_y", "encoded": "encoded then", "copied": "copied from now"}
@@ -52,7 +52,7 @@ class ProbeFile(BaseModel):
     env_steps: NonNegativeInt
     best: bool
     seed: NonNegativeInt
-    policy: str
+    policy: Literal["sampled", "random"]
     episodes: _Counts
     observations: _Counts
     r2: _Known
@@ -75,13 +75,13 @@ class Probed(NamedTuple):
     probe: Mapping[str, Any]
 
 
-def read_probe(run: Path) -> dict[str, Any] | None:
-    """The ``probe.json`` of the run in a folder; None if there is none.
+def read_probe(run: Path, policy: str = "sampled") -> dict[str, Any] | None:
+    """The ``probe.json`` of the run in a folder, or that of another policy; None if there is none.
 
     Raises:
         UserError: The file is corrupt.
     """
-    file = run / NAME
+    file = run / NAMES[policy]
     if not file.exists():
         return None
     try:
@@ -140,8 +140,8 @@ def ahead_table(found: Sequence[Summary], variable: str = MEAN, *, ranges: bool)
 def notes(found: Sequence[Summary]) -> list[str]:
     """How to read the tables."""
     texts = [
-        "R² on held-out episodes of the sampled policy: 1 is perfect, 0 is no better than the mean. Interquartile means over runs; the "
-        "return is that of the last 100 training episodes.",
+        f"R² on held-out episodes of the {_policy(found)} policy: 1 is perfect, 0 is no better than the mean. Interquartile means over "
+        "runs; the return is that of the last 100 training episodes.",
     ]
     if len(_all_names(found)) > MOST_COLUMNS:
         texts.append(f"There are {len(_all_names(found))} state variables: the tables show their mean alone, the files each of them.")
@@ -149,7 +149,7 @@ def notes(found: Sequence[Summary]) -> list[str]:
 
 
 def write_probes(found: Sequence[Summary], folder: Path) -> tuple[Path, Path]:
-    """Write ``probes.json``, one entry a run, and ``probes.md``, the tables.
+    """Write ``probes.json``, one entry a run, and ``probes.md``, the tables; under another policy ``probes-random.…``.
 
     Raises:
         UserError: The folder cannot be written to.
@@ -179,13 +179,18 @@ def write_probes(found: Sequence[Summary], folder: Path) -> tuple[Path, Path]:
         for each in probed
     ]
     lines = ",\n".join(json.dumps(entry, allow_nan=False, ensure_ascii=False) for entry in entries)
+    data, text = (folder / NAMES[_policy(found)].replace("probe", "probes").replace(".json", ending) for ending in (".json", ".md"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "probes.md", "\n".join(page))
-        write_atomically(folder / "probes.json", f'{{"runs": [\n{lines}\n]}}\n')
+        write_atomically(text, "\n".join(page))
+        write_atomically(data, f'{{"runs": [\n{lines}\n]}}\n')
     except OSError as error:
         raise UserError(f"can't write to {folder}: {error.strerror}") from None
-    return folder / "probes.json", folder / "probes.md"
+    return data, text
+
+
+def _policy(found: Sequence[Summary]) -> str:
+    return str(found[0].probed[0].probe["policy"])
 
 
 def _all_names(found: Sequence[Summary]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from jepakit.training.monitoring.quiet import quietly
 from jepakit.training.policy import Policy
 from jepakit.training.terms import JEPA, unroll
 
+Acting = Literal["sampled", "random"]
+
 
 def probed(
     learner: Learner,
@@ -26,10 +28,20 @@ def probed(
     seed: int,
     read: Reader | None = None,
     on_episode: Callable[[], object] = lambda: None,
+    policy: Acting = "sampled",
 ) -> dict[str, Any]:
-    """Play ``episodes`` episodes of the sampled policy in ``env``, and fit and judge probes on them.
+    """Play ``episodes`` episodes in ``env``, and fit and judge probes on them.
 
     s_x is encoded in fp32. The learner and the global random number generators are afterwards as before.
+
+    Args:
+        learner: Whose embedding is probed.
+        env: Where it acts.
+        episodes: How many.
+        seed: Seed of episodes, actions, split and MLP.
+        read: Reads a simulator's state; None: as the env knows it.
+        on_episode: Called after each episode.
+        policy: Who acts: the learner's policy, sampled, or one that draws every action evenly, under which all runs see the same episodes.
 
     Returns:
         What `knowledge` returns, and in its ``ahead`` as ``space`` what the predictor's output is read as: ``s_x``, or ``projection``.
@@ -40,7 +52,8 @@ def probed(
     with quietly(learner.parts), set_exploration_type(ExplorationType.RANDOM):
         env.set_seed(seed)
         seed_everything(seed)
-        seen = play(env, Policy(learner), _embedding(learner), episodes, read, on_episode)
+        act = Policy(learner) if policy == "sampled" else env.rand_action
+        seen = play(env, act, _embedding(learner), episodes, read, on_episode)
         jepa = learner.jepa if learner.jepa and learner.jepa.y != "same" else None  # `same` predicts no step ahead
         found = knowledge(seen, seed, _predicting(jepa, learner.hardware.device) if jepa else None)
     if found["ahead"]:
