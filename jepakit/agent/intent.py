@@ -43,14 +43,14 @@ def intent(acted: TensorDictBase, learner: Learner, head: TensorDictModuleBase, 
         action_spec: The spec of one env's action.
     """
     first = acted[:1]
-    q = _action_values(first, head)
+    q = action_values(first, head)
     name, value = _value(first, q, learner)
     scale = float(getattr(learner.algorithm, "reward_scale", 1.0))
     return Intent(name, value / scale, *_bars(first, None if q is None else q[0] / scale, action_spec))
 
 
-def _action_values(acted: TensorDictBase, head: TensorDictModuleBase) -> Tensor | None:
-    """Q [N, n]; of distributions of returns (log-probabilities [N, atoms, n]), their means."""
+def action_values(acted: TensorDictBase, head: TensorDictModuleBase) -> Tensor | None:
+    """Q [N, n] of all actions, None if the head has none; of distributions of returns (log-probabilities [N, atoms, n]), their means."""
     q: Tensor | None = acted.get("action_value", None)
     if q is None or q.ndim == 2:
         return q

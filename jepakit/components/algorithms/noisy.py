@@ -39,6 +39,12 @@ class NoisyLinear(nn.Linear):
         self.weight_sigma = nn.Parameter(torch.full_like(self.weight, sigma))
         self.bias_sigma = nn.Parameter(torch.full_like(self.bias, sigma)) if bias else None
 
+    def fixed(self) -> nn.Linear:
+        """The same layer without noise, as greedy evaluation uses it."""
+        layer = nn.Linear(self.in_features, self.out_features, self.bias is not None)
+        layer.weight, layer.bias = self.weight, self.bias
+        return layer
+
     def forward(self, x: Tensor) -> Tensor:
         """``x`` [*, in_features] -> [*, out_features]."""
         if exploration_type() not in EXPLORING:

@@ -63,6 +63,10 @@ class NormalizedPixels(nn.Module):
         variance = self.square_sum.double() / self.count - mean.square()
         return mean.float(), (variance + EPSILON**2).sqrt().float()
 
+    def fixed(self) -> FixedPixels:
+        """The same with the present statistics as constants."""
+        return FixedPixels(*self.statistics())
+
     @torch.no_grad()
     def observe(self, frames: Tensor) -> None:
         """Add uint8 ``frames`` [M, C, H, W] to the statistics."""
@@ -71,6 +75,22 @@ class NormalizedPixels(nn.Module):
             self.count += len(levels)
             self.sum += levels.sum(dim=0)
             self.square_sum += levels.square().sum(dim=0)
+
+
+class FixedPixels(nn.Module):
+    """`NormalizedPixels` whose ``mean`` and ``deviation`` [C, H, W] are constants."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [*, K, C, H, W] -> float32, the same shape."""
+        return ((pixels.float() - self.mean) / self.deviation).clamp(-CLIP, CLIP)
 
 
 def scale(pixels: Tensor, scaling: Scaling) -> Tensor:

@@ -122,9 +122,9 @@ class ViT(nn.Module):
         patches = tubelets.unfold(-2, height, height).unfold(-2, width, width)  # [B, K/tubelet, tubelet·C, rows, columns, height, width]
         flat = patches.movedim(2, 4).flatten(4)  # [B, K/tubelet, rows, columns, tubelet·C·height·width]
         embedded = self.embed(flat) + (self.position_t + self.position_i + self.position_j)
-        tokens = [self.class_token.expand(len(pixels), 1, -1), embedded.flatten(1, 3)]
+        tokens = [self.class_token.expand(pixels.shape[0], 1, -1), embedded.flatten(1, 3)]
         if self.registers is not None:
-            tokens.append(self.registers.expand(len(pixels), -1, -1))
+            tokens.append(self.registers.expand(pixels.shape[0], -1, -1))
         return torch.cat(tokens, dim=1)
 
 

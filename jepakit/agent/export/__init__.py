@@ -1,0 +1,1 @@
+"""Exports a trained policy and encoder to files that need no jepakit."""

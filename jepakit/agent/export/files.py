@@ -1,0 +1,175 @@
+"""Writes a trained policy and its encoder as torch.export programs, ONNX models and weights, with a model card."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchrl.envs.utils import ExplorationType, set_exploration_type
+
+from jepakit.agent.evaluate import SEED_OFFSET
+from jepakit.agent.export.card import Parity, write_card
+from jepakit.agent.export.greedy import GreedyPolicy, fixed
+from jepakit.agent.export.parity import Check, Frames, compare, play
+from jepakit.agent.trained import Trained, opened
+from jepakit.errors import UserError, told
+from jepakit.machine.generators import generators, set_generators
+from jepakit.protocols import PIXELS, S_X
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+class Exported(NamedTuple):
+    """What was written."""
+
+    folder: Path
+    checks: list[Check]  #: of each file that computes
+    unlike: int | None  #: discrete actions that are others in the run's own precision; None: that is fp32, or actions are continuous
+
+
+class Encoder(nn.Module):
+    """The encoder alone: ``pixels`` -> ``s_x``."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = fixed(encoder)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """``s_x`` [N, D]."""
+        return {S_X: self.encoder(pixels)}
+
+
+def export(
+    run: str | Path, out: str | Path, *, best: bool = False, trust: bool = False, warn: Callable[[str], object] = lambda _: None
+) -> Exported:
+    """Export the policy and the encoder of the run in folder ``run`` to ``out``, and check them on frames of the run's env.
+
+    Files: ``policy.pt2`` and ``encoder.pt2`` (torch.export), ``policy.onnx`` and ``encoder.onnx``, ``weights.safetensors``, ``recipe.yaml``
+    and ``README.md``, the model card. The policy takes pixels [N, K, C, H, W] and returns the greedy action, the parameters of its
+    distribution or the values of the actions, and s_x. All is in fp32, also of a run in bf16. The global random number generators keep
+    their state.
+
+    Args:
+        run: A run's folder.
+        out: A new or empty folder.
+        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        trust: Whether to run the plug-ins that the run's recipe names.
+        warn: Called with a message about each corrupt checkpoint.
+
+    Raises:
+        UserError: A package is missing, ``out`` is not empty, the run cannot be opened, a part cannot be exported, or an exported file
+            does not do what the run's policy does.
+    """
+    run, out = Path(run), Path(out)
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise UserError(f"export needs {', '.join(missing)}: pip install 'jepakit[export]'")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty: name a new folder")
+    partial = out.with_name(f".{out.name}.partial")
+    before = generators()
+    try:
+        with opened(run, best=best, trust=trust, warn=warn) as trained:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            exported = _write(trained, run, partial)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        set_generators(before)
+        shutil.rmtree(partial, ignore_errors=True)
+    return exported._replace(folder=out)
+
+
+def _write(trained: Trained, run: Path, folder: Path) -> Exported:
+    recipe, env, learner, _ = trained
+    space = getattr(env, "action_space", None)
+    first = int(space.start) if isinstance(space, spaces.Discrete) else 0
+    policy = GreedyPolicy(learner.encoder, learner.algorithm.policy_head(), first)
+    frames = play(trained, (recipe.seed + SEED_OFFSET) % 2**32, first)
+    checks = []
+    for name, module in (("policy", policy), ("encoder", Encoder(learner.encoder))):
+        checks += _export(module, folder / name, frames, f"encoder `{recipe.encoder.kind}` and algorithm `{recipe.algorithm.kind}`")
+    save_file({key: tensor.clone().contiguous() for key, tensor in policy.state_dict().items()}, folder / "weights.safetensors")
+    shutil.copyfile(run / "recipe.yaml", folder / "recipe.yaml")
+    write_card(folder / "README.md", trained, run, Parity(checks, frames.unlike), _eager(policy)(frames.pixels[0]))
+    return Exported(folder, checks, frames.unlike)
+
+
+def _export(module: nn.Module, path: Path, frames: Frames, what: str) -> list[Check]:
+    """Write ``path``.pt2 and ``path``.onnx, and check both."""
+    example = torch.cat([frames.pixels[0]] * 2)[:2].cpu()  # torch.export takes a batch of 1 for a constant
+    with _quietly(), torch.no_grad(), set_exploration_type(ExplorationType.MODE):
+        program = _traced(module, example, what)
+        names = list(module(example))
+        try:
+            onnx = torch.onnx.export(program, (example,), dynamo=True, verbose=False, input_names=[PIXELS], output_names=names)
+        except Exception as error:
+            raise UserError(f"ONNX has no operators for {what}: {_first_line(error)}") from error
+        torch.export.save(program, path.with_suffix(".pt2"))
+        assert onnx is not None
+        onnx.save(path.with_suffix(".onnx"), external_data=False)
+    loaded = torch.export.load(path.with_suffix(".pt2")).module()
+    return [
+        compare(path.with_suffix(".pt2"), _eager(loaded), frames),
+        compare(path.with_suffix(".onnx"), in_onnxruntime(path.with_suffix(".onnx")), frames),
+    ]
+
+
+def _traced(module: nn.Module, example: Tensor, what: str) -> torch.export.ExportedProgram:
+    for strict in (False, True):  # the first is faster; the second also follows `len(pixels)`, which the first takes for a constant
+        try:
+            return torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=strict)
+        except Exception as error:
+            failure = error
+    raise UserError(f"torch.export cannot trace {what}: {_first_line(failure)}") from failure
+
+
+def _eager(module: nn.Module) -> Callable[[Tensor], Mapping[str, NDArray[Any]]]:
+    @torch.no_grad()
+    def run(pixels: Tensor) -> dict[str, NDArray[Any]]:
+        return {name: value.numpy() for name, value in module(pixels.cpu()).items()}
+
+    return run
+
+
+def in_onnxruntime(path: Path) -> Callable[[Tensor], Mapping[str, NDArray[Any]]]:
+    """The model in ``path`` as a function of pixels."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    return lambda pixels: dict(zip(names, session.run(None, {PIXELS: pixels.cpu().numpy()}), strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    return told(error).splitlines()[0][:300]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporters' remarks about themselves."""
+    names = ("torch.onnx", "torch.fx", "torch._export", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

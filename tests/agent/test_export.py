@@ -1,0 +1,169 @@
+"""Exported policies do what the run's policy does, without jepakit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import jepakit
+from jepakit import registry
+from jepakit.agent.evaluate import evaluate
+from jepakit.agent.export import files, parity
+from jepakit.agent.export.files import Exported, export, in_onnxruntime
+from jepakit.agent.export.greedy import GreedyPolicy
+from jepakit.agent.trained import opened
+from jepakit.errors import UserError
+from tests.agent.conftest import ON, RUNS, SAC, Trained, raw_episodes
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+CNN = {"encoder": {"kind": "nature_cnn", "dim": 32, "scaling": "normalized"}}
+MLP = {"encoder": {"kind": "mlp", "hidden": [16]}}
+
+
+@pytest.fixture(scope="module")
+def discrete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Exported]:
+    folder = tmp_path_factory.mktemp("discrete")
+    run = jepakit.run("cartpole_pixels", overrides=CNN | ON, out=folder / "run", quiet=True).path
+    return run, export(run, folder / "out")
+
+
+class Beside:
+    """The exported policy, which must act as the run's own does at every single step."""
+
+    def __init__(self, run: Path, file: Path) -> None:
+        self.own, self.exported, self.steps = jepakit.load_policy(run), in_onnxruntime(file), 0
+
+    def frames(self) -> Any:
+        return self.own.frames()
+
+    def __call__(self, pixels: Any) -> Any:
+        action = self.exported(torch.from_numpy(pixels))["action"]
+        assert np.array_equal(action, self.own(pixels))
+        self.steps += len(action)
+        return action
+
+
+def test_onnx_plays_20_episodes_as_eval_does(discrete: tuple[Path, Exported]) -> None:
+    run, exported = discrete
+    expected = evaluate(run, 20, seed=11)["greedy"]
+    policy = Beside(run, exported.folder / "policy.onnx")
+    assert raw_episodes("CartPole-v1", policy, 11, [10, 10]) == {key: expected[key] for key in ("returns", "lengths")}
+    assert policy.steps >= sum(expected["lengths"])
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_all_files_take_any_batch(discrete: tuple[Path, Exported], count: int) -> None:
+    run, exported = discrete
+    pixels = torch.randint(0, 256, (count, 3, 1, 40, 60), dtype=torch.uint8)
+    expected = jepakit.load_policy(run)(pixels), jepakit.load_encoder(run)(pixels).detach()
+    for name in ("policy", "encoder"):
+        program = torch.export.load(exported.folder / f"{name}.pt2").module()(pixels)
+        model = in_onnxruntime(exported.folder / f"{name}.onnx")(pixels)
+        assert list(model) == list(program)
+        for found in (program, model):
+            assert np.allclose(found["s_x"], expected[1], atol=1e-5)
+            assert name == "encoder" or np.array_equal(found["action"], expected[0])
+
+
+def test_the_card_is_complete_and_its_code_runs(discrete: tuple[Path, Exported], monkeypatch: pytest.MonkeyPatch) -> None:
+    run, exported = discrete
+    card = (exported.folder / "README.md").read_text()
+    assert (run / "recipe.yaml").read_text().rstrip() in card
+    for told in ("## Results", "collapsed?", "| `policy.onnx` | `logits` |", "256 of 256 actions equal", "torch 2", "Apache 2.0"):
+        assert told in card
+    monkeypatch.chdir(exported.folder)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", card, re.S):
+        exec(block, names)
+    assert names["action"].shape == (1,)
+    weights = load_file(exported.folder / "weights.safetensors")
+    assert sum("mean" in name or "deviation" in name for name in weights) == 2  # the running statistics, as constants
+    assert {path.name for path in exported.folder.iterdir()} == {
+        *("README.md", "recipe.yaml", "weights.safetensors", "policy.pt2", "policy.onnx", "encoder.pt2", "encoder.onnx")
+    }
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_algorithms_greedy_actions_are_the_runs(trained: Trained, name: str) -> None:
+    pixels = torch.randint(0, 256, (50, *jepakit.load_policy(trained(name)).frame_shape), dtype=torch.uint8)
+    with opened(trained(name), best=False, trust=False, warn=print) as parts:
+        plain = GreedyPolicy(parts.learner.encoder, parts.learner.algorithm.policy_head())
+        frames = parity.play(parts, seed=2, first_action=0)
+        parity.compare(Path(name), files._eager(plain), frames)
+    assert np.allclose(plain(pixels)["action"], jepakit.load_policy(trained(name))(pixels), atol=1e-5)
+
+
+def test_a_continuous_policy_in_bf16_is_exported_in_fp32(tmp_path: Path) -> None:
+    overrides = {**SAC, **MLP, "precision": "bf16"}
+    run = jepakit.run("pendulum_pixels", overrides=overrides, out=tmp_path / "run", quiet=True).path
+    exported = export(run, tmp_path / "out")
+    assert "The run computed its encoder in bf16; the export computes in fp32." in (exported.folder / "README.md").read_text()
+    expected = evaluate(run, 2, seed=1, overrides=["env.max_episode_steps=20"])["greedy"]
+    model = in_onnxruntime(exported.folder / "policy.onnx")
+
+    class Policy:
+        frames = staticmethod(jepakit.load_policy(run).frames)
+
+        def __call__(self, pixels: Any) -> Any:
+            return model(torch.from_numpy(pixels))["action"]
+
+    played = raw_episodes("Pendulum-v1", Policy(), 1, [1, 1], limit=20)
+    assert played["returns"] == pytest.approx(expected["returns"], rel=0.05)
+
+
+def test_outputs_that_differ_are_an_error(discrete: tuple[Path, Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, exported = discrete
+    model = in_onnxruntime(exported.folder / "policy.onnx")
+    with opened(run, best=False, trust=False, warn=print) as parts:
+        frames = parity.play(parts, seed=2, first_action=0)
+    parity.compare(Path("mine.onnx"), model, frames)
+    for name, told in (("logits", "logits by 0.01"), ("action", "256 actions")):
+
+        def wrong(pixels: Tensor, name: str = name) -> dict[str, Any]:
+            found = dict(model(pixels))
+            return found | {name: 1 - found[name] if name == "action" else found[name] + 0.01}
+
+        with pytest.raises(UserError, match=rf"mine\.onnx is not the run's policy.*{told}"):
+            parity.compare(Path("mine.onnx"), wrong, frames)
+    monkeypatch.setattr(parity, "TOLERANCE", -1.0)
+    with pytest.raises(UserError, match=r"policy\.pt2 is not the run's policy"):
+        export(run, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_exported_is_one_error(tmp_path: Path) -> None:
+    @jepakit.register("encoder", "undecided")
+    class Undecided(nn.Module):
+        """Branches on its input."""
+
+        def __init__(self, frames: Any) -> None:
+            super().__init__()
+            self.layer = nn.Linear(40 * 60 * 3, 8)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            s_x = self.layer(pixels.flatten(-4).float() / 255)
+            return s_x if pixels.float().mean() > 3 else -s_x
+
+    try:
+        run = jepakit.run("cartpole_pixels", overrides={"encoder": {"kind": "undecided"}} | ON, out=tmp_path / "run", quiet=True).path
+        with pytest.raises(UserError, match=r"torch\.export cannot trace encoder `undecided`") as caught:
+            export(run, tmp_path / "out")
+        assert "\n" not in str(caught.value)
+    finally:
+        registry.forget(lambda module: module == __name__)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_files_is_refused(discrete: tuple[Path, Exported]) -> None:
+    run, exported = discrete
+    with pytest.raises(UserError, match="is not empty"):
+        export(run, exported.folder)
