@@ -108,7 +108,7 @@ def _tell_apart(values: Mapping[int, Any], path: Path, paths: set[Path], parts: 
 
 def _shape(value: Any) -> str:
     """A key that two values share if their entries can be compared; for a value without entries, the value itself."""
-    if _is_list_of_components(value):
+    if is_list_of_components(value):
         return f"components {[entry['kind'] for entry in value]}"
     if isinstance(value, dict):
         return f"mapping {value.get('kind')}"
@@ -116,7 +116,7 @@ def _shape(value: Any) -> str:
 
 
 def _entries(value: Any) -> dict[str, Any]:
-    if _is_list_of_components(value):
+    if is_list_of_components(value):
         kinds = [entry["kind"] for entry in value]
         return {
             kind if kinds.count(kind) == 1 else f"{kind}#{at + 1}": entry for at, (kind, entry) in enumerate(zip(kinds, value, strict=True))
@@ -124,7 +124,8 @@ def _entries(value: Any) -> dict[str, Any]:
     return {key: entry for key, entry in value.items() if key != "kind"} if isinstance(value, dict) else {}
 
 
-def _is_list_of_components(value: Any) -> bool:
+def is_list_of_components(value: Any) -> bool:
+    """Whether a recipe's value is a list of components, one or more."""
     return (
         isinstance(value, list)
         and len(value) > 0
@@ -145,7 +146,7 @@ def _tail(path: Path, paths: set[Path]) -> str:
 
 
 def _part(name: str, value: Any) -> str:
-    if _is_list_of_components(value):
+    if is_list_of_components(value):
         return f"{name}=[{', '.join(entry['kind'] for entry in value)}]"
     if isinstance(value, dict):
         return f"{name}={value['kind']}" if "kind" in value else name

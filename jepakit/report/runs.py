@@ -105,16 +105,21 @@ def load_runs(paths: Iterable[str | Path]) -> list[Run]:
     Raises:
         UserError: A path does not exist, a file is corrupt, or there is no finished run.
     """
+    return [run for run, _ in load_placed(paths)]
+
+
+def load_placed(paths: Iterable[str | Path]) -> list[tuple[Run, Path]]:
+    """What `load_runs` gives, each run with its folder or record."""
     places = [Path(path) for path in paths]
-    runs: dict[str, Run] = {}
+    runs: dict[str, tuple[Run, Path]] = {}
     left_out = []
     for path in dict.fromkeys(found for place in places for found in find_runs(place)):
         if path.is_dir() and (state := _state(path)) not in FINISHED:
             left_out.append(f"{path} ({state})")
             continue
         run = read_folder(path) if path.is_dir() else read_record(path)
-        if run.id not in runs or (run.evaluation and not runs[run.id].evaluation):
-            runs[run.id] = run
+        if run.id not in runs or (run.evaluation and not runs[run.id][0].evaluation):
+            runs[run.id] = run, path
     if left_out:
         warnings.warn(f"skipped unfinished runs: {', '.join(left_out)}", stacklevel=2)
     if not runs:

@@ -105,10 +105,10 @@ def bootstrap_interval(
     return Interval(float(low), float(high))
 
 
-def estimate(*samples: ArrayLike, statistic: Statistic = interquartile_mean) -> Estimate:
+def estimate(*samples: ArrayLike, statistic: Statistic = interquartile_mean, resamples: int = RESAMPLES) -> Estimate:
     """A statistic of samples ([runs] or [runs, tasks]) with its bootstrap interval."""
     value = statistic(*(_table(sample) for sample in samples))
-    return Estimate(float(value), bootstrap_interval(*samples, statistic=statistic))
+    return Estimate(float(value), bootstrap_interval(*samples, statistic=statistic, resamples=resamples))
 
 
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Estimate:
@@ -145,21 +145,27 @@ def reached(runs: Sequence[Run], threshold: float) -> Reached:
 
 
 def mean_curve(runs: Sequence[Run], metric: str) -> MeanCurve | None:
-    """The interquartile mean of a metric over runs, at the env steps where every run has it; None if there are none.
+    """The interquartile mean of a metric over runs, at the env steps where every run has it; None if there are none."""
+    return mean_of(
+        [(run.curves["env_steps"][there], run.curves[metric][there]) for run in runs for there in [~np.isnan(run.curves[metric])]]
+    )
 
-    A run's curve is linear between its records.
+
+def mean_of(curves: Sequence[tuple[Array, Array]], most_points: int = MOST_POINTS, resamples: int = RESAMPLES) -> MeanCurve | None:
+    """The interquartile mean of curves, each its env steps and its values, at the env steps that all cover; None if there are none.
+
+    A curve is linear between its points.
     """
-    curves = [(run.curves["env_steps"][there], run.curves[metric][there]) for run in runs for there in [~np.isnan(run.curves[metric])]]
     if any(len(steps) == 0 for steps, _ in curves):
         return None
     grid = np.unique(np.concatenate([steps for steps, _ in curves]))
     grid = grid[(grid >= max(steps[0] for steps, _ in curves)) & (grid <= min(steps[-1] for steps, _ in curves))]
     if len(grid) == 0:
         return None
-    if len(grid) > MOST_POINTS:
-        grid = grid[np.linspace(0, len(grid) - 1, MOST_POINTS).round().astype(int)]
+    if len(grid) > most_points:
+        grid = grid[np.linspace(0, len(grid) - 1, most_points).round().astype(int)]
     values = np.stack([np.interp(grid, steps, curve) for steps, curve in curves])  # [runs, points]
-    points = [estimate(column) for column in values.T]
+    points = [estimate(column, resamples=resamples) for column in values.T]
     bounds = np.array([point.interval or (np.nan, np.nan) for point in points])
     return MeanCurve(grid, np.array([point.value for point in points]), bounds[:, 0], bounds[:, 1])
 

@@ -1,0 +1,129 @@
+"""A report says what happened in words, is safe to open, stays small, and says what it lacks."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jepakit.errors import UserError
+from jepakit.report.page.page import build_page, write_report
+from jepakit.report.page.study import load_study
+from jepakit.report.record import write_record
+from jepakit.report.runs import load_runs
+from tests.report.page.conftest import EVIL
+
+if TYPE_CHECKING:
+    from tests.report.page.conftest import Make
+
+pytest.importorskip("plotly", reason="the extra `report` is not installed")
+PANELS = ("verdict", "returns", "configurations", "embedding", "losses", "probes", "diagnostics", "time", "provenance")
+
+
+@pytest.fixture(scope="module")
+def page(runs: Path) -> str:
+    return build_page(load_study([runs]))
+
+
+def words(page: str) -> str:
+    """The page's text, without its script, its style and what is packed."""
+    text = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.S)
+    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", text).split()))
+
+
+def data(page: str) -> dict[str, Any]:
+    (packed,) = re.findall(r'<script type="text/plain" id="data">(.*?)</script>', page)
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+def test_a_newcomer_reads_which_configuration_collapsed_and_why(page: str) -> None:
+    text = words(page)
+    assert "Collapsed: J∇̂R̂ (2 of 2 runs)." in text
+    assert "The highest return: J∇R̂, 240 [240, 241]" in text
+    assert "Nothing but JEPA trains this encoder." in text
+    assert "Against that stand the rewards" in text
+    assert "First seen at 1,500 env steps" in text
+    assert "learns from JEPA + rewards" in text
+    assert len(re.findall(r'class="card dead"', page)) == 1
+    assert all(f'<section id="{panel}"' in page for panel in PANELS)
+
+
+def test_no_text_of_a_run_becomes_markup_and_none_of_its_code_runs(page: str) -> None:
+    assert "<script>alert" not in page
+    assert page.count("<script") == 3
+    assert "z&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert EVIL in data(page)["configs"][2]["label"]
+
+
+def test_the_page_may_fetch_nothing_and_names_no_address(page: str) -> None:
+    assert "default-src 'none'" in page
+    assert not re.search(r'(?:src|href)="(?!#|data:)', page)
+    assert not re.search(r"https?://", re.sub(r'<script type="text/plain".*?</script>', "", page, flags=re.S))
+
+
+def test_the_charts_hold_every_metric_by_run_and_by_configuration(page: str) -> None:
+    charts = data(page)["charts"]
+    assert [(line["role"], line["config"]) for line in charts["returns"]["lines"]] == [
+        (role, config) for config in range(3) for role in ("mean", "seed", "seed")
+    ]
+    first = charts["returns"]["lines"][0]
+    assert (first["x"][0], first["y"][0], first["y"][-1]) == (250, 20.5, 240.5)
+    assert (first["low"][0], first["high"][0]) == (20, 21)
+    assert charts["variance"]["log"]
+    assert [mark["x"] for mark in charts["variance"]["marks"]] == [1500, 1500]
+    assert charts["variance"]["rules"][0]["y"] == 1e-7
+    labels = [chart["y"] for chart in charts.values()]
+    assert EVIL in labels
+    assert {line["part"] for chart in charts.values() if chart["y"] == "norm/weights" for line in chart["lines"]} == {"encoder", "actor"}
+    assert charts["probe-linear"]["lines"] == [{"config": 0, "y": [0.9, -3, None, 0.4], "dots": [[0.9, 0.9], [-3, -3], [], [0.4, 0.4]]}]
+    assert charts["ahead"]["lines"][0]["y"] == [0.8, None]
+    assert charts["time"]["lines"][-1] == {"part": "rest", "values": [0.4, 0.4, 0.4]}
+
+
+def test_the_same_runs_give_the_same_page(page: str, runs: Path) -> None:
+    assert build_page(load_study([runs])) == page
+
+
+def test_records_show_their_curves_and_each_other_panel_says_what_it_needs(runs: Path, tmp_path: Path) -> None:
+    for run in load_runs([runs]):
+        write_record(run, tmp_path / "kept")
+    text = build_page(load_study([tmp_path / "kept"]))
+    assert "Collapsed: J∇̂R̂ (2 of 2 runs)." in words(text)
+    assert set(data(text)["charts"]) == {"returns", "variance", "rank", "losses-0"}
+    assert words(text).count("Name the runs' folders to see more") == 2
+    assert "jepakit probe RUN" in words(text)
+
+
+def test_one_run_makes_a_page(make_run_folder: Make, tmp_path: Path) -> None:
+    text = build_page(load_study([make_run_folder(tmp_path / "one")]), title="Mine & yours")
+    assert "No embedding collapsed. It ends with a return of 240." in words(text)
+    assert "<title>Mine &amp; yours</title>" in text
+    assert "interval</b>" not in text
+
+
+def test_fifty_runs_of_as_many_configurations_stay_small(make_run_folder: Make, tmp_path: Path) -> None:
+    for number in range(50):
+        make_run_folder(tmp_path / "many" / str(number), case=f"case {number}", collapsed=number % 3 == 0, batches=150, number=number)
+    text = build_page(load_study([tmp_path / "many"]))
+    assert len(text) < 5e6  # of 10 MB; plotly is two
+    assert "17 of 50 configurations collapsed." in words(text)
+
+
+def test_mistakes_are_named(make_run_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run_folder(tmp_path / "runs" / "one", probe={"r2": {"linear": {"angle": "high"}}})
+    with pytest.raises(UserError, match=r"probe\.json is corrupt: `r2\.linear\.angle`"):
+        build_page(load_study([run]))
+    (run / "probe.json").unlink()
+    study = load_study([run])
+    with pytest.raises(UserError, match="can't write"):
+        write_report(study, run / "recipe.yaml" / "report.html")
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(UserError, match=r"pip install 'jepakit\[report\]'"):
+        build_page(study)
