@@ -51,7 +51,7 @@ def take_inventory(folder: Path) -> list[Entry]:
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    paths = sorted(_runs(folder))
+    paths = sorted(find_folders(folder))
     recipes = [read_recipe(path / "recipe.yaml") for path in paths]
     known = [recipe for recipe in recipes if recipe]
     names = iter(called(known) if len(known) > 0 else [])
@@ -82,7 +82,8 @@ def newest_record(metrics: Path) -> dict[str, Any]:
     return {}
 
 
-def _runs(folder: Path) -> Iterator[Path]:
+def find_folders(folder: Path) -> Iterator[Path]:
+    """The folders of runs at and below ``folder``."""
     for path, below, files in walk(folder):
         if RUN_FILES.intersection(files):
             below.clear()

@@ -136,10 +136,16 @@ class Mirror:
 
 
 class Tail:
-    """Reads a file of JSON lines as it grows."""
+    """Reads a file of JSON lines as it grows.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        holding: Text that a line must hold; all others are skipped, unread.
+    """
+
+    def __init__(self, path: Path, holding: bytes = b"") -> None:
         self.path = path
+        self.holding = holding
         self.offset = 0
 
     def read(self) -> Iterator[dict[str, Any]]:
@@ -152,7 +158,8 @@ class Tail:
                 if not line.endswith(b"\n"):
                     return  # it is being written
                 self.offset += len(line)
-                yield json.loads(line)
+                if self.holding in line:
+                    yield json.loads(line)
 
 
 def export_logs(run: Path, sinks: Sequence[ComponentFields]) -> None:

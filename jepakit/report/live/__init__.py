@@ -1,0 +1,1 @@
+"""A live view of all runs in a folder."""
