@@ -23,8 +23,8 @@ from jepakit.training.build import build_diagnostics, build_learner, build_repla
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
 from jepakit.training.monitoring.look import Look, Witness
-from jepakit.training.monitoring.quiet import quietly
 from jepakit.training.monitoring.periodic_probes import check_state
+from jepakit.training.monitoring.quiet import quietly
 from jepakit.training.policy import Policy
 
 if TYPE_CHECKING:
