@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from jepakit.training.run import RunResult
 
 
+def _shares(seconds: object) -> str:
+    """Where the time went, such as ``learner 55%, env 30%, other 15%``; empty for the summary of an earlier jepakit."""
+    spent = {str(part): value for part, value in seconds.items() if isinstance(value, (int, float))} if isinstance(seconds, dict) else {}
+    whole = sum(spent.values())
+    shares = sorted(((value / whole, part) for part, value in spent.items()), reverse=True) if whole > 0 else []
+    return ", ".join(f"{part} {share:.0%}" for share, part in shares if share >= 0.005)
+
+
 def tell(result: RunResult) -> None:
     """Print a run's result.
 
@@ -32,6 +40,8 @@ def tell(result: RunResult) -> None:
         f"return: {figure('return_last_100')} (last 100 episodes), {figure('return_last_20')} (last 20)",
         f"embedding: variance {figure('embedding_variance')}, rank {figure('embedding_rank')}",
     ]
+    if budget := _shares(summary.get("seconds")):
+        lines.append(f"time: {budget}")
     if summary.get("collapsed"):
         lines.append(f"warning: the embedding is collapsed (first seen at {figure('collapsed_at', ',')} env steps)")
     if not result.fresh:

@@ -97,6 +97,8 @@ class Loop:
                 "time/learner": learned - learning,
                 "time/batch": perf_counter() - started,
             }
+            for part in ("env", "policy", "learner"):
+                history.spend(part, times[f"time/{part}"])
             self._diagnose()
             best_so_far = self._evaluate(history.env_steps - batch.numel())
             self._probe(batch.numel())
@@ -115,10 +117,11 @@ class Loop:
 
     def checkpoint(self) -> None:
         """Save everything that determines how the run continues."""
-        keep = self.recipe.keep_checkpoints
+        started, keep = perf_counter(), self.recipe.keep_checkpoints
         save_checkpoint(self.folder.checkpoints, capture(self.state), keep)
         if self.state.frames:
             self.state.frames.prune(set().union(*map(named_frames, checkpoints(self.folder.checkpoints)[-keep:])))
+        self.history.spend("checkpoint", perf_counter() - started)
 
     def _end(self, status: Status) -> Status:
         self.checkpoint()
@@ -153,7 +156,7 @@ class Loop:
     def _diagnose(self) -> None:
         """Write a record of the diagnostics if it is due; it precedes the batch's own."""
         if figures := self.state.diagnoses.end(self.history.env_steps, self.state.probe):
-            self.folder.metric("diagnostics", env_steps=self.history.env_steps, **figures)
+            self._record("diagnostics", figures)
         for kind, error in self.state.diagnoses.failures().items():
             text = f"the diagnostic `{kind}` has failed and is left out; the run goes on: {error}"
             self.folder.event("warning", text=text)
@@ -165,7 +168,7 @@ class Loop:
         if not self.evaluation.is_due(before, self.history.env_steps):
             return False
         figures = self.evaluation.measure()
-        self.folder.metric("eval", env_steps=self.history.env_steps, **figures)
+        self._record("eval", figures)
         self.history.eval_return = max(figures[f"eval/return_{mode}"] for mode in MODES)
         best = best_evaluated(self.folder.checkpoints)
         return best is None or self.history.eval_return >= best
@@ -174,11 +177,16 @@ class Loop:
         """Write a record of the state probes if they became due in the last ``steps``; it precedes the batch's own."""
         failed = self.probes.failure
         if figures := self.probes.measure(self.history.env_steps - steps, self.history.env_steps):
-            self.folder.metric("probe", env_steps=self.history.env_steps, **figures)
+            self._record("probe", figures)
         if self.probes.failure and not failed:
             text = f"the state probes have failed, and there are no more of them; the run goes on: {self.probes.failure}"
             self.folder.event("warning", text=text)
             self.progress.warn(text)
+
+    def _record(self, phase: str, figures: dict[str, Any]) -> None:
+        """Write what was measured between two batches, and count the time that it took."""
+        self.folder.metric(phase, env_steps=self.history.env_steps, **figures)
+        self.history.spend(phase, figures[f"time/{phase}"])
 
     def _record_batch(self, metrics: dict[str, Any], times: dict[str, float]) -> None:
         history = self.history

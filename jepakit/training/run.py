@@ -243,7 +243,7 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
 
     ``return_auc`` is the area under the curve of ``return_last_100`` against env steps, divided by the steps: the curve's mean.
     ``collapsed`` is the verdict at the end, and ``collapsed_at`` the env steps at which the embedding was first found collapsed.
-    ``below_paper_variance`` is the paper's own measure at the end: a variance below 1e-7.
+    ``below_paper_variance`` is the paper's own measure at the end: a variance below 1e-7. ``seconds`` says where ``wall_s`` went.
     """
     history, latest = loop.history, loop.history.latest
     return {
@@ -265,4 +265,10 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
         "collapsed_at": loop.state.watch.collapsed_at,
         "steps_per_second": round(history.env_steps / max(wall_s, 1e-3), 1),
         "wall_s": wall_s,
+        "seconds": {part: round(spent, 2) for part, spent in _budget(history.seconds, wall_s).items()},
     }
+
+
+def _budget(seconds: dict[str, float], wall_s: float) -> dict[str, float]:
+    """The wall-clock time by part; ``other`` is what no part has taken: start-up, records, TorchRL's collector."""
+    return {**seconds, "other": max(0.0, wall_s - sum(seconds.values()))}

@@ -40,6 +40,11 @@ class History:
     return_curve: list[float] = field(default_factory=list)  #: mean of ``returns`` after each batch, from the first finished episode on
     eval_return: float | None = None  #: of the weights of now; None if they have not been evaluated
     latest: dict[str, Any] = field(default_factory=dict)  #: the last train record
+    seconds: dict[str, float] = field(default_factory=dict)  #: wall-clock time spent so far, by part: env, policy, learner, checkpoint, …
+
+    def spend(self, part: str, seconds: float) -> None:
+        """Count ``seconds`` in for a part."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
 
     def return_last(self, episodes: int) -> float | None:
         """Mean return of the last ``episodes`` (at most 100) episodes, or of all so far if fewer have ended; None if none has."""
@@ -94,6 +99,7 @@ class Stored(BaseModel):
     env: Any  #: only the env knows its type
     experience: dict[str, Any]
     frames: list[dict[str, Any]]
+    seconds: dict[str, float] = {}  #: absent from older checkpoints
     wall_s: Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
     metrics_bytes: NonNegativeInt
 
@@ -120,6 +126,7 @@ def capture(run: RunState) -> Checkpoint:
         "env": run.env.snapshot() if isinstance(run.env, Restorable) and run.exact else None,
         "experience": learner.experience.state_dict(),
         "frames": run.frames.save() if run.frames else [],
+        "seconds": history.seconds,
         "wall_s": run.folder.wall_s,
         "metrics_bytes": run.folder.metrics_bytes(),
     }
@@ -163,7 +170,7 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     history = run.history
     history.env_steps, history.episodes, history.latest = state.env_steps, state.episodes, state.latest
     history.returns = deque(state.returns, maxlen=history.returns.maxlen)
-    history.return_curve = state.return_curve
+    history.return_curve, history.seconds = state.return_curve, state.seconds
     run.watch.collapsed, run.watch.collapsed_at = state.collapsed, state.collapsed_at
     run.probe.recent = None if state.probe is None else state.probe.to(run.learner.hardware.device)
     if state.diagnostics:

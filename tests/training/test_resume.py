@@ -97,7 +97,11 @@ def test_a_run_killed_repeatedly_ends_like_an_uninterrupted_one(recipe: Path, tm
     assert events(killed, "resume")  # fewer than kills if a process was killed before it wrote this event
     assert [record["event"] for record in records(killed, "events.jsonl")][-1] == "finished"
     ends = [json.loads((folder / "summary.json").read_text()) for folder in (whole, killed)]
-    assert [end.pop("wall_s") > 0 and end.pop("steps_per_second") > 0 for end in ends] == [True, True]
+    for end in ends:
+        budget = end.pop("seconds")
+        assert {"env", "policy", "learner", "checkpoint", "other"} <= budget.keys()
+        assert sum(budget.values()) == pytest.approx(end.pop("wall_s"), abs=0.1)
+        assert end.pop("steps_per_second") > 0
     assert ends[0] == ends[1]
     assert not list(killed.rglob("*.partial"))
     assert not (killed / "lock").exists()

@@ -33,7 +33,7 @@ SMALL = {
     "threads": 1,
     "checkpoint_every": 60,
 }
-CLOCK = ("time/", "wall_s", "steps_per")
+CLOCK = ("time/", "wall_s", "steps_per", "seconds")
 PLUGIN = """
 import gymnasium
 from gymnasium.envs.classic_control import CartPoleEnv
