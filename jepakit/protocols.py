@@ -455,8 +455,8 @@ class Experience(Protocol):
         """The minibatches of one round of updates."""
         ...
 
-    def sample(self) -> Minibatch:
-        """One minibatch of the collected steps."""
+    def sample(self, rows: int | None = None) -> Minibatch:
+        """One minibatch of the collected steps: as many as the algorithm's minibatches have, or at most ``rows``."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -76,7 +76,7 @@ SLOTS = {
         Slot(
             "diagnostic",
             "jepakit.components.diagnostics",
-            "figures about what has been learned, on which nothing is trained",
+            "figures about what has been learned, on which nothing is trained; the collapse watch is always on",
             ("frames", "action_spec", "embedding_width"),
         ),
         Slot("sink", "jepakit.components.sinks", "shows a run's metrics in another tool", ("folder",)),

@@ -49,7 +49,7 @@ def check_diagnostic(rules: Rules, make: Make, setting: Setting) -> None:
 
 
 def _collapsed(setting: Setting) -> tuple[Tensor, Tensor]:
-    return setting.embeddings(1).expand(ROWS, -1), torch.zeros(ROWS, setting.width)
+    return setting.embeddings(1).repeat(ROWS, 1), torch.zeros(ROWS, setting.width)
 
 
 def _looks(setting: Setting) -> dict[str, Any]:

@@ -173,9 +173,9 @@ class Replay:
         if isinstance(self.sampler, Prioritized):
             self.sampler.beta = self.settings.beta + (1 - self.settings.beta) * progress
 
-    def sample(self) -> Minibatch:
-        """Sample steps with replacement; each starts a window and an n-step return."""
-        index, weight = self._draw(self.algorithm.minibatch_size)
+    def sample(self, rows: int | None = None) -> Minibatch:
+        """Sample a minibatch, or ``rows``, of steps with replacement; each starts a window and an n-step return."""
+        index, weight = self._draw(rows or self.algorithm.minibatch_size)
         minibatch = self.at(index)
         if weight is not None:
             minibatch.steps["priority_weight"] = weight / weight.max()

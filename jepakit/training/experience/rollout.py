@@ -32,9 +32,9 @@ class Rollout:
             for starts in torch.randperm(steps).tensor_split(minibatches):
                 yield self._at(starts)
 
-    def sample(self) -> Minibatch:
-        """A random minibatch of the rollout."""
-        return self._at(torch.randperm(self.rollout.numel())[: self.algorithm.minibatch_size])
+    def sample(self, rows: int | None = None) -> Minibatch:
+        """A random minibatch of the rollout, or ``rows`` of its steps."""
+        return self._at(torch.randperm(self.rollout.numel())[: rows or self.algorithm.minibatch_size])
 
     def _at(self, starts: Tensor) -> Minibatch:
         steps = self.rollout.exclude(PIXELS, "next").flatten()[starts.to(self.device)]

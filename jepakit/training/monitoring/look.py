@@ -15,7 +15,7 @@ from jepakit.training.learner import Learner
 from jepakit.training.terms import JEPA
 
 MOST_OBSERVATIONS = 1_024
-WINDOWS = 256  #: so many windows are sampled at least, in several minibatches if need be
+WINDOWS = 256  #: windows that are sampled; fewer if a rollout has fewer steps
 
 
 class Absent(Exception):
@@ -76,12 +76,12 @@ class Look:
         learner: The learner.
         recent: uint8 [M, K, C, H, W], recent observations.
         witness: Of an update of this round.
-        windows: The least number of windows to sample.
+        windows: How many windows to sample, at most.
     """
 
     def __init__(self, learner: Learner, recent: Tensor, witness: Witness, windows: int = WINDOWS) -> None:
         self._learner = learner
-        self._least = windows
+        self._count = windows
         self._recent = recent
         self._by_term = witness.gradients
         self._weights_before = witness.before
@@ -165,11 +165,7 @@ class Look:
 
     @cached_property
     def _windows(self) -> Minibatch:
-        samples: list[Minibatch] = []
-        while sum(len(sample.steps) for sample in samples) < self._least:
-            samples.append(self._learner.experience.sample())
-        windows, steps = zip(*samples, strict=True)
-        return Minibatch(torch.cat(windows), torch.cat(steps))
+        return self._learner.experience.sample(self._count)
 
     @cached_property
     def _steps(self) -> Any:

@@ -102,10 +102,10 @@ def test_gradients_add_up_by_part_before_their_norm_is_taken() -> None:
         "gradient_norm/encoder": 4,  # where the terms pull against each other
         "gradient_norm/predictor": 2,
         "gradient_norm/algorithm": 1,
-        "gradient_norm/encoder/jepa": 5,
-        "gradient_norm/predictor/jepa": 2,
-        "gradient_norm/encoder/critic": 3,
-        "gradient_norm/algorithm/critic": 1,
+        "gradient_norm_by_term/encoder/jepa": 5,
+        "gradient_norm_by_term/predictor/jepa": 2,
+        "gradient_norm_by_term/encoder/critic": 3,
+        "gradient_norm_by_term/algorithm/critic": 1,
     }
 
 

@@ -20,6 +20,7 @@ from jepakit.recipe import load_recipe, recipe_id
 from jepakit.recipe.errors import RecipeError
 from jepakit.storage.checkpoint import load_tensors
 from jepakit.storage.manifest import checkpoints
+from jepakit.testing import templates
 from jepakit.training.loop import Loop
 from jepakit.training.monitoring.diagnoses import Diagnoses, checked_figures
 
@@ -146,7 +147,18 @@ def test_all_diagnostics_together_change_no_training_number(name: str, tmp_path:
     assert [record["env_steps"] for record in found] == {"ppo": [80, 160, 240, 320, 400], "dqn": [120, 180, 240, 320, 400]}[name]
     assert len({json.dumps(record["drawn/numbers"]) for record in found}) == len(found)
     groups = {figure.partition("/")[0] for figure in found[-1]} - {"phase", "env_steps"}
-    assert groups == {"embedding", "spectrum", "prediction", "policy", "critic", "gradient_norm", "update_ratio", "drift", "drawn"}
+    assert groups == {
+        "embedding",
+        "spectrum",
+        "prediction",
+        "policy",
+        "critic",
+        "gradient_norm",
+        "gradient_norm_by_term",
+        "update_ratio",
+        "drift",
+        "drawn",
+    }
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -206,7 +218,7 @@ def test_a_recipe_without_jepa_has_all_but_the_prediction(tmp_path: Path) -> Non
     folder = run({**SMALL, "total_steps": 160, "jepa": None}, out=tmp_path / "run", quiet=True).path
     _, found = records(folder, "diagnostics")
     groups = {figure.partition("/")[0] for figure in found} - {"phase", "env_steps"}
-    assert groups == {"embedding", "spectrum", "policy", "critic", "gradient_norm", "update_ratio", "drift"}
+    assert groups == {"embedding", "spectrum", "policy", "critic", "gradient_norm", "gradient_norm_by_term", "update_ratio", "drift"}
 
 
 def test_a_checkpoint_without_their_state_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +245,27 @@ def test_a_state_that_no_checkpoint_can_hold_does_not_end_the_run(tmp_path: Path
     done = run({**SMALL, "total_steps": 160, "diagnostics": [{"kind": "hoarding"}]}, out=tmp_path / "run", quiet=True)
     assert done.summary["status"] == "finished"
     assert "the diagnostic `hoarding` has failed" in (done.path / "events.jsonl").read_text()
+
+
+def test_a_plug_in_registers_its_own(tmp_path: Path) -> None:
+    template = Path(templates.__file__).with_name("diagnostic.py").read_text()
+    (tmp_path / "mine.py").write_text(template.replace("my_component", "mine"))
+    recipe = {
+        **SMALL,
+        "total_steps": 80,
+        "encoder": {"kind": "vit", "dim": 8, "heads": 2, "patch": 8},
+        "plugins": [str(tmp_path / "mine.py")],
+    }
+    folder = run({**recipe, "diagnostics": [{"kind": "mine", "absolute": False}]}, out=tmp_path / "run", quiet=True).path
+    (found,) = records(folder, "diagnostics")
+    assert found["mine/largest"] != 0
+
+
+def test_no_figure_stands_where_the_names_of_others_go_on(tmp_path: Path) -> None:
+    """MLflow keeps a metric in a file of its name: `a` and `a/b` cannot both be one."""
+    folder = run({**SMALL, "total_steps": 160}, out=tmp_path / "run", quiet=True).path
+    names = {name for record in timeless(folder) for name in record}
+    assert not [(one, other) for one in names for other in names if other.startswith(f"{one}/")]
 
 
 @pytest.mark.parametrize(
