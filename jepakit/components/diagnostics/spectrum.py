@@ -23,7 +23,9 @@ class Spectrum:
 
     def __call__(self, s_x: Tensor) -> dict[str, Tensor]:
         """``s_x`` [M, D] -> figures; shares and participation are NaN if nothing varies."""
-        eigenvalues = torch.linalg.svdvals(s_x - s_x.mean(dim=0)).square()
+        apart = s_x - s_x.mean(dim=0)
+        gram = apart.T @ apart if len(s_x) >= s_x.shape[1] else apart @ apart.T  # the same eigenvalues, other than zeros
+        eigenvalues = torch.linalg.eigvalsh(gram).flip(0).clamp(min=0)
         total = eigenvalues.sum()
         return {
             "spectrum/shares": thinned(eigenvalues / total),

@@ -161,7 +161,7 @@ def test_all_diagnostics_together_change_no_training_number(name: str, tmp_path:
     }
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [pytest.param("ppo", marks=pytest.mark.slow), "dqn"])
 def test_a_resumed_run_records_the_same_figures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # without batch normalisation, whose statistics a new collector changes, with or without diagnostics
     recipe = {**RECIPES[name], "encoder": {"kind": "shaky", "norm": False}, "diagnostics": [*BUILT_IN, {"kind": "drawing"}]}

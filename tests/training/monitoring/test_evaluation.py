@@ -65,7 +65,7 @@ def test_periodic_evaluation_changes_no_training_number(name: str, tmp_path: Pat
     assert len({recipe_id(load_recipe({**RECIPES[name], "eval_every": every})) for every in (None, 100, 7)}) == 1
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [pytest.param("ppo", marks=pytest.mark.slow), "dqn"])
 def test_a_resumed_run_records_the_same_evaluations(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(RECIPES[name], out=tmp_path / "whole", quiet=True).path
     write = Loop._record_batch
