@@ -128,7 +128,7 @@ def test_a_resumed_run_probes_as_if_it_had_not_stopped(tmp_path: Path, monkeypat
 
 
 def test_a_failing_probe_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jepakit.training.monitoring.periodic_probes.probed", lambda *_: (_ for _ in ()).throw(UserError("no state")))
+    monkeypatch.setattr("jepakit.training.monitoring.periodic_probes.probed", lambda *_: (_ for _ in ()).throw(ValueError("no state")))
     result = run("cartpole_pixels", overrides=[*SMALL, "probe_every=50"], out=tmp_path / "run", quiet=True)
     assert result.summary["status"] == "finished"
     assert (result.path / "events.jsonl").read_text().count("the state probes have failed") == 1

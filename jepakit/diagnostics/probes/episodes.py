@@ -15,7 +15,8 @@ from torchrl.envs import EnvBase
 from jepakit.errors import UserError, listing, shown, told
 from jepakit.protocols import ACTION, EPISODE_OVER, PIXELS, HasState
 
-Embed = Callable[[Tensor], tuple[Tensor, Tensor]]  #: ``pixels`` -> s_x [N, D] and z [N, P], in which predictions are compared
+#: ``pixels`` -> s_x [N, D], and z [N, P], in which predictions are compared with targets; None: that is s_x
+Embed = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 Reader = Callable[[Any], Mapping[str, float]]  #: a simulator -> its state
 FOLDS = 4  #: of the episodes to fit on
 MEAN = "mean"  #: of all variables: no variable has this name
@@ -27,7 +28,7 @@ class Observations:
 
     names: tuple[str, ...]  #: of the S state variables
     s_x: Tensor  #: float32 [M, D]
-    z: Tensor  #: float32 [M, P]
+    z: Tensor  #: float32 [M, P]; s_x itself where predictions are compared in its space
     state: Tensor  #: float64 [M, S]
     action: Tensor  #: [M, ...], the action taken there; zero where none was
     episode: Tensor  #: int64 [M], a number of its own for each episode
@@ -36,8 +37,8 @@ class Observations:
     def of(self, chosen: Tensor) -> Observations:
         """The observations of the episodes with the numbers ``chosen``."""
         rows = torch.isin(self.episode, chosen)
-        cut = {name: getattr(self, name)[rows] for name in ("s_x", "z", "state", "action", "episode", "stretch")}
-        return replace(self, **cut)
+        cut = {name: getattr(self, name)[rows] for name in ("s_x", "state", "action", "episode", "stretch")}
+        return replace(self, **cut, z=cut["s_x"] if self.z is self.s_x else self.z[rows])
 
     def split(self, seed: int) -> tuple[Observations, Tensor, Observations]:
         """By whole episodes: those to fit on, the number of each one's fold, [M], and those held out, which nothing else sees."""
@@ -60,19 +61,20 @@ class _Log:
 
     rows: list[tuple[Tensor, ...]] = field(default_factory=list)
 
-    def add(self, chosen: Tensor, episode: Tensor, stretch: Tensor, *values: Tensor) -> None:
+    def add(self, chosen: Tensor, episode: Tensor, stretch: Tensor, embedded: tuple[Tensor, Tensor | None], *values: Tensor) -> None:
         """One row for each env that ``chosen`` [N] names."""
-        envs = torch.arange(len(chosen))
-        self.rows.append(tuple(each[chosen].cpu() for each in (envs, episode, stretch, *values)))
+        s_x, z = embedded
+        row = (torch.arange(len(chosen)), episode, stretch, s_x, s_x[:, :0] if z is None else z, *values)
+        self.rows.append(tuple(each[chosen].cpu() for each in row))
 
     def observations(self, names: tuple[str, ...]) -> Observations:
         """All rows, env by env."""
         envs, episode, stretch, s_x, z, state, action = (torch.cat(column) for column in zip(*self.rows, strict=True))
         order = envs.argsort(stable=True)
+        s_x = s_x[order]
+        z = z[order] if z.shape[1] else s_x
         count = len(envs)  # makes an env's numbers its own: none has played more episodes than there are rows
-        return Observations(
-            names, s_x[order], z[order], state[order], action[order], (envs * count + episode)[order], (envs * count + stretch)[order]
-        )
+        return Observations(names, s_x, z, state[order], action[order], (envs * count + episode)[order], (envs * count + stretch)[order])
 
 
 @torch.no_grad()
@@ -106,16 +108,15 @@ def play(
     now = env.reset()
     names, state = states(env, read)
     while bool((playing := episode < quota).any()):
-        s_x, z = embed(now[PIXELS])
+        embedded = embed(now[PIXELS])
         stepped = env.step(act(now))
-        log.add(playing, episode, stretch, s_x, z, state, stepped[ACTION])
+        log.add(playing, episode, stretch, embedded, state, stepped[ACTION])
         _, state = states(env, read, names)  # before a reset: of the episode's last observation
         done = stepped["next", "done"].flatten()
         over = stepped["next"].get(EPISODE_OVER, stepped["next", "done"]).flatten()
         last = playing & done
         if last.any():
-            s_x, z = embed(stepped["next", PIXELS])
-            log.add(last, episode, stretch, s_x, z, state, torch.zeros_like(stepped[ACTION]))
+            log.add(last, episode, stretch, embed(stepped["next", PIXELS]), state, torch.zeros_like(stepped[ACTION]))
         for _ in range(int((playing & over).sum())):
             on_episode()
         stretch += done

@@ -37,8 +37,7 @@ def knowledge(seen: Observations, seed: int, predict: Predict | None) -> dict[st
     known = {kind: _scores(seen.names, r_squared(probe(held_out.s_x), held_out.state)) for kind, probe in probes.items()}
     ahead = None
     if predict:
-        of_s_x = seen.z is seen.s_x or torch.equal(seen.z, seen.s_x)
-        linear = probes["linear"] if of_s_x else fit_linear(Pairs(fit.z, fit.state), fold)
+        linear = probes["linear"] if seen.z is seen.s_x else fit_linear(Pairs(fit.z, fit.state), fold)
         ahead = _ahead(held_out, linear, predict)
     return {
         "episodes": {"fit": len(fit.episode.unique()), "held_out": len(held_out.episode.unique())},

@@ -8,7 +8,7 @@ from time import perf_counter
 from torchrl.envs import EnvBase
 
 from jepakit.diagnostics.probes.episodes import states
-from jepakit.errors import UserError
+from jepakit.errors import UserError, told
 from jepakit.recipe import Recipe
 from jepakit.training.build import build_env
 from jepakit.training.learner import Learner
@@ -56,8 +56,8 @@ class PeriodicProbes:
             with same_generators():
                 self.env = self.env or build_env(self.recipe)
                 known = probed(self.learner, self.env, EPISODES, (self.recipe.seed + SEED_OFFSET) % 2**32)["r2"]
-        except UserError as error:
-            self.failure = str(error)
+        except Exception as error:  # nothing that stands beside training may end it
+            self.failure = str(error) if isinstance(error, UserError) else told(error)
             return {}
         figures = {
             f"probe/{kind}/{_OUTSIDE_NAMES.sub('_', name).strip('_')}": r2 for kind, found in known.items() for name, r2 in found.items()

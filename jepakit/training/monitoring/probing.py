@@ -68,12 +68,12 @@ def _embedding(learner: Learner) -> Embed:
     """
     jepa, device = learner.jepa, learner.hardware.device
 
-    def embed(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         pixels = pixels.to(device)
-        s_x = learner.encoder(pixels).float()
+        s_x = learner.encoder(pixels).float().cpu()
         if jepa is None or (jepa.followed is learner.encoder and jepa.y != "newest"):
-            return s_x.cpu(), s_x.cpu()
-        return s_x.cpu(), jepa.followed(jepa.seen(pixels[:, None])[:, 0]).float().cpu()
+            return s_x, None
+        return s_x, jepa.followed(jepa.seen(pixels[:, None])[:, 0]).float().cpu()
 
     return embed
 

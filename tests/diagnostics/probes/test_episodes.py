@@ -21,11 +21,10 @@ def read(diary: Any) -> Mapping[str, float]:
     return {"episode": diary.episode, "steps": diary.steps, "action": diary.action}
 
 
-def drawn(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def drawn(pixels: Tensor) -> tuple[Tensor, None]:
     """What `Diary` has drawn into the newest frame: the number of the episode, of the step, and 10 + the action that led there."""
     newest = pixels[:, -1, 0, :, 0]  # [N, H]
-    s_x = torch.stack([newest[:, 0], newest[:, 2], newest[:, 4]], dim=1).float()
-    return s_x, s_x
+    return torch.stack([newest[:, 0], newest[:, 2], newest[:, 4]], dim=1).float(), None
 
 
 def play_diary(episodes: int = 12) -> Observations:
