@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def film_both(
     Raises:
         UserError: As `film`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder_for_videos(folder)
     kind, made = suffix(), []
     before = generators()
     try:
@@ -93,13 +94,27 @@ def film_both(
                 for number in range(1, episodes + 1):
                     partial = folder / f".{mode}-{number}.partial{kind}"
                     try:
-                        total = _film(trained, partial, mode, _seed(trained, seed) + number - 1, run.name, FPS)
+                        total = _film(trained, partial, mode, (_seed(trained, seed) + number - 1) % 2**32, run.name, FPS)
                         made.append(partial.rename(folder / f"{mode}-{number}-return_{total:.4g}{kind}"))
                     finally:
                         partial.unlink(missing_ok=True)
     finally:
         set_generators(before)
     return made
+
+
+def folder_for_videos(folder: Path) -> None:
+    """Make ``folder`` if it is not there.
+
+    Raises:
+        UserError: It is no folder that can be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be a folder for videos: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} cannot be a folder for videos: it cannot be written to")
 
 
 def _seed(trained: Trained, seed: int | None) -> int:

@@ -28,7 +28,9 @@ def command(
     video: Annotated[
         Path | None, typer.Option("--video", metavar="DIR", help="Film episodes of both policies into this folder.", show_default=False)
     ] = None,
-    videos: Annotated[int, typer.Option("--videos", min=1, help="Episodes to film for each of the two policies.")] = 1,
+    videos: Annotated[
+        int | None, typer.Option("--videos", min=1, help="Episodes to film for each of the two policies. Default: 1.", show_default=False)
+    ] = None,
 ) -> None:
     """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json.
 
@@ -41,10 +43,18 @@ def command(
 
     from jepakit.agent.evaluate import MODES, evaluate
     from jepakit.cli.output import emit, table
+    from jepakit.errors import UserError
     from jepakit.files.writing import write_atomically
 
     def warn(text: str) -> None:
         typer.echo(f"warning: {text}", err=True)
+
+    if video:  # an error should come before the evaluation
+        from jepakit.agent.video import folder_for_videos
+
+        folder_for_videos(video)
+    elif videos:
+        raise UserError("--videos says how many episodes to film: add --video DIR")
 
     with typer.progressbar(length=2 * episodes, label="episodes", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         result = evaluate(
@@ -72,7 +82,7 @@ def command(
         *([f"written to {written}"] if changes else []),
     )
     if video:
-        _film(run, video, videos, result["seed"], overrides=overrides or (), best=best, trust=trust)
+        _film(run, video, videos or 1, result["seed"], overrides=overrides or (), best=best, trust=trust)
 
 
 def _film(run: Path, folder: Path, episodes: int, seed: int, **how: Any) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ import jepakit
 from jepakit import registry
 from jepakit.agent.evaluate import evaluate
 from jepakit.agent.export import files, parity
-from jepakit.agent.export.files import Exported, export, in_onnxruntime
+from jepakit.agent.export.files import export, in_onnxruntime
 from jepakit.agent.export.greedy import GreedyPolicy
 from jepakit.agent.trained import opened
+from jepakit.cli.export import command
 from jepakit.errors import UserError
 from tests.agent.conftest import ON, RUNS, SAC, Trained, raw_episodes
 
@@ -29,11 +32,20 @@ CNN = {"encoder": {"kind": "nature_cnn", "dim": 32, "scaling": "normalized"}}
 MLP = {"encoder": {"kind": "mlp", "hidden": [16]}}
 
 
+class Made(NamedTuple):
+    run: Path
+    folder: Path
+    told: str
+
+
 @pytest.fixture(scope="module")
-def discrete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Exported]:
+def discrete(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("discrete")
     run = jepakit.run("cartpole_pixels", overrides=CNN | ON, out=folder / "run", quiet=True).path
-    return run, export(run, folder / "out")
+    (folder / "out").mkdir()
+    with redirect_stdout(io.StringIO()) as told:
+        command(run, folder / "out")
+    return Made(run, folder / "out", told.getvalue())
 
 
 class Beside:
@@ -52,42 +64,44 @@ class Beside:
         return action
 
 
-def test_onnx_plays_20_episodes_as_eval_does(discrete: tuple[Path, Exported]) -> None:
-    run, exported = discrete
+def test_onnx_plays_20_episodes_as_eval_does(discrete: Made) -> None:
+    run, folder, _ = discrete
     expected = evaluate(run, 20, seed=11)["greedy"]
-    policy = Beside(run, exported.folder / "policy.onnx")
+    policy = Beside(run, folder / "policy.onnx")
     assert raw_episodes("CartPole-v1", policy, 11, [10, 10]) == {key: expected[key] for key in ("returns", "lengths")}
     assert policy.steps >= sum(expected["lengths"])
 
 
 @pytest.mark.parametrize("count", [1, 7])
-def test_all_files_take_any_batch(discrete: tuple[Path, Exported], count: int) -> None:
-    run, exported = discrete
+def test_all_files_take_any_batch(discrete: Made, count: int) -> None:
+    run, folder, _ = discrete
     pixels = torch.randint(0, 256, (count, 3, 1, 40, 60), dtype=torch.uint8)
     expected = jepakit.load_policy(run)(pixels), jepakit.load_encoder(run)(pixels).detach()
     for name in ("policy", "encoder"):
-        program = torch.export.load(exported.folder / f"{name}.pt2").module()(pixels)
-        model = in_onnxruntime(exported.folder / f"{name}.onnx")(pixels)
+        program = torch.export.load(folder / f"{name}.pt2").module()(pixels)
+        model = in_onnxruntime(folder / f"{name}.onnx")(pixels)
         assert list(model) == list(program)
         for found in (program, model):
             assert np.allclose(found["s_x"], expected[1], atol=1e-5)
             assert name == "encoder" or np.array_equal(found["action"], expected[0])
 
 
-def test_the_card_is_complete_and_its_code_runs(discrete: tuple[Path, Exported], monkeypatch: pytest.MonkeyPatch) -> None:
-    run, exported = discrete
-    card = (exported.folder / "README.md").read_text()
+def test_the_card_is_complete_and_its_code_runs(discrete: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, folder, _ = discrete
+    card = (folder / "README.md").read_text()
+    assert "policy.onnx" in discrete.told
+    assert "256 of 256" in discrete.told
     assert (run / "recipe.yaml").read_text().rstrip() in card
     for told in ("## Results", "collapsed?", "| `policy.onnx` | `logits` |", "256 of 256 actions equal", "torch 2", "Apache 2.0"):
         assert told in card
-    monkeypatch.chdir(exported.folder)
+    monkeypatch.chdir(folder)
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", card, re.S):
         exec(block, names)
     assert names["action"].shape == (1,)
-    weights = load_file(exported.folder / "weights.safetensors")
+    weights = load_file(folder / "weights.safetensors")
     assert sum("mean" in name or "deviation" in name for name in weights) == 2  # the running statistics, as constants
-    assert {path.name for path in exported.folder.iterdir()} == {
+    assert {path.name for path in folder.iterdir()} == {
         *("README.md", "recipe.yaml", "weights.safetensors", "policy.pt2", "policy.onnx", "encoder.pt2", "encoder.onnx")
     }
 
@@ -105,10 +119,10 @@ def test_every_algorithms_greedy_actions_are_the_runs(trained: Trained, name: st
 def test_a_continuous_policy_in_bf16_is_exported_in_fp32(tmp_path: Path) -> None:
     overrides = {**SAC, **MLP, "precision": "bf16"}
     run = jepakit.run("pendulum_pixels", overrides=overrides, out=tmp_path / "run", quiet=True).path
-    exported = export(run, tmp_path / "out")
-    assert "The run computed its encoder in bf16; the export computes in fp32." in (exported.folder / "README.md").read_text()
+    folder = export(run, tmp_path / "out").folder
+    assert "The run computed its encoder in bf16; the export computes in fp32." in (folder / "README.md").read_text()
     expected = evaluate(run, 2, seed=1, overrides=["env.max_episode_steps=20"])["greedy"]
-    model = in_onnxruntime(exported.folder / "policy.onnx")
+    model = in_onnxruntime(folder / "policy.onnx")
 
     class Policy:
         frames = staticmethod(jepakit.load_policy(run).frames)
@@ -120,9 +134,9 @@ def test_a_continuous_policy_in_bf16_is_exported_in_fp32(tmp_path: Path) -> None
     assert played["returns"] == pytest.approx(expected["returns"], rel=0.05)
 
 
-def test_outputs_that_differ_are_an_error(discrete: tuple[Path, Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, exported = discrete
-    model = in_onnxruntime(exported.folder / "policy.onnx")
+def test_outputs_that_differ_are_an_error(discrete: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, folder, _ = discrete
+    model = in_onnxruntime(folder / "policy.onnx")
     with opened(run, best=False, trust=False, warn=print) as parts:
         frames = parity.play(parts, seed=2, first_action=0)
     parity.compare(Path("mine.onnx"), model, frames)
@@ -163,7 +177,7 @@ def test_what_cannot_be_exported_is_one_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_other_files_is_refused(discrete: tuple[Path, Exported]) -> None:
-    run, exported = discrete
+def test_a_folder_with_other_files_is_refused(discrete: Made) -> None:
+    run, folder, _ = discrete
     with pytest.raises(UserError, match="is not empty"):
-        export(run, exported.folder)
+        export(run, folder)

@@ -116,6 +116,14 @@ def test_without_ffmpeg_videos_are_gifs_of_the_same_length(
         film(trained, tmp_path / "a.mp4")
 
 
+def test_a_folder_that_cannot_be_one_is_noticed_before_the_evaluation(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be a folder for videos"):
+        command(trained, episodes=10**9, video=tmp_path / "file")
+    with pytest.raises(UserError, match="add --video DIR"):
+        command(trained, episodes=10**9, videos=3)
+
+
 def test_a_failed_film_leaves_no_file(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Canvas, "draw", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

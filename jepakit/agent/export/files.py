@@ -76,16 +76,16 @@ def export(
         raise UserError(f"export needs {', '.join(missing)}: pip install 'jepakit[export]'")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder")
-    partial = out.with_name(f".{out.name}.partial")
+    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
     before = generators()
     try:
         with opened(run, best=best, trust=trust, warn=warn) as trained:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             exported = _write(trained, run, partial)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        out.mkdir(exist_ok=True)
+        for file in partial.iterdir():
+            file.rename(out / file.name)
     finally:
         set_generators(before)
         shutil.rmtree(partial, ignore_errors=True)

@@ -61,7 +61,7 @@ class GreedyPolicy(nn.Module):
 
 
 def fixed(module: nn.Module) -> nn.Module:
-    """A copy of ``module`` on the CPU in which each part with a method ``fixed`` (noise, running statistics) is what that returns."""
+    """A copy of ``module`` on the CPU; each part that has noise or running statistics, and so a method ``fixed``, is what that returns."""
     copied = _fixed(copy.deepcopy(module)).cpu().eval()
     return copied.requires_grad_(False)
 
