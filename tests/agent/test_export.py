@@ -107,7 +107,8 @@ def test_the_card_is_complete_and_its_code_runs(discrete: Made, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_algorithms_greedy_actions_are_the_runs(trained: Trained, name: str) -> None:
+def test_every_algorithms_greedy_actions_are_the_runs(trained: Trained, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "STACKS", 40)
     pixels = torch.randint(0, 256, (50, *jepakit.load_policy(trained(name)).frame_shape), dtype=torch.uint8)
     with opened(trained(name), best=False, trust=False, warn=print) as parts:
         plain = GreedyPolicy(parts.learner.encoder, parts.learner.algorithm.policy_head())

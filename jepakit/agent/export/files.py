@@ -112,19 +112,16 @@ def _export(module: nn.Module, path: Path, frames: Frames, what: str) -> list[Ch
     example = torch.cat([frames.pixels[0]] * 2)[:2].cpu()  # torch.export takes a batch of 1 for a constant
     with _quietly(), torch.no_grad(), set_exploration_type(ExplorationType.MODE):
         program = _traced(module, example, what)
+        torch.export.save(program, path.with_suffix(".pt2"))
+        checks = [compare(path.with_suffix(".pt2"), _eager(torch.export.load(path.with_suffix(".pt2")).module()), frames)]
         names = list(module(example))
         try:
             onnx = torch.onnx.export(program, (example,), dynamo=True, verbose=False, input_names=[PIXELS], output_names=names)
         except Exception as error:
             raise UserError(f"ONNX has no operators for {what}: {_first_line(error)}") from error
-        torch.export.save(program, path.with_suffix(".pt2"))
         assert onnx is not None
         onnx.save(path.with_suffix(".onnx"), external_data=False)
-    loaded = torch.export.load(path.with_suffix(".pt2")).module()
-    return [
-        compare(path.with_suffix(".pt2"), _eager(loaded), frames),
-        compare(path.with_suffix(".onnx"), in_onnxruntime(path.with_suffix(".onnx")), frames),
-    ]
+    return [*checks, compare(path.with_suffix(".onnx"), in_onnxruntime(path.with_suffix(".onnx")), frames)]
 
 
 def _traced(module: nn.Module, example: Tensor, what: str) -> torch.export.ExportedProgram:
