@@ -120,6 +120,18 @@ class Annealed(Protocol):
 
 
 @runtime_checkable
+class Attentive(Protocol):
+    """An encoder, or a module within one, that can show where it looks. `jepakit report` draws that over the frames."""
+
+    def attention(self, pixels: Tensor) -> Tensor | None:
+        """uint8 ``pixels`` [B, K, C, H, W] -> weights in [0, 1], [B, T, rows, columns]; None if there is nothing to show.
+
+        T is K, or the number of groups of as many frames that share their patches.
+        """
+        ...
+
+
+@runtime_checkable
 class Observer(Protocol):
     """A module inside an encoder that keeps statistics of the frames that the run collects."""
 

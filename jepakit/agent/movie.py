@@ -14,7 +14,7 @@ from PIL import Image
 
 from jepakit.errors import UserError
 
-CONSTANT_RATE = 8  #: of 10: text stays sharp
+QUALITY = 8  #: of 10: text stays sharp
 NO_FFMPEG = "there is no ffmpeg, so videos are GIFs: `pip install 'jepakit[video]'` makes them MP4s, smaller and in full colour"
 
 
@@ -34,17 +34,18 @@ class Movie:
     Args:
         path: The file, ``.mp4`` or ``.gif``.
         fps: Frames a second.
+        quality: Of an MP4, from 0 to 10.
 
     Raises:
         UserError: The suffix is another, or ``.mp4`` without ffmpeg.
     """
 
-    def __init__(self, path: Path, fps: int) -> None:
+    def __init__(self, path: Path, fps: int, quality: float = QUALITY) -> None:
         if path.suffix not in (".mp4", ".gif"):
             raise UserError(f"{path}: a video's name ends in .mp4 or .gif")
         if path.suffix == ".mp4" and suffix() != ".mp4":
             raise UserError(f"{path}: an MP4 needs ffmpeg: pip install 'jepakit[video]', or name a .gif")
-        self.path, self.fps = path, fps
+        self.path, self.fps, self.quality = path, fps, quality
         self._ffmpeg: Any = None
         self._gif: BinaryIO | None = None
 
@@ -77,7 +78,7 @@ class Movie:
             size = picture.shape[1], picture.shape[0]
             page = ["-preset", "veryfast", "-movflags", "+faststart"]  # a page plays it before all of it is there
             self._ffmpeg = imageio_ffmpeg.write_frames(
-                str(self.path), size, fps=self.fps, codec="libx264", quality=CONSTANT_RATE, macro_block_size=2, output_params=page
+                str(self.path), size, fps=self.fps, codec="libx264", quality=self.quality, macro_block_size=2, output_params=page
             )
             self._ffmpeg.send(None)
         self._ffmpeg.send(np.ascontiguousarray(picture))

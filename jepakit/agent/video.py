@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torchrl.envs.utils import set_exploration_type, step_mdp
 from jepakit.agent.drawing import Canvas, Moment, Picture, as_picture
 from jepakit.agent.evaluate import MODES, SEED_OFFSET
 from jepakit.agent.intent import intent
-from jepakit.agent.movie import Movie, suffix
+from jepakit.agent.movie import QUALITY, Movie, suffix
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError
 from jepakit.machine.generators import generators, seed_everything, set_generators
@@ -73,11 +73,15 @@ def film_both(
     episodes: int = 1,
     seed: int | None = None,
     *,
+    modes: Sequence[str] = tuple(MODES),
+    quality: float = QUALITY,
     overrides: Overrides = (),
     best: bool = False,
     trust: bool = False,
 ) -> list[Path]:
-    """Film ``episodes`` greedy and as many sampled episodes, with the seeds from ``seed`` on.
+    """Film ``episodes`` greedy and as many sampled episodes, or those of ``modes`` alone, with the seeds from ``seed`` on.
+
+    ``quality`` is that of MP4s, from 0 to 10.
 
     Returns:
         The videos, such as ``greedy-1-return_487.mp4``, in ``folder``, which is made if it is not there.
@@ -90,11 +94,11 @@ def film_both(
     before = generators()
     try:
         with opened(run, best=best, trust=trust, warn=lambda _: None, overrides=overrides, alone=True) as trained:
-            for mode in MODES:
+            for mode in modes:
                 for number in range(1, episodes + 1):
                     partial = folder / f".{mode}-{number}.partial{kind}"
                     try:
-                        total = _film(trained, partial, mode, (_seed(trained, seed) + number - 1) % 2**32, run.name, FPS)
+                        total = _film(trained, partial, mode, (_seed(trained, seed) + number - 1) % 2**32, run.name, FPS, quality)
                         made.append(partial.rename(folder / f"{mode}-{number}-return_{total:.4g}{kind}"))
                     finally:
                         partial.unlink(missing_ok=True)
@@ -121,10 +125,10 @@ def _seed(trained: Trained, seed: int | None) -> int:
     return (trained.recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
 
 
-def _film(trained: Trained, out: Path, mode: str, seed: int, name: str, fps: int) -> float:
+def _film(trained: Trained, out: Path, mode: str, seed: int, name: str, fps: int, quality: float = QUALITY) -> float:
     heading = f"{name} · {trained.env_steps:,} env steps · {mode} · seed {seed}"
     canvas, total = None, 0.0
-    with Movie(out, fps) as movie:
+    with Movie(out, fps, quality) as movie:
         for moment in _episode(trained, mode, seed, heading):
             canvas = canvas or Canvas(moment)
             movie.add(canvas.draw(moment))

@@ -28,6 +28,13 @@ class Block(nn.Module):
         tokens = tokens[:, queries] + self.project(attended.transpose(1, 2).flatten(2))
         return tokens + self.mlp(self.norm_mlp(tokens))
 
+    def weights(self, tokens: Tensor, queries: slice = slice(None)) -> Tensor:
+        """[B, L, D] -> how much each of the rows ``queries`` attends to each token: [B, heads, Q, L], which sums to 1 over L."""
+        normed = self.norm_attention(tokens)
+        key, _ = self.key_value(normed).chunk(2, dim=-1)
+        query, key = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (self.query(normed[:, queries]), key))
+        return ((query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)).float().softmax(dim=-1)
+
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(q kᵀ / √d) v over [B, heads, rows, d]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
@@ -102,6 +102,7 @@ class ViT(nn.Module):
         self.position_j = _position(positions, 2, (1, 1, columns, dim))
         self.blocks = nn.ModuleList(Block(dim, heads, round(dim * mlp_ratio)) for _ in range(depth))
         self.norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
+        self.grid = (times, rows, columns)  #: of patches
         self.read = slice(0, 1) if readout == "class_token" else slice(1, 1 + times * rows * columns)
         if init == "trunc_normal":
             self.apply(_init_trunc_normal)
@@ -114,6 +115,24 @@ class ViT(nn.Module):
             tokens = block(tokens)
         rows = self.norm(self.blocks[-1](tokens, queries=self.read))  # [B, 1 or K/tubelet·rows·columns, D]
         return with_leading(rows.mean(dim=1) if self.readout == "mean" else rows.flatten(1), pixels)
+
+    def attention(self, pixels: Tensor) -> Tensor | None:
+        """How much the class token attends to each patch in the last block, averaged over heads; None if it is not what is read.
+
+        Args:
+            pixels: uint8 [B, K, C, H, W].
+
+        Returns:
+            [B, K/tubelet, rows, columns]. The sum over patches is at most 1: the rest goes to the class token itself and to registers.
+        """
+        if self.readout != "class_token":
+            return None
+        tokens = self.tokens(pixels)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens)
+        last: Any = self.blocks[-1]
+        weights = last.weights(tokens, self.read).mean(dim=1)[:, 0]  # [B, L]
+        return weights[:, 1 : 1 + math.prod(self.grid)].unflatten(1, self.grid)
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """uint8 [B, K, C, H, W] -> [B, L, D]: the class token, embedded patches with positions, and registers."""

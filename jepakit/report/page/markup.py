@@ -57,12 +57,15 @@ class Panel:
     charts: dict[str, dict[str, Any]] = field(default_factory=dict)  #: by the name under which `body` places them; for page.js
 
 
-def chart(name: str, title: object, note: object = "", tall: bool = False) -> Html:
-    """The place of a chart."""
+def chart(name: str, title: object, note: object = "", *, tall: bool = False, spoken: str = "") -> Html:
+    """The place of a chart; ``spoken`` stands for a title that is more than text."""
     caption = html('<figcaption>{}<span class="note">{}</span></figcaption>', title, note)
-    size = Html(" tall" if tall else "")
     return html(
-        '<figure class="chart{}" data-chart="{}">{}<div class="plot" role="img" aria-label="{}"></div></figure>', size, name, caption, title
+        '<figure class="chart{}" data-chart="{}">{}<div class="plot" role="img" aria-label="{}"></div></figure>',
+        Html(" tall" if tall else ""),
+        name,
+        caption,
+        spoken or title,
     )
 
 

@@ -6,7 +6,6 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,14 +13,18 @@ from jepakit.errors import UserError, shown
 from jepakit.files.writing import write_atomically
 from jepakit.report.figures import COLOURS
 from jepakit.report.page.markup import Html, Panel, html, joined
+from jepakit.report.page.panels.attention import attention
 from jepakit.report.page.panels.budget import budget
 from jepakit.report.page.panels.differences import differences
 from jepakit.report.page.panels.embedding import embedding
+from jepakit.report.page.panels.embedding_map import embedding_map
+from jepakit.report.page.panels.episodes import episodes
 from jepakit.report.page.panels.metrics import diagnostics, evaluation, losses
 from jepakit.report.page.panels.probes import probes
 from jepakit.report.page.panels.provenance import provenance
 from jepakit.report.page.panels.returns import returns
-from jepakit.report.page.panels.verdict import verdict
+from jepakit.report.page.panels.verdict import MOST_EXPLAINED, verdict
+from jepakit.report.page.seen import Seen
 from jepakit.report.page.study import Study
 from jepakit.version import __version__
 
@@ -29,19 +32,19 @@ from jepakit.version import __version__
 DARK = ("#3E93D6", "#E69F00", "#1DB88A", "#F2F2F2", "#9BDCFF", "#F0702A", "#E39AC6", "#C9659A", "#938AEB")
 
 
-def write_report(study: Study, path: Path, title: str | None = None, more: Sequence[Panel] = ()) -> Path:
+def write_report(study: Study, path: Path, title: str | None = None, seen: Seen | None = None) -> Path:
     """Write the report of a study.
 
     Args:
         study: The runs.
         path: The file to write.
         title: The page's title; by default what was trained where.
-        more: Panels that need more than files, to stand in the middle.
+        seen: What the agents showed when they played; None if none has.
 
     Raises:
         UserError: plotly is not installed, or the file cannot be written.
     """
-    page = build_page(study, title, more)
+    page = build_page(study, title, seen)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page)
@@ -50,15 +53,17 @@ def write_report(study: Study, path: Path, title: str | None = None, more: Seque
     return path
 
 
-def build_page(study: Study, title: str | None = None, more: Sequence[Panel] = ()) -> str:
+def build_page(study: Study, title: str | None = None, seen: Seen | None = None) -> str:
     """The whole page. The same runs give the same text.
 
     Raises:
         UserError: plotly is not installed.
     """
     first, second = verdict(study), returns(study)
-    rest = [differences(study), embedding(study), losses(study), evaluation(study), probes(study), *more, diagnostics(study), budget(study)]
-    panels = [panel for panel in [*rest, provenance(study)] if panel]
+    played = seen or Seen()
+    measured = [differences(study), embedding(study), losses(study), evaluation(study), probes(study)]
+    shown = [embedding_map(study, played), attention(study, played), episodes(study, played)]
+    panels = [panel for panel in [*measured, *shown, diagnostics(study), budget(study), provenance(study)] if panel]
     library, script = _plotly(), _asset("page.js")
     data = {
         "configs": [{"label": group.label, "runs": len(group.members)} for group in study.groups],
@@ -71,6 +76,7 @@ def build_page(study: Study, title: str | None = None, more: Sequence[Panel] = (
         policy=_policy(script, library),
         title=heading,
         style=Html(_asset("page.css")),
+        hero="hero many" if len(study.groups) > MOST_EXPLAINED else "hero",
         verdict=html('<section id="verdict">{}{}</section>', first.words, first.body),
         returns=html('<section id="returns">{}<div class="words">{}</div></section>', second.body, second.words),
         summary=_summary(study),

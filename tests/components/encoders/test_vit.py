@@ -253,3 +253,25 @@ def test_bf16_stays_close_to_fp32() -> None:
 
     assert not torch.equal(rounded, exact)
     assert (rounded - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize(("tubelet", "registers"), [(1, 0), (3, 2)])
+def test_attention_is_the_class_tokens_softmax_over_all_tokens_of_the_last_block(tubelet: int, registers: int) -> None:
+    vit = make(tubelet=tubelet, registers=registers)
+    pixels = random_pixels(2)
+    found = vit.attention(pixels)
+    assert found is not None
+    assert found.shape == (2, 3 // tubelet, 2, 3)
+    for n, stack in enumerate(pixels):
+        tokens = vit.blocks[0](vit.tokens(stack[None]))[0]
+        last = vit.blocks[1]
+        normed = last.norm_attention(tokens)
+        query, keys = last.query(normed)[0], last.key_value(normed)[:, :8]
+        weights = torch.zeros(len(tokens))
+        for head in (slice(0, 4), slice(4, 8)):
+            weights += torch.stack([(query[head] @ key[head]) / math.sqrt(4) for key in keys]).softmax(dim=0) / 2
+        assert torch.allclose(found[n].flatten(), weights[1 : 1 + 18 // tubelet], atol=1e-6)
+
+
+def test_there_is_no_attention_to_show_where_the_class_token_is_not_read() -> None:
+    assert make(readout="mean").attention(random_pixels(1)) is None

@@ -25,7 +25,9 @@ RECIPE: dict[str, Any] = {
 }
 R2 = {"angle": 0.9, "velocity": -3.0, "nothing": None, "mean": 0.4}
 AHEAD = {kind: {"angle": [0.9, 0.5], "mean": [0.8, None]} for kind in ("predicted", "encoded", "copied")}
-PROBE = {"r2": {"linear": R2, "mlp": R2}, "ahead": {"k": [1, 2], **AHEAD}, "policy": "sampled"}
+COUNTS = {"fit": 4, "held_out": 2}
+PROBE = {"env_steps": 3000, "best": False, "seed": 1, "policy": "sampled", "episodes": COUNTS, "observations": COUNTS}
+PROBE |= {"r2": {"linear": R2, "mlp": R2}, "ahead": {"k": [1, 2], **AHEAD}}
 
 Make = Callable[..., Path]
 

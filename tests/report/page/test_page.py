@@ -18,7 +18,7 @@ from jepakit.report.page.page import build_page, write_report
 from jepakit.report.page.study import load_study
 from jepakit.report.record import write_record
 from jepakit.report.runs import load_runs
-from tests.report.page.conftest import EVIL
+from tests.report.page.conftest import EVIL, PROBE
 
 if TYPE_CHECKING:
     from tests.report.page.conftest import Make
@@ -117,8 +117,8 @@ def test_fifty_runs_of_as_many_configurations_stay_small(make_run_folder: Make, 
 
 
 def test_mistakes_are_named(make_run_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_run_folder(tmp_path / "runs" / "one", probe={"r2": {"linear": {"angle": "high"}}})
-    with pytest.raises(UserError, match=r"probe\.json is corrupt: `r2\.linear\.angle`"):
+    run = make_run_folder(tmp_path / "runs" / "one", probe=PROBE | {"env_steps": "many"})
+    with pytest.raises(UserError, match=r"probe\.json is corrupt: `env_steps`"):
         build_page(load_study([run]))
     (run / "probe.json").unlink()
     study = load_study([run])

@@ -104,7 +104,7 @@
     const names = Object.keys(chart.colours);
     const name = names.includes(state.colour) ? state.colour : names[0];
     return [{
-      x: chart.x, y: chart.y, mode: "markers", text: chart.colours[name], hovertemplate: `${safe(name)}: %{text:.3~g}<extra></extra>`,
+      x: chart.points.x, y: chart.points.y, mode: "markers", text: chart.colours[name], hovertemplate: `${safe(name)}: %{text:.3~g}<extra></extra>`,
       marker: {
         size: 6, opacity: .85, color: chart.colours[name], colorscale: "Viridis",
         colorbar: { thickness: 10, outlinewidth: 0, title: { text: safe(name), side: "right" }, tickfont: { size: 10 } },

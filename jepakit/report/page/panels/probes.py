@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jepakit.errors import UserError, shown
-from jepakit.files.reading import Unreadable, read_text
+from jepakit.errors import shown
 from jepakit.report.page.charts import Chart, bars, rounded
 from jepakit.report.page.markup import Panel, chart, html, joined, missing
-from jepakit.report.page.study import Group, Study
+from jepakit.report.page.study import Group, Member, Study
+from jepakit.report.probes import MEAN, read_probe
 
-FILE = "probe.json"
 PROBES = {"linear": "A straight-line reading (linear probe)", "mlp": "A small network's reading (MLP probe)"}
 AHEAD = {
     "predicted": "predicted",
     "encoded": "seen (upper bound)",
     "copied": "as if nothing changed",
 }  #: each a kind of dash, in this order
-MEAN = "mean"
 MOST_VARIABLES = 24
 
 WORDS = html(
@@ -37,38 +32,22 @@ AHEAD_WORDS = html(
     "JEPA has learned how the task moves where solid stays above dotted.</p>"
 )
 
-R2 = dict[str, Annotated[float | None, Field(allow_inf_nan=False)]]
-
-
-class _Ahead(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    k: list[int]
-    predicted: dict[str, list[float | None]]
-    encoded: dict[str, list[float | None]]
-    copied: dict[str, list[float | None]]
-
-
-class Probe(BaseModel):
-    """The part of ``probe.json`` that a report reads."""
-
-    model_config = ConfigDict(extra="ignore")
-    r2: dict[str, R2]
-    ahead: _Ahead | None = None
-
 
 def probes(study: Study) -> Panel:
     """R² of each state variable, and of the state k steps ahead."""
-    found = {group.index: [probe for member in group.members if (probe := read_probe(member.folder))] for group in study.groups}
+    found = {group.index: [probe for member in group.members if (probe := read_of(member))] for group in study.groups}
     found = {index: of for index, of in found.items() if of}
     if not found:
         folder = shown(str(study.folders[0]), 300) if study.folders else "RUN"
         return Panel("probes", "What the embedding knows", WORDS, missing("No run has been probed:", f"jepakit probe {folder}"))
-    variables = list(dict.fromkeys(name for of in found.values() for probe in of for r2 in probe.r2.values() for name in r2))
+    variables = list(dict.fromkeys(name for of in found.values() for probe in of for r2 in probe["r2"].values() for name in r2))
     variables = [*[name for name in variables if name != MEAN][:MOST_VARIABLES], MEAN]
     charts: dict[str, Chart] = {}
     places = []
     for kind, title in PROBES.items():
-        values = {index: [_values([probe.r2.get(kind, {}).get(name) for probe in of]) for name in variables] for index, of in found.items()}
+        values = {
+            index: [_values([probe["r2"].get(kind, {}).get(name) for probe in of]) for name in variables] for index, of in found.items()
+        }
         charts[f"probe-{kind}"] = bars(variables, values, "R²")
         places.append(chart(f"probe-{kind}", title, "R² on held-out episodes"))
     ahead = _ahead(study.groups, found)
@@ -81,39 +60,24 @@ def probes(study: Study) -> Panel:
     return Panel("probes", "What the embedding knows", WORDS, body, charts)
 
 
-def read_probe(folder: Path | None) -> Probe | None:
-    """The ``probe.json`` of a run's folder; None if there is none.
-
-    Raises:
-        UserError: It is corrupt.
-    """
-    if folder is None or not (folder / FILE).exists():
-        return None
-    path = folder / FILE
-    try:
-        return Probe.model_validate(json.loads(read_text(path)))
-    except Unreadable as error:
-        raise UserError(f"can't read {path}: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path} is corrupt: `{'.'.join(map(str, first['loc']))}`: {first['msg']}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is corrupt: {error}") from None
+def read_of(member: Member) -> dict[str, Any] | None:
+    """The content of a run's ``probe.json``; None if there is none."""
+    return read_probe(member.folder) if member.folder else None
 
 
 def _values(of: list[float | None]) -> list[float]:
     return [value for value in of if value is not None]
 
 
-def _ahead(groups: tuple[Group, ...], found: Mapping[int, list[Probe]]) -> Chart:
+def _ahead(groups: tuple[Group, ...], found: Mapping[int, list[dict[str, Any]]]) -> Chart:
     lines: list[dict[str, Any]] = []
     for group in groups:
-        known = [probe.ahead for probe in found.get(group.index, []) if probe.ahead and probe.ahead.k]
-        known = [ahead for ahead in known if ahead.k == known[0].k]
+        known = [ahead for probe in found.get(group.index, []) if (ahead := probe["ahead"]) and ahead["k"]]
+        known = [ahead for ahead in known if ahead["k"] == known[0]["k"]]
         for dash, (kind, words) in enumerate(AHEAD.items()):
-            curves = [curve for ahead in known if len(curve := getattr(ahead, kind).get(MEAN, [])) == len(ahead.k)]
+            curves = [ahead[kind][MEAN] for ahead in known if MEAN in ahead[kind]]
             if curves:
                 values = np.array([[np.nan if value is None else value for value in curve] for curve in curves])
                 mean = [float(np.mean(kept)) if len(kept := column[~np.isnan(column)]) else float("nan") for column in values.T]
-                lines.append({"role": "mean", "config": group.index, "part": words, "dash": dash, "x": known[0].k, "y": rounded(mean)})
+                lines.append({"role": "mean", "config": group.index, "part": words, "dash": dash, "x": known[0]["k"], "y": rounded(mean)})
     return {"type": "lines", "x": "steps ahead, k", "y": "R²", "log": False, "lines": lines, "rules": []}
