@@ -87,15 +87,16 @@ class Movie:
         # Pillow's own writer holds all frames until it is told that there are no more. So each frame is written as a GIF of its own, whose
         # image moves here, behind its colour table (GIF89a, sections 18 to 22).
         single = BytesIO()
-        Image.fromarray(picture).quantize(256).save(single, "gif", optimize=False)
+        image = Image.fromarray(picture).quantize(256, method=Image.Quantize.FASTOCTREE)  # ten times as fast as the default
+        image.save(single, "gif", optimize=False)
         whole = single.getvalue()
         size = whole[10] & 0b111  # the colour table has 2^(size + 1) colours
         table = whole[13 : 13 + 3 * 2 ** (size + 1)]
         rest = whole[13 + len(table) : -1]
-        image = rest[rest.index(b",") :]  # after extensions, if there are any
+        block = rest[rest.index(b",") :]  # after extensions, if there are any
         if self._gif is None:
             self._gif = self.path.open("wb")
             self._gif.write(b"GIF89a" + whole[6:10] + b"\0\0\0" + b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")  # repeats for ever
         centiseconds = max(2, round(100 / self.fps))  # browsers slow down what is faster
         self._gif.write(b"!\xf9\x04\0" + centiseconds.to_bytes(2, "little") + b"\0\0")
-        self._gif.write(image[:9] + bytes([image[9] | 0b1000_0000 | size]) + table + image[10:])
+        self._gif.write(block[:9] + bytes([block[9] | 0b1000_0000 | size]) + table + block[10:])
