@@ -10,6 +10,11 @@ from torch import Tensor
 from jepakit.diagnostics.probes.regression import Pairs, fit_linear, fit_mlp, r_squared
 
 
+@pytest.fixture(autouse=True)
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jepakit.diagnostics.probes.regression.MOST_UPDATES", 1500)
+
+
 def drawn(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
