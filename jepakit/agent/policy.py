@@ -121,7 +121,7 @@ def load_policy(run: str | Path, *, sample: bool = False, seed: int = 0, best: b
         run: A run's folder.
         sample: Whether to sample actions by default, instead of taking the best.
         seed: Seed of the samples.
-        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        best: Use the best checkpoint (`best_checkpoint`), not the newest.
         trust: Whether to run the plug-ins that the run's recipe names.
 
     Raises:

@@ -44,7 +44,7 @@ def probe(
         policy: ``sampled``, the run's own, or ``random``, under which runs of one env and seed see the same episodes.
         state: Takes a simulator, below all wrappers, and returns its state as numbers by name; None: as the env knows it.
         overrides: Changes of where the agent acts: of the recipe's ``env`` and ``distractions``.
-        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        best: Use the best checkpoint (`best_checkpoint`), not the newest.
         trust: Whether to run the plug-ins that the run's recipe names.
         warn: Called with a message about each corrupt checkpoint.
         on_episode: Called after each episode.

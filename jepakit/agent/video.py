@@ -49,7 +49,7 @@ def film(
         mode: ``greedy`` or ``sampled``.
         fps: Env steps a second.
         overrides: Changes of where the agent acts: of the recipe's ``env`` and ``distractions``.
-        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        best: Use the best checkpoint (`best_checkpoint`), not the newest.
         trust: Whether to run the plug-ins that the run's recipe names.
         warn: Called with a message about each corrupt checkpoint.
 

@@ -35,10 +35,10 @@ def command(
             metavar="RUNS…", help="Run folders, or folders that contain some.", show_default=False, autocompletion=completion.runs
         ),
     ],
-    episodes: Annotated[int, typer.Option("--episodes", "-n", min=3, help="Episodes to play; a third of them is held out.")] = 60,
+    episodes: Annotated[int, typer.Option("--episodes", "-n", metavar="N", min=3, help="Episodes to play; a third of them is held out.")] = 60,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the episodes. Default: the run's seed + 1,000,003.", show_default=False),
+        typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of the episodes. Default: the run's seed + 1,000,003.", show_default=False),
     ] = None,
     policy: Annotated[
         Policy, typer.Option("--policy", help="Who acts: the run's policy, or random actions, under which all runs see the same episodes.")
@@ -56,7 +56,7 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change where the agent acts: env.… or distractions=[…]. May be repeated."),
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="Use the checkpoint with the best training return, not the newest.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Use the best checkpoint, not the newest.")] = False,
     missing: Annotated[bool, typer.Option("--missing", help="Play only the runs that have no probe.json; read the others'.")] = False,
     record: Annotated[
         Path | None,

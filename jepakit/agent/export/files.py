@@ -63,7 +63,7 @@ def export(
     Args:
         run: A run's folder.
         out: A new or empty folder.
-        best: Use the checkpoint with the best mean return of the last 100 training episodes, not the newest.
+        best: Use the best checkpoint (`best_checkpoint`), not the newest.
         trust: Whether to run the plug-ins that the run's recipe names.
         warn: Called with a message about each corrupt checkpoint.
 

@@ -43,8 +43,9 @@ class Recorded:
 
     @property
     def title(self) -> str:
-        """Name, seed, state and progress."""
-        seed = "" if self.seed is None else f", seed {self.seed}"
+        """Name, case, seed, state and progress."""
+        case = f", {shown(case)}" if isinstance(case := self.recipe.get("case"), str) else ""
+        seed = f"{case}" if self.seed is None else f"{case}, seed {self.seed}"
         of = f" of {self.total_steps:,}" if self.total_steps and self.total_steps > self.env_steps else ""
         return f"{self.name}{seed}: {self.state}, {self.env_steps:,}{of} env steps"
 
