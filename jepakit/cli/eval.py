@@ -17,7 +17,14 @@ def command(
     episodes: Annotated[int, typer.Option("--episodes", "-n", metavar="N", min=1, help="Episodes for each of the two policies.")] = 100,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of the episodes. Default: the run's seed + 1,000,003.", show_default=False),
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            max=2**32 - 1,
+            help="Seed of the episodes. Default: the run's seed + 1,000,003.",
+            show_default=False,
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -29,7 +36,8 @@ def command(
         Path | None, typer.Option("--video", metavar="DIR", help="Film episodes of both policies into this folder.", show_default=False)
     ] = None,
     videos: Annotated[
-        int | None, typer.Option("--videos", metavar="N", min=1, help="Episodes to film for each of the two policies. Default: 1.", show_default=False)
+        int | None,
+        typer.Option("--videos", metavar="N", min=1, help="Episodes to film for each of the two policies. Default: 1.", show_default=False),
     ] = None,
 ) -> None:
     """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json.

@@ -35,10 +35,19 @@ def command(
             metavar="RUNS…", help="Run folders, or folders that contain some.", show_default=False, autocompletion=completion.runs
         ),
     ],
-    episodes: Annotated[int, typer.Option("--episodes", "-n", metavar="N", min=3, help="Episodes to play; a third of them is held out.")] = 60,
+    episodes: Annotated[
+        int, typer.Option("--episodes", "-n", metavar="N", min=3, help="Episodes to play; a third of them is held out.")
+    ] = 60,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of the episodes. Default: the run's seed + 1,000,003.", show_default=False),
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            max=2**32 - 1,
+            help="Seed of the episodes. Default: the run's seed + 1,000,003.",
+            show_default=False,
+        ),
     ] = None,
     policy: Annotated[
         Policy, typer.Option("--policy", help="Who acts: the run's policy, or random actions, under which all runs see the same episodes.")
