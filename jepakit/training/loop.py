@@ -12,6 +12,7 @@ from torch import Tensor
 from torchrl.collectors import Collector
 
 from jepakit.diagnostics.collapse import below_paper_variance
+from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import set_generators
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS
 from jepakit.recipe import recipe_id
@@ -57,16 +58,17 @@ class Loop:
         """Collect, learn and record until all steps are done or something ends the run early."""
         self.has_begun = True
         device, steps = self.learner.hardware.device, self.learner.algorithm.rollout_steps
-        collector = Collector(
-            self.env,
-            self.policy,
-            frames_per_batch=steps * self.env.batch_size[0],
-            total_frames=-1,
-            policy_device=device,
-            env_device="cpu",
-            storing_device="cpu",
-            auto_register_policy_transforms=False,  # the policy keeps no state between steps
-        )
+        with only_looking(self.learner.parts):  # a new collector tries the policy out, which must not count in batch statistics
+            collector = Collector(
+                self.env,
+                self.policy,
+                frames_per_batch=steps * self.env.batch_size[0],
+                total_frames=-1,
+                policy_device=device,
+                env_device="cpu",
+                storing_device="cpu",
+                auto_register_policy_transforms=False,  # the policy keeps no state between steps
+            )
         try:
             batches = iter(collector)
             if self.state.generators:
