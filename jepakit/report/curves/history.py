@@ -20,6 +20,7 @@ from jepakit.report.runs import MAX_BYTES, Run
 Array = NDArray[np.float64]
 
 NO_METRICS = ("phase", "env_steps", "wall_s")
+UNNAMED = ("train", "episode")  #: phases whose fields are named as they are
 EPISODE = "episode_return"  #: one value an episode
 RETURN = "return_last_100"
 MOST_METRICS = 500  #: different names; a file with more is none that jepakit wrote
@@ -51,7 +52,7 @@ History = Mapping[str, Series]  #: by metric
 def read_history(path: Path) -> History:
     """The metrics of the run in folder ``path``, also while a process is writing it.
 
-    Records of a phase other than ``train`` and ``episode`` have the phase before their names: ``eval/…``.
+    Of a phase other than ``train`` and ``episode``, fields without a group of their own get the phase as one: ``eval/…``.
 
     Raises:
         UserError: ``metrics.jsonl`` does not exist, cannot be read or is corrupt.
@@ -98,7 +99,7 @@ def _curves(records: Iterable[dict[str, Any]], place: str) -> History:
 
 
 def _named(phase: str, name: str) -> str:
-    alone = phase in ("train", "episode") or name.startswith(f"{phase}/")
+    alone = phase in UNNAMED or "/" in name
     return printable(name if alone else f"{phase}/{name}").replace("\n", " ")[:LONGEST_NAME]
 
 

@@ -28,7 +28,24 @@ LABELS = {
     "loss/actor": "actor loss",
     "loss/critic": "critic loss",
     "loss/entropy": "entropy loss",
-    "ppo/kl": "KL (nats)",
+    "embedding/dead_dimensions": "dead dimensions",
+    "spectrum/participation": "participation: directions that carry variance",
+    "spectrum/rank_me": "RankMe",
+    "prediction/distance": "distance of ŝ_y and s_y",
+    "prediction/cosine": "cosine of ŝ_y and s_y",
+    "prediction/explained": "share of the change that ŝ_y explains",
+    "policy/entropy": "policy entropy (nats)",
+    "policy/kl": "KL of the round (nats)",
+    "policy/clip_fraction": "clip fraction after the round",
+    "critic/explained_variance": "critic: explained variance",
+    "critic/value": "critic: mean value",
+    "critic/bias": "critic: mean value − target",
+    "gradient_norm": "gradient norm by part",
+    "update_ratio": "‖step‖ / ‖weights‖ by part",
+    "drift/since_first": "drift of s_x since the first record",
+    "drift/since_last": "drift of s_x since the last record",
+    "eval/return": "return in evaluation",
+    "ppo/kl": "KL, mean over updates (nats)",
     "ppo/clip_fraction": "clip fraction",
     "grad_norm": "gradient norm",
     "updates_skipped": "updates skipped",
@@ -39,6 +56,7 @@ LABELS = {
 }
 LOGARITHMIC = ("embedding/variance", "embedding/variance_min", "loss/jepa")  #: may span decades, and collapse shows in the lowest
 NOT_DRAWN = ("updates", "frames", "episode_length", "learned_return", "embedding/mean_square")
+BY_PART = ("gradient_norm", "update_ratio")  #: one metric for each part of the model
 NEVER = ("updates_skipped",)  #: not drawn if zero throughout
 
 
@@ -59,8 +77,7 @@ def panels(histories: Iterable[History]) -> list[Panel]:
     for name in found:
         never = name in NEVER and not any(history[name].values.any() for history in histories if name in history)
         if name not in (RETURN, EPISODE, *NOT_DRAWN) and not never:
-            parts = name.split("/")
-            shared.setdefault("/".join(parts[:2]) if len(parts) > 2 else name, []).append(name)
+            shared.setdefault(_shared(name), []).append(name)
     drawn = [Panel(group_of(key), LABELS.get(key, key), tuple(names), _spans_decades(names, key)) for key, names in shared.items()]
     known = list(LABELS)
     return sorted(
@@ -71,6 +88,16 @@ def panels(histories: Iterable[History]) -> list[Panel]:
             panel.label,
         ),
     )
+
+
+def _shared(name: str) -> str:
+    """What a metric has in common with those that share its panel; its own name if it has one to itself."""
+    head, *rest = name.split("/")
+    if head in BY_PART and len(rest) == 1:
+        return head
+    if len(rest) > 1:
+        return f"{head}/{rest[0]}"
+    return "eval/return" if name.startswith("eval/return_") else name
 
 
 def group_of(metric: str) -> str:

@@ -15,7 +15,8 @@ from PIL import Image
 Array = NDArray[np.float64]
 
 INK = (213, 94, 0)  #: Okabe and Ito's vermilion
-DENSEST = 0.75  #: its share where attention is highest
+FULL = 3  #: times the even share of attention
+DENSEST = 0.75  #: share of the ink there
 
 
 class Observed(NamedTuple):
@@ -59,18 +60,24 @@ def principal(embeddings: Array) -> tuple[Array, Array]:
     return points / size if size else points, shares
 
 
-def overlaid(frame: NDArray[np.uint8], weights: Array | None, highest: float, side: int = 180) -> str:
-    """A frame [C, H, W] as the address of a PNG, with weights [rows, columns] laid over it: the more, the denser."""
+def overlaid(frame: NDArray[np.uint8], weights: Array, even: float, side: int = 180) -> str:
+    """A frame [C, H, W] as the address of a PNG, with weights [rows, columns] laid over it: the more, the denser.
+
+    Args:
+        frame: The frame.
+        weights: Of its patches.
+        even: The weight of a patch if all had the same; `FULL` times that has the full colour.
+        side: Pixels of the picture's longer side, roughly.
+    """
     picture = np.moveaxis(frame, 0, -1)
     picture = np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture[..., -3:]
     scale = max(1, round(side / max(picture.shape[:2])))
     drawn = np.kron(picture, np.ones((scale, scale, 1), dtype=np.uint8)).astype(float)
-    if weights is not None:
-        height, width = drawn.shape[:2]
-        rows = np.arange(height) * weights.shape[0] // height
-        columns = np.arange(width) * weights.shape[1] // width
-        heat = (weights / highest if highest else weights)[rows][:, columns]
-        drawn = drawn * (1 - DENSEST * heat[..., None]) + np.array(INK) * DENSEST * heat[..., None]
+    height, width = drawn.shape[:2]
+    rows = np.arange(height) * weights.shape[0] // height
+    columns = np.arange(width) * weights.shape[1] // width
+    heat = np.clip(weights / (FULL * even), 0, 1)[rows][:, columns, None] * DENSEST
+    drawn = drawn * (1 - heat) + np.array(INK) * heat
     file = BytesIO()
     Image.fromarray(drawn.round().astype(np.uint8)).quantize(128).save(file, "png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -54,7 +54,7 @@ def test_a_collapsed_embedding_is_one_spot_beside_a_healthy_one(runs: Path) -> N
 
 def test_attention_is_laid_over_its_own_patch() -> None:
     weights = np.array([[0.0, 0.0, 0.5], [0.0, 0.25, 0.0]])
-    drawn = picture(overlaid(FRAMES[0, 0], weights, 0.5, side=60))
+    drawn = picture(overlaid(FRAMES[0, 0], weights, 1 / 6, side=60))
     assert drawn.size == (60, 40)
     white, (red, green, blue) = drawn.getpixel((5, 5)), drawn.getpixel((55, 5))
     assert white == (255, 255, 255)

@@ -119,22 +119,23 @@
     const result = {
       autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 52, r: 10, t: 8, b: 40 }, showlegend: false,
       font: { family: getComputedStyle(document.body).fontFamily, color: ink, size: 12 },
-      xaxis: { ...axis, title: title(chart.x) }, yaxis: { ...axis, title: title(chart.y) },
+      xaxis: { ...axis, title: title(chart.x) }, yaxis: { ...axis, title: title(place.closest(".grid") && chart.y.length > 26 ? "" : chart.y) },
       hoverlabel: { namelength: narrow() ? 16 : 40, bgcolor: css("--surface"), bordercolor: css("--line"), font: { color: ink, size: 12 } },
       dragmode: coarse.matches ? false : "zoom", hovermode: "closest", modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: ink },
     };
     if (chart.type === "lines") {
       result.xaxis.tickformat = "~s";
       result.hovermode = shown(chart.lines).filter(line => line.role === "mean" || state.seeds).length <= 12 ? "x unified" : "closest";
+      if (chart.range === "zero") result.yaxis.rangemode = "tozero";
+      if (chart.range === "r2") result.yaxis.range = rangeOfR2(shown(chart.lines).flatMap(line => line.y));
       if (chart.log) Object.assign(result.yaxis, { type: "log", exponentformat: "power", dtick: decades(chart) });
       result.shapes = (chart.rules || []).map(rule => ({
         type: "line", xref: "paper", x0: 0, x1: 1, y0: rule.y, y1: rule.y, line: { color: muted, width: 1, dash: "dot" },
         label: { text: safe(rule.text), textposition: "start", yanchor: "bottom", font: { size: 10.5, color: muted } },
       }));
     } else if (chart.type === "bars") {
-      const low = Math.min(0, ...shown(chart.lines).flatMap(line => line.y.filter(value => value !== null)));
       Object.assign(result, { barmode: "group", scattermode: "group", bargap: .25, hovermode: "x unified" });
-      result.yaxis.range = [Math.max(low, -.5) * 1.05, 1.03];
+      result.yaxis.range = rangeOfR2(shown(chart.lines).flatMap(line => line.y));
     } else if (chart.type === "stack") {
       const rows = chart.configs.filter(config => !state.hidden.has(config));
       const all = chart.configs.map((_, row) => row).filter(row => !state.hidden.has(chart.configs[row]));
@@ -153,6 +154,9 @@
     }
     return result;
   }
+
+  // R² may be as low as it likes; what is far below 0 is only bad.
+  const rangeOfR2 = values => [Math.max(Math.min(0, ...values.filter(value => value !== null)), -.5) * 1.05, 1.04];
 
   function decades(chart) {
     const values = shown(chart.lines).flatMap(line => line.y).filter(value => value !== null).map(value => Math.log10(Math.max(value, 1e-12)));

@@ -8,7 +8,8 @@ from jepakit.report.page.study import Study
 
 WORDS = html(
     "<p>A <b>vision transformer</b> cuts the last frames into patches and asks, for each, how much it matters now: its <b>attention</b>. "
-    "The redder a patch, the more of it enters the embedding. From left to right: the oldest frame to the newest.</p>"
+    "The denser the colour of a patch, the more of it enters the embedding; full colour is three times an even share. "
+    "From left to right: the oldest frame to the newest.</p>"
     "<p>Shown is the class token's attention in the last layer, the mean over heads. Look whether it follows what moves.</p>"
 )
 
@@ -47,7 +48,7 @@ def _strip(observed: Observed, at: int) -> Html:
     pictures = (
         html(
             '<img src="{}" alt="frame {} of {}, {} of the attention">',
-            Html(overlaid(frame, weights[number * len(weights) // len(frames)], float(weights.max()))),
+            Html(overlaid(frame, weights[number * len(weights) // len(frames)], 1 / weights.size)),
             number + 1,
             len(frames),
             f"{weights[number * len(weights) // len(frames)].sum():.0%}",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from jepakit.report.curves.metrics import DIAGNOSTICS, EMBEDDING, EVALUATION, LOSSES, panels
+from jepakit.report.curves.metrics import Panel as Metrics
 from jepakit.report.page.charts import metric_chart
 from jepakit.report.page.markup import Html, Panel, chart, html, joined, missing
 from jepakit.report.page.study import Study
 
 ELSEWHERE = ("embedding/variance", "embedding/rank")  #: have a panel of their own
+DASHES = ("solid:", "dashed:", "dotted:", "dash-dotted:")  #: as page.js draws them
 NO_RECORD = "Records keep only the main curves. Name the runs' folders to see more:"
 
 LOSS_WORDS = html(
@@ -38,11 +40,18 @@ def diagnostics(study: Study) -> Panel:
     return _panel("diagnostics", "Diagnostics", DIAGNOSTIC_WORDS, study, (EMBEDDING, DIAGNOSTICS))
 
 
+def _note(metrics: Metrics, logarithmic: bool) -> str:
+    """Whether the axis is logarithmic, and what the dashes mean."""
+    parts = [name.split("/", 2)[-1] for name in metrics.metrics] if len(metrics.metrics) > 1 else []
+    dashes = [f"{DASHES[at % len(DASHES)]} {part}" for at, part in enumerate(parts)]
+    return ", ".join(["logarithmic"] * logarithmic + dashes)
+
+
 def _panel(id: str, title: str, words: Html, study: Study, groups: tuple[str, ...]) -> Panel:
     found = [panel for panel in panels([member.history for member in study.members]) if panel.group in groups]
     found = [panel for panel in found if panel.metrics[0] not in ELSEWHERE]
     charts = {f"{id}-{at}": metric_chart(study, metrics) for at, metrics in enumerate(found)}
-    places = [chart(f"{id}-{at}", metrics.label, "logarithmic" if charts[f"{id}-{at}"]["log"] else "") for at, metrics in enumerate(found)]
+    places = [chart(f"{id}-{at}", metrics.label, _note(metrics, charts[f"{id}-{at}"]["log"])) for at, metrics in enumerate(found)]
     body = html('<div class="grid">{}</div>', joined(places)) if places else Html("")
     if not study.folders:
         body = joined([body, missing(NO_RECORD, "jepakit report runs/NAME --out report.html")])

@@ -80,4 +80,4 @@ def _ahead(groups: tuple[Group, ...], found: Mapping[int, list[dict[str, Any]]])
                 values = np.array([[np.nan if value is None else value for value in curve] for curve in curves])
                 mean = [float(np.mean(kept)) if len(kept := column[~np.isnan(column)]) else float("nan") for column in values.T]
                 lines.append({"role": "mean", "config": group.index, "part": words, "dash": dash, "x": known[0]["k"], "y": rounded(mean)})
-    return {"type": "lines", "x": "steps ahead, k", "y": "R²", "log": False, "lines": lines, "rules": []}
+    return {"type": "lines", "x": "steps ahead, k", "y": "R²", "log": False, "lines": lines, "rules": [], "range": "r2"}

@@ -28,4 +28,4 @@ def returns(study: Study) -> Panel:
     )
     metrics = Metrics("", LABELS[RETURN], (RETURN,), logarithmic=False)
     place = chart("returns", "Return against env steps", "mean and 95% interval" if most > 1 else "", tall=True)
-    return Panel("returns", "Return", words, place, {"returns": metric_chart(study, metrics, interval=True)})
+    return Panel("returns", "Return", words, place, {"returns": metric_chart(study, metrics, interval=True) | {"range": "zero"}})

@@ -6,13 +6,15 @@ from collections import defaultdict
 from statistics import median
 
 from jepakit.report.comparison import Row, summarise
-from jepakit.report.curves.braille import number
 from jepakit.report.page.markup import Html, Panel, html, joined
 from jepakit.report.page.study import Group, Member, Study
 from jepakit.report.page.teachers import teachers
 from jepakit.report.statistics import Estimate
 
 MOST_EXPLAINED = 6  #: configurations with sentences of their own
+LONGEST_NAMED = 60  #: characters of their labels
+LEAST_SHARE = 1e-5
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_NAMED = 3  #: collapsed configurations in the headline
 FLAT = 2.0  #: an effective rank below it: almost all variance lies along one direction
 
@@ -33,7 +35,7 @@ def headline(study: Study) -> str:
         found = "No embedding collapsed."
     elif len(collapsed) == len(study.groups) == 1:
         found = "The embedding collapsed." if len(study.members) == 1 else f"The embedding collapsed in {_count(study.groups[0])}."
-    elif len(collapsed) > MOST_NAMED:
+    elif len(collapsed) > MOST_NAMED or sum(map(len, collapsed)) > LONGEST_NAMED:
         found = f"{len(collapsed)} of {len(study.groups)} configurations collapsed."
     else:
         found = f"Collapsed: {'; '.join(collapsed)}."
@@ -88,12 +90,18 @@ def _figures(group: Group) -> str:
     if collapsed == len(group.members):
         seen = [steps for member in group.members if (steps := _collapsed_at(member)) is not None]
         since = f" First seen at {min(seen):,} env steps." if seen else ""
-        return f"Almost every picture gets the same embedding: variance {number(median(variance))}{share}.{since}"
+        return f"Almost every picture gets the same embedding: variance {_small(median(variance))}{share}.{since}"
     rank = [value for member in group.members if (value := member.run.summary["embedding_rank"]) is not None]
     directions = f", effective rank {median(rank):.1f}" if rank else ""
     flat = " Almost all of it lies along one direction." if rank and median(rank) < FLAT else ""
+    back = [steps for member in group.members if not member.run.summary["collapsed"] and (steps := _collapsed_at(member)) is not None]
+    recovered = f" {_counted(len(back))} had collapsed, first at {min(back):,} env steps, and recovered." if back else ""
     first = "Some runs tell" if collapsed else "Embeddings tell"
-    return f"{first} pictures apart: variance {number(median(variance))}{share}{directions}.{flat}"
+    return f"{first} pictures apart: variance {_small(median(variance))}{share}{directions}.{flat}{recovered}"
+
+
+def _counted(count: int) -> str:
+    return "One run" if count == 1 else f"{count} runs"
 
 
 def _why(group: Group) -> str:
@@ -137,7 +145,17 @@ def _ratio(member: Member) -> float | None:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.001 else f"{share * 100:.1e}%"
+    if share < LEAST_SHARE:
+        return "less than 0.001%"
+    return f"{share:.1%}" if share >= 0.001 else f"{share:.3%}"
+
+
+def _small(value: float) -> str:
+    """A number that may be tiny, as 5.4×10⁻⁷, which no line break splits."""
+    if value >= 0.001 or value <= 0:
+        return f"{value:.3g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits}×10{str(int(exponent)).translate(RAISED)}"
 
 
 def _told(estimate: Estimate) -> str:
