@@ -58,12 +58,28 @@ def read_history(path: Path) -> History:
         UserError: ``metrics.jsonl`` does not exist, cannot be read or is corrupt.
     """
     file = path / "metrics.jsonl"
+    return _curves((_record(line, f"{file}:{number}") for number, line in enumerate(_lines(file), start=1)), str(file))
+
+
+def read_newest_list(path: Path, name: str) -> Array | None:
+    """The newest value of a figure that is a list of numbers, such as ``spectrum/shares``; None if the run has recorded none.
+
+    Raises:
+        UserError: ``metrics.jsonl`` does not exist, cannot be read or is corrupt.
+    """
+    file = path / "metrics.jsonl"
+    quoted = json.dumps(name).encode()
+    line = next((line for line in reversed(_lines(file)) if quoted in line), None)
+    value = _record(line, str(file)).get(name) if line else None
+    return np.array(value, dtype=float) if isinstance(value, list) and value and all(map(_is_number, value)) else None
+
+
+def _lines(file: Path) -> list[bytes]:
     try:
         content = read_bytes(file, MAX_BYTES)
     except Unreadable as error:
         raise UserError(f"can't read {file}: {error}") from None
-    lines = content.split(b"\n")[:-1]  # the last line is empty, or still being written
-    return _curves((_record(line, f"{file}:{number}") for number, line in enumerate(lines, start=1)), str(file))
+    return content.split(b"\n")[:-1]  # the last line is empty, or still being written
 
 
 def history_of(run: Run) -> History:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.errors import UserError, shown
-from jepakit.report.curves.history import History, history_of, read_history
+from jepakit.report.curves.history import Array, History, history_of, read_history, read_newest_list
 from jepakit.report.labels import Configuration, group
 from jepakit.report.runs import Run, load_placed
 
@@ -23,6 +23,7 @@ class Member:
     run: Run
     folder: Path | None  #: None if there is only a record of it
     history: History
+    spectrum: Array | None  #: shares of the variance of s_x by direction at the end, largest first
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,4 +85,6 @@ def load_study(paths: Sequence[str | Path]) -> Study:
 
 
 def _member(run: Run, place: Path) -> Member:
-    return Member(run, place, read_history(place)) if place.is_dir() else Member(run, None, history_of(run))
+    if not place.is_dir():
+        return Member(run, None, history_of(run), None)
+    return Member(run, place, read_history(place), read_newest_list(place, "spectrum/shares"))

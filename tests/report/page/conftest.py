@@ -71,8 +71,10 @@ def write_run(folder: Path, seed: int = 0, collapsed: bool = False, batches: int
                 **times,
             }
         )
+    shares = [0.9, 0.1] if seed else [0.7, 0.2, 0.1]
+    records.append({"phase": "diagnostics", "env_steps": 250 * batches, "spectrum/shares": shares, "spectrum/rank_me": 2.0})
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
-    last = records[-1]
+    last = records[-2]
     summary = {
         "id": hashlib.sha256(f"{folder.name} {seed}".encode()).hexdigest()[:10],
         "status": "finished",

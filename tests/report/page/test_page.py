@@ -79,6 +79,7 @@ def test_the_charts_hold_every_metric_by_run_and_by_configuration(page: str) -> 
     assert charts["variance"]["log"]
     assert [mark["x"] for mark in charts["variance"]["marks"]] == [1500, 1500]
     assert charts["variance"]["rules"][0]["y"] == 1e-7
+    assert charts["spectrum"]["lines"][0] == {"role": "mean", "config": 0, "x": [1, 2], "y": [0.8, 0.15]}
     labels = [chart["y"] for chart in charts.values()]
     assert EVIL in labels
     assert {line["part"] for chart in charts.values() if chart["y"] == "norm/weights" for line in chart["lines"]} == {"encoder", "actor"}

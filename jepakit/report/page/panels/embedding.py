@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from jepakit.diagnostics.collapse import PAPER_VARIANCE
 from jepakit.report.curves.metrics import LABELS
 from jepakit.report.curves.metrics import Panel as Metrics
-from jepakit.report.page.charts import Chart, metric_chart
+from jepakit.report.page.charts import Chart, metric_chart, rounded
 from jepakit.report.page.markup import Panel, chart, html, joined
 from jepakit.report.page.study import Study
 
@@ -15,6 +19,10 @@ WORDS = html(
     "called collapsed.</p>"
     "<p>The <b>effective rank</b> says in how many directions embeddings vary. Near 1, the encoder tells one thing about a picture "
     "and nothing else. Noise has a high rank too: trust it only where the variance is healthy.</p>"
+)
+SPECTRUM_WORDS = html(
+    "<p>The last chart shows the same <b>by direction</b>, at the end of training: a cliff after the first means that almost all variance "
+    "lies along one.</p>"
 )
 
 
@@ -29,8 +37,26 @@ def embedding(study: Study) -> Panel:
     if min((value for line in variance["lines"] for value in line["y"] if value is not None), default=1.0) < 10 * PAPER_VARIANCE:
         variance["rules"].append({"y": PAPER_VARIANCE, "text": "the paper's threshold, 1e-7"})
     charts |= {"variance": variance, "rank": rank}
-    body = joined([chart("variance", "Embedding variance", "logarithmic"), chart("rank", "Effective rank")])
-    return Panel("embedding", "What the embedding holds", WORDS, html('<div class="grid">{}</div>', body), charts)
+    words = WORDS
+    places = [chart("variance", "Embedding variance", "logarithmic"), chart("rank", "Effective rank")]
+    if lines := _spectra(study):
+        charts["spectrum"] = {"type": "lines", "x": "direction", "y": "share of variance", "log": True, "lines": lines, "rules": []}
+        words = joined([WORDS, SPECTRUM_WORDS])
+        places.append(chart("spectrum", "Variance by direction at the end", "logarithmic"))
+    body = joined(places)
+    return Panel("embedding", "What the embedding holds", words, html('<div class="grid">{}</div>', body), charts)
+
+
+def _spectra(study: Study) -> list[dict[str, Any]]:
+    """The shares of the variance by direction, mean over the runs of each configuration."""
+    lines = []
+    for group in study.groups:
+        known = [member.spectrum for member in group.members if member.spectrum is not None]
+        if known:
+            count = min(map(len, known))
+            mean = np.mean([shares[:count] for shares in known], axis=0)
+            lines.append({"role": "mean", "config": group.index, "x": list(range(1, count + 1)), "y": rounded(mean)})
+    return lines
 
 
 def _mark(study: Study, variance: Chart) -> None:

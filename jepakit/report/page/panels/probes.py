@@ -29,7 +29,8 @@ WORDS = html(
 AHEAD_WORDS = html(
     '<p class="note">Looking ahead: the predictor rolls the embedding k steps forward, and the probe reads the state off that. Solid: '
     "predicted. Dashed: the embedding of what was really seen then, the best that could be hoped for. Dotted: the old embedding unchanged. "
-    "JEPA has learned how the task moves where solid stays above dotted.</p>"
+    "JEPA has learned how the task moves where solid stays above dotted. What leaves the chart "
+    "at the bottom is worse than guessing the mean.</p>"
 )
 
 
