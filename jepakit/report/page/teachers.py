@@ -63,7 +63,7 @@ def teachers(recipe: Mapping[str, Any]) -> Teachers:
     """The terms of a recipe's loss that reach the encoder."""
     algorithm = recipe.get("algorithm")
     rewards = isinstance(algorithm, dict) and bool(algorithm.get("gradients_to_encoder", True))
-    return Teachers(_weighs(recipe.get("jepa")), rewards, _kinds(recipe.get("regularizers")), _kinds(recipe.get("auxiliaries")))
+    return Teachers(_weighs(recipe.get("jepa")), rewards, _kinds(recipe.get("regularizers")), _kinds(recipe.get("auxiliary")))
 
 
 def _kinds(entries: Any) -> tuple[str, ...]:
