@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError, model_validator
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 from jepakit.files.reading import Unreadable, read_text
 from jepakit.files.writing import write_atomically
 from jepakit.report.labels import group
@@ -27,28 +27,33 @@ MOST_COLUMNS = 12  #: of more variables, such as the bytes of a console's memory
 R2 = dict[str, float | None]
 
 
-class _Counts(BaseModel):
+class _Checked(BaseModel):
+    """Takes no text for a number, no bool and nothing infinite. Models do not pass this on to those within them."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Counts(_Checked):
     fit: NonNegativeInt
     held_out: NonNegativeInt
 
 
-class _Known(BaseModel):
+class _Known(_Checked):
     linear: R2
     mlp: R2
 
 
-class _Ahead(BaseModel):
-    model_config = ConfigDict(extra="allow")
+class _Ahead(_Checked):
     k: list[NonNegativeInt]
     predicted: dict[str, list[float | None]]
     encoded: dict[str, list[float | None]]
     copied: dict[str, list[float | None]]
+    space: Literal["s_x", "projection"] = "s_x"
 
 
-class ProbeFile(BaseModel):
+class ProbeFile(_Checked):
     """The content of ``probe.json``."""
 
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
     env_steps: NonNegativeInt
     best: bool
     seed: NonNegativeInt
@@ -57,13 +62,17 @@ class ProbeFile(BaseModel):
     observations: _Counts
     r2: _Known
     ahead: _Ahead | None
+    overrides: list[str] | None = None
+    state: str | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> ProbeFile:
         lengths = {len(values) for name in SOURCES for values in getattr(self.ahead, name).values()} if self.ahead else set()
         if self.ahead and lengths != {len(self.ahead.k)}:
             raise ValueError("`ahead` must have a value for each k")
-        if not all(MEAN in each for each in (self.r2.linear, self.r2.mlp, *((self.ahead.predicted,) if self.ahead else ()))):
+        if self.r2.linear.keys() != self.r2.mlp.keys():
+            raise ValueError("both probes must have the same variables")
+        if not all(MEAN in each for each in (self.r2.linear, *(getattr(self.ahead, name) for name in SOURCES if self.ahead))):
             raise ValueError("`mean` is missing")
         return self
 
@@ -85,16 +94,15 @@ def read_probe(run: Path, policy: str = "sampled") -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        content = json.loads(read_text(file))
-        ProbeFile.model_validate(content)
+        return ProbeFile.model_validate(json.loads(read_text(file))).model_dump(exclude_unset=True)
     except Unreadable as error:
         raise UserError(f"can't read {file}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{file} is corrupt: `{'.'.join(map(str, first['loc']))}`: {first['msg']}") from None
+        where = f"`{shown('.'.join(map(str, first['loc'])))}`: " if first["loc"] else ""
+        raise UserError(f"{file} is corrupt: {where}{first['msg'].removeprefix('Value error, ')}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is corrupt: not JSON ({error})") from None
-    return dict(content)
 
 
 class Summary(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -98,4 +100,26 @@ def test_a_probe_file_whose_lists_do_not_fit_is_an_error(tmp_path: Path) -> None
     probe["ahead"]["copied"]["position"].append(1.0)
     (tmp_path / "probe.json").write_text(json.dumps(probe))
     with pytest.raises(UserError, match="a value for each k"):
+        read_probe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("r2", "linear", "position"), "0.5"),
+        (("r2", "linear", "position"), float("nan")),
+        (("r2", "mlp", "mean"), True),
+        (("r2", "mlp"), {"mean": 0.5}),
+        (("ahead", "predicted", "mean"), [float("inf"), 1.0]),
+        (("ahead", "copied"), {"position": [1.0, 1.0]}),
+        (("episodes", "fit"), "4"),
+        (("state",), {}),
+    ],
+)
+def test_a_probe_file_is_checked_to_its_leaves(tmp_path: Path, where: tuple[str, ...], value: object) -> None:
+    probe = json.loads(json.dumps(probed("JEPA", 1, 0.5).probe))
+    *path, last = where
+    reduce(getitem, path, probe)[last] = value
+    (tmp_path / "probe.json").write_text(json.dumps(probe))
+    with pytest.raises(UserError, match=r"probe.json is corrupt"):
         read_probe(tmp_path)
