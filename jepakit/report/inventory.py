@@ -154,9 +154,9 @@ def _plain(path: Path) -> Path:
 
 
 def whole_number(told: dict[str, Any], name: str) -> int | None:
-    """A field's value, if it is a whole number; else None."""
+    """A field's value, if it is a whole number of up to 64 bits; else None."""
     value = told.get(name)
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
 def _size(path: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -25,6 +24,7 @@ EPISODE = "episode_return"  #: one value an episode
 RETURN = "return_last_100"
 MOST_METRICS = 500  #: different names; a file with more is none that jepakit wrote
 LONGEST_NAME = 100
+LARGEST = 1e300
 
 
 class Series(NamedTuple):
@@ -120,9 +120,5 @@ def _named(phase: str, name: str) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False
+    """Whether it is a number that can be drawn: sums and differences of two are finite, too."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST

@@ -98,8 +98,11 @@ def _panel(axes: Axes, runs: Sequence[Recorded], panel: Panel) -> None:
                 continue
             steps, values = run.history[name].thinned(POINTS)
             drawn = np.maximum(values, LEAST_VARIANCE) if logarithmic else values
+            own = literal(" " + name.removeprefix(f"{panel.label}/"))
             style = _style(within) if many and len(runs) == 1 else _style(index, within)
-            axes.plot(steps, drawn, **style, marker="." if len(steps) < 8 else None, label=literal(" " + name.split("/", 2)[-1]))
+            axes.plot(
+                steps, drawn, **style, marker="." if len(steps) < 8 else None, label=own
+            )
     if logarithmic:
         axes.set_yscale("log")
     if many:

@@ -53,6 +53,9 @@ LABELS = {
     "time/policy": "policy (s a batch)",
     "time/learner": "learner (s a batch)",
     "time/batch": "whole batch (s)",
+    "time/diagnostics": "diagnostics (s each time)",
+    "time/eval": "evaluation (s each time)",
+    "time/probe": "state probes (s each time)",
 }
 LOGARITHMIC = ("embedding/variance", "embedding/variance_min", "loss/jepa")  #: may span decades, and collapse shows in the lowest
 NOT_DRAWN = ("updates", "frames", "episode_length", "learned_return", "embedding/mean_square")

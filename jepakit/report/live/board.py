@@ -65,7 +65,7 @@ class Watched:
     @property
     def ratio(self) -> float | None:
         """Variance over mean square of the embedding."""
-        variance, square = _number(self.latest, "embedding/variance"), _number(self.latest, "embedding/mean_square")
+        variance, square = figure(self.latest, "embedding/variance"), figure(self.latest, "embedding/mean_square")
         return variance / square if variance is not None and square else None
 
     @property
@@ -85,12 +85,12 @@ class Watched:
         self.warning = self.warned_at = ""
 
     def _take(self, record: dict[str, Any]) -> None:
-        steps, seconds = (_number(record, name) for name in ("env_steps", "wall_s"))
-        before = [_number(self.latest, name) for name in ("env_steps", "wall_s")]
+        steps, seconds = (figure(record, name) for name in ("env_steps", "wall_s"))
+        before = [figure(self.latest, name) for name in ("env_steps", "wall_s")]
         if steps is not None and seconds is not None and before[0] is not None and before[1] is not None and seconds > before[1]:
             self.steps_per_second = (steps - before[0]) / (seconds - before[1])
         self.latest = record
-        value = _number(record, "return_last_100")
+        value = figure(record, "return_last_100")
         if steps is not None and value is not None:
             self.returns.append((steps, value))
             if len(self.returns) > POINTS:
@@ -159,7 +159,8 @@ def _told(event: dict[str, Any]) -> str:
     return shown(str(event.get("text") or event.get("error") or event["event"]), 200)
 
 
-def _number(told: dict[str, Any], name: str) -> float | None:
+def figure(told: dict[str, Any], name: str) -> float | None:
+    """A field's value, if it is a number that can be drawn; else None."""
     value = told.get(name)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 else None
 

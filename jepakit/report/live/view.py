@@ -13,7 +13,7 @@ from rich.text import Text
 from jepakit.errors import printable
 from jepakit.report.curves.braille import COLOURS, chart, number, sparkline
 from jepakit.report.curves.history import Series
-from jepakit.report.live.board import SILENT, Watched, latest_warnings
+from jepakit.report.live.board import SILENT, Watched, figure, latest_warnings
 
 HEADINGS = ("run", "configuration", "seed", "env steps", "done", "return", "curve", "var/sq", "steps/s", "state", "warning")
 LESS = (
@@ -114,7 +114,7 @@ def _cells(run: Watched) -> list[Text]:
     dead = ratio is not None and isinstance(threshold, (int, float)) and ratio < threshold
     style = "bold red" if dead else "yellow" if ratio is not None and ratio < ALIVE else ""
     returns = np.array([value for _, value in run.returns])
-    speed = run.summary.get("steps_per_second", run.steps_per_second)
+    speed = figure(run.summary, "steps_per_second") or run.steps_per_second
     seed = run.recipe.get("seed")
     return [
         Text(run.configuration or "-"),
@@ -124,7 +124,7 @@ def _cells(run: Watched) -> list[Text]:
         Text(number(float(returns[-1])) if len(returns) else "-"),
         Text(sparkline(returns, CURVE)),
         Text("-" if ratio is None else f"{ratio:.1e}", style=style),
-        Text(f"{speed:,.0f}" if isinstance(speed, (int, float)) else "-"),
+        Text("-" if speed is None else f"{speed:,.0f}"),
         _state(run),
         Text(run.warning, style="yellow"),
     ]

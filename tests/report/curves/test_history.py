@@ -24,8 +24,9 @@ def test_every_number_is_a_curve_and_a_line_that_is_being_written_is_not(tmp_pat
         tmp_path / "run",
         {"phase": "episode", "env_steps": 7, "episode_return": 3.0, "terminated": True},
         {"phase": "train", "env_steps": 10, "loss/jepa": 2.5, "embedding/rank": None, "wall_s": 1.0},
-        {"phase": "eval", "env_steps": 10, "greedy": 4, "eval/sampled": 3},
-        {"phase": "train", "env_steps": 20, "loss/jepa": 1.5, "embedding/rank": 3.0, "huge": 10**400},
+        {"phase": "eval", "env_steps": 10, "greedy": 4, "eval/sampled": 3, "time/eval": 2},
+        {"phase": "diagnostics", "env_steps": 10, "policy/kl": 0.5, "spectrum/shares": [0.5, 0.5]},
+        {"phase": "train", "env_steps": 20, "loss/jepa": 1.5, "embedding/rank": 3.0, "huge": 10**400, "larger": -1e308},
         tail='{"phase": "train", "env_steps": 30, "loss/j',
     )
     found = {name: [series.env_steps.tolist(), series.values.tolist()] for name, series in read_history(run).items()}
@@ -35,6 +36,8 @@ def test_every_number_is_a_curve_and_a_line_that_is_being_written_is_not(tmp_pat
         "embedding/rank": [[20], [3]],
         "eval/greedy": [[10], [4]],
         "eval/sampled": [[10], [3]],
+        "time/eval": [[10], [2]],
+        "policy/kl": [[10], [0.5]],
     }
 
 
@@ -62,11 +65,15 @@ def test_thinning_keeps_peaks_and_ends() -> None:
 
 def test_metrics_of_one_kind_share_a_panel_and_panels_are_grouped() -> None:
     names = ["grad/norm/encoder", "loss/jepa", "grad/norm/actor", "embedding/variance", "new", "updates", "return_last_100"]
+    names += ["update_ratio/encoder", "update_ratio/predictor", "time/eval", "policy/kl"]
     point = Series(np.array([1.0]), np.array([1.0]))
     found = [(panel.group, panel.metrics) for panel in panels([dict.fromkeys(names, point)])]
     assert found == [
         ("What the embedding holds", ("embedding/variance",)),
         ("Losses", ("loss/jepa",)),
+        ("Diagnostics", ("policy/kl",)),
         ("Diagnostics", ("grad/norm/encoder", "grad/norm/actor")),
         ("Diagnostics", ("new",)),
+        ("Diagnostics", ("update_ratio/encoder", "update_ratio/predictor")),
+        ("Time", ("time/eval",)),
     ]

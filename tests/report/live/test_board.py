@@ -90,6 +90,21 @@ def test_damage_hides_no_other_run_and_removed_runs_go(tmp_path: Path) -> None:
     assert [run.name for run in board.look()] == ["good", "odd"]
 
 
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "1e999", "NaN", "-1e308", "true", '"x"'])
+def test_a_run_with_impossible_figures_hides_no_other(tmp_path: Path, value: str) -> None:
+    start(tmp_path / "good")
+    bad = start(tmp_path / "bad")
+    add(bad, 100)
+    names = ("env_steps", "wall_s", "return_last_100", "embedding/variance", "embedding/mean_square")
+    damaged = ", ".join(f'"{name}": {value}' for name in names)
+    with (bad / "metrics.jsonl").open("a") as file:
+        file.write(f'{{"phase": "train", {damaged}}}\n' * 2)
+    (bad / "summary.json").write_text(f'{{"status": "finished", "steps_per_second": {value}}}')
+    shown = text(Board(tmp_path).look(), height=50)
+    assert "good" in shown
+    assert "bad" in shown
+
+
 def test_a_run_of_another_machine_counts_as_running_and_as_silent_when_it_stops_writing(tmp_path: Path) -> None:
     run = start(tmp_path / "far")
     add(run, 100)
