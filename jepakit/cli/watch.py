@@ -10,7 +10,7 @@ import typer
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to watch, at any depth.")] = Path("runs"),
-    every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.1, help="Time between two looks.")] = 1.0,
+    every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.1, max=3600.0, help="Time between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print one table and exit, as without a terminal.")] = False,
 ) -> None:
     """Watch all runs in a folder as they train, wherever they are written from: progress, return curves, collapse, latest warnings."""

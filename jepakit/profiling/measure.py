@@ -84,10 +84,10 @@ def profile(recipe: Recipe, seconds: float = 10.0) -> Profile:
     An off-policy algorithm starts to learn after its first batch here, whatever its ``learning_starts``.
 
     Raises:
-        UserError: The recipe or the requested hardware can't be used.
+        UserError: The recipe or the requested hardware can't be used, or training ends before its first update.
     """
     recipe, hardware = settle(recipe)
-    recipe = recipe.with_values({"sinks": ()})
+    recipe = recipe.with_values({"sinks": (), "eval_every": None, "probe_every": None})  # none is part of a batch
     with contextlib.closing(build_env(recipe)) as env, tempfile.TemporaryDirectory(prefix="jepakit-") as scratch:
         rehearse(recipe, env, hardware)
         batch = env.batch_size[0] * getattr(recipe.algorithm, "rollout_steps", 1)
@@ -101,6 +101,8 @@ def profile(recipe: Recipe, seconds: float = 10.0) -> Profile:
         ):
             loop = Loop(RunState(recipe, env, learner, folder), progress, _after(seconds, learner))
             loop.run()
+            if not learner.updates:
+                raise recipe.error("total_steps", f"training ends at {recipe.total_steps:,} env steps, before the first update", "raise it")
             shutil.rmtree(folder.checkpoints)  # that of the end, so that the next is written
             checkpoint_seconds = _timed(loop.checkpoint)
             records = [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]

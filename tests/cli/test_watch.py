@@ -44,6 +44,7 @@ def test_without_a_terminal_it_prints_one_table(cli: Cli, run: Path, tmp_path: P
     assert cli("watch", str(run)).out.splitlines()[0] == "1 run  1 killed"
     (tmp_path / "empty").mkdir()
     assert cli("watch", "empty", "--once") == (0, "no runs in empty\n", "")
+    assert cli("watch", "--every", "inf").code == 2
     assert cli("watch", "nowhere") == (2, "", "there is no folder nowhere\n")
 
 

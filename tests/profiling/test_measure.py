@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from jepakit.errors import UserError
 from jepakit.machine.hardware import Hardware
 from jepakit.profiling import advice as rules
 from jepakit.profiling.advice import advice
 from jepakit.profiling.flops import FlopCounter, peak_flops
 from jepakit.profiling.measure import Profile, profile
 from jepakit.recipe import load_recipe
+from jepakit.training.monitoring.evaluation import Evaluation
 from tests.forked import jepakit_process
 
 SMALL = ["env.num_envs=2", "env.size=[20, 30]", "encoder.dim=16", "encoder.heads=2", "encoder.patch=10", "threads=1", "precision=fp32"]
@@ -28,7 +30,8 @@ ALGORITHMS = {
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_parts_of_a_batch_add_up(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = profile(load_recipe(name, SMALL + ALGORITHMS[name]), seconds=0.0)
+    monkeypatch.setattr(Evaluation, "measure", lambda _: pytest.fail("evaluation is no part of a batch"))
+    found = profile(load_recipe(name, [*SMALL, *ALGORITHMS[name], "eval_every=1"]), seconds=0.0)
     assert sum(found.seconds.values()) == pytest.approx(found.batch_seconds)
     assert all(0 <= found.share(part) <= 1 for part in ("env", "policy", "learner", "other"))
     assert found.updates_per_batch > 0
@@ -36,6 +39,12 @@ def test_the_parts_of_a_batch_add_up(name: str, tmp_path: Path, monkeypatch: pyt
     assert 0 < sum(operator.share for operator in found.operators) <= 1
     assert json.loads(json.dumps(found.figures()))["batches"] == found.batches >= 1
     assert list(tmp_path.iterdir()) == []  # nothing is kept
+
+
+def test_a_recipe_that_ends_before_its_first_update_is_one_message() -> None:
+    recipe = load_recipe("cartpole_dqn", [*SMALL, *ALGORITHMS["cartpole_dqn"], "total_steps=8"])
+    with pytest.raises(UserError, match="before the first update"):
+        profile(recipe, seconds=0.0)
 
 
 def test_operations_of_a_linear_layer_forwards_and_backwards() -> None:
