@@ -22,6 +22,10 @@ def command(
             "--to", metavar="SINK", help="A kind of sink, or its fields as YAML: --to '{kind: wandb, project: mine}'. May be repeated."
         ),
     ],
+    media: Annotated[
+        list[Path] | None,
+        typer.Option("--media", metavar="FILE", help="Show this picture or video with the run. May be repeated.", show_default=False),
+    ] = None,
     plugins: PluginsOption = None,
 ) -> None:
     """Write a run's metrics to sinks, as the recipe's `sinks` do during a run. What a sink holds already is not written again."""
@@ -31,7 +35,7 @@ def command(
 
     load_needed(plugins)
     configs = [_sink(text, run) for text in to]
-    export_logs(run, configs)
+    export_logs(run, configs, media or ())
     emit(*(f"{run}: written to {config.kind}; {run / FOLDER / f'{config.kind}.json'} says how far" for config in configs))
 
 

@@ -32,7 +32,7 @@ from jepakit.protocols.keys import (
     FrameShape,
     ReferenceScores,
 )
-from jepakit.protocols.monitoring import LOOKS, MOST_NUMBERS, Diagnostic, MirroredRun, Sink
+from jepakit.protocols.monitoring import LOOKS, MOST_NUMBERS, Diagnostic, MirroredRun, ShowsMedia, Sink
 from jepakit.protocols.representation import (
     INPUTS,
     Attentive,
@@ -88,6 +88,7 @@ __all__ = [
     "Projector",
     "ReferenceScores",
     "Restorable",
+    "ShowsMedia",
     "ShowsPolicy",
     "ShowsValues",
     "Sink",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class MirroredRun(NamedTuple):
@@ -48,6 +51,19 @@ class Sink(Protocol):
 
     def end(self, summary: Mapping[str, Any] | None) -> None:
         """Close the tool's run; ``summary`` is the content of ``summary.json``, None if the run has been killed."""
+        ...
+
+
+@runtime_checkable
+class ShowsMedia(Protocol):
+    """A `Sink` that shows pictures and videos, too."""
+
+    def media(self, name: str, file: Path, env_steps: int) -> None:
+        """Show ``file`` (PNG, JPEG, GIF or MP4) under ``name``.
+
+        Raises:
+            ValueError: The tool shows no files of its kind.
+        """
         ...
 
 

@@ -19,7 +19,7 @@ from jepakit import registry
 from jepakit.errors import UserError, shown, told
 from jepakit.files.reading import read_text
 from jepakit.files.writing import write_atomically
-from jepakit.protocols import MirroredRun, Sink
+from jepakit.protocols import MirroredRun, ShowsMedia, Sink
 from jepakit.recipe.load import draft_recipe
 from jepakit.registry.signature import ComponentFields
 from jepakit.storage.folder import read_provenance, read_summary
@@ -29,6 +29,7 @@ FOLDER = "sinks"  #: in a run's folder: a file a kind on how far it is, and what
 INTERVAL = 1.0  #: seconds between two looks
 PATIENCE = 30.0  #: seconds that a run waits at its end for all its sinks together
 VERDICTS = ("collapsed", "recovered")  #: the events that sinks receive
+MEDIA = (".png", ".jpg", ".jpeg", ".gif", ".mp4")  #: files that sinks may show
 NO_NUMBERS = ("phase", "env_steps")  #: fields of a record that are no metrics
 
 
@@ -93,8 +94,8 @@ class Mirror:
         self.abandoned = False
         self.advice = f"`jepakit export-logs {quote(str(run))} --to {config.kind}` writes the rest"
 
-    def follow(self) -> None:
-        """Hand on all records, and those that the run still writes, until `closing` is set.
+    def follow(self, media: Sequence[Path] = ()) -> None:
+        """Hand on all records, and those that the run still writes, until `closing` is set; then the files ``media``.
 
         Raises:
             Exception: Whatever the sink raises, or what reading the run's files does.
@@ -130,6 +131,9 @@ class Mirror:
                 note = {"fields": fields, "env_steps": held, "judged": judged, "state": sink.flush()}
                 write_atomically(self.note, json.dumps(note) + "\n")
             if last:
+                for file in media:
+                    assert isinstance(sink, ShowsMedia)  # `export_logs` has checked it
+                    sink.media(file.stem, file, held)
                 sink.end(read_summary(self.run))
                 return
             self.closing.wait(INTERVAL)
@@ -162,14 +166,25 @@ class Tail:
                     yield json.loads(line)
 
 
-def export_logs(run: Path, sinks: Sequence[ComponentFields]) -> None:
+def export_logs(run: Path, sinks: Sequence[ComponentFields], media: Sequence[Path] = ()) -> None:
     """Mirror the records of the run in folder ``run``, which no process may be writing, to sinks; what they hold already stays as it is.
 
+    Args:
+        run: The run's folder.
+        sinks: The sinks.
+        media: Pictures and videos to show with the run, each under its file's name.
+
     Raises:
-        UserError: The folder cannot be written, a process is writing it, or a sink fails.
+        UserError: The folder cannot be written, a process is writing it, a sink fails, or it shows no media or not those.
     """
     if not (run / "recipe.yaml").is_file() or not (run / "metrics.jsonl").is_file():
         raise UserError(f"{run} is not a run's folder: it has no recipe.yaml or no metrics.jsonl")
+    for file in media:
+        if file.suffix.lower() not in MEDIA or not file.is_file():
+            raise UserError(f"{file} is no picture or video: name files that end in {', '.join(MEDIA)}")
+    for config in sinks if media else ():
+        if not hasattr(config.component.cls, "media"):
+            raise UserError(f"the sink `{config.kind}` shows no pictures and no videos")
     try:
         lock = Lock(run)
     except OSError as error:
@@ -179,7 +194,7 @@ def export_logs(run: Path, sinks: Sequence[ComponentFields]) -> None:
             mirror = Mirror(config, run)
             mirror.closing.set()
             try:
-                mirror.follow()
+                mirror.follow(media)
             except UserError:
                 raise
             except (Exception, SystemExit) as error:

@@ -104,6 +104,10 @@ class MLflow:
         """Set the tag ``jepakit.collapsed`` or ``jepakit.recovered`` to its env steps."""
         self.client.set_tag(self.run_id, f"jepakit.{record['event']}", f"{record['env_steps']} env steps")
 
+    def media(self, name: str, file: Path, env_steps: int) -> None:
+        """Keep the file as an artifact in ``media``, where MLflow shows it."""
+        self.client.log_artifact(self.run_id, str(file), "media")
+
     def flush(self) -> dict[str, Any]:
         """The run's id and where it is kept; every call has already reached the store."""
         return {"tracking_uri": self.uri, "run_id": self.run_id}

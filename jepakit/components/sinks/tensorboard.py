@@ -56,6 +56,22 @@ class TensorBoard:
         figures = ", ".join(f"{name} {value}" for name, value in record.items() if name not in ("event", "time", "wall_s"))
         self.writer.add_text("events", f"{record['event']}: {figures}", record["env_steps"])
 
+    def media(self, name: str, file: Path, env_steps: int) -> None:
+        """Add a picture, or a GIF, which TensorBoard plays.
+
+        Raises:
+            ValueError: It is an MP4.
+        """
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        if file.suffix.lower() == ".mp4":
+            raise ValueError(f"TensorBoard plays GIFs, but no MP4: {file}")
+        with Image.open(file) as image:
+            width, height = image.size
+        picture = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=file.read_bytes())
+        self.writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), env_steps)
+
     def flush(self) -> dict[str, Any]:
         """Write the events to their file."""
         self.writer.flush()

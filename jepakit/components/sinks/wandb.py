@@ -95,6 +95,15 @@ class WandB:
         """Set ``collapsed_at`` or ``recovered_at`` in the run's summary."""
         self.run.summary[f"{record['event']}_at"] = record["env_steps"]
 
+    def media(self, name: str, file: Path, env_steps: int) -> None:
+        """Log a row with a picture or a video."""
+        import wandb
+
+        kind = file.suffix.lower().removeprefix(".")
+        shown = wandb.Video(str(file), format=kind) if kind in ("gif", "mp4") else wandb.Image(str(file))
+        self.run.log({"env_steps": env_steps, name: shown}, step=self.rows)
+        self.rows += 1
+
     def flush(self) -> dict[str, Any]:
         """The run's id; W&B writes when it likes."""
         return {"id": self.id}

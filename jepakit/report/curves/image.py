@@ -100,9 +100,7 @@ def _panel(axes: Axes, runs: Sequence[Recorded], panel: Panel) -> None:
             drawn = np.maximum(values, LEAST_VARIANCE) if logarithmic else values
             own = literal(" " + name.removeprefix(f"{panel.label}/"))
             style = _style(within) if many and len(runs) == 1 else _style(index, within)
-            axes.plot(
-                steps, drawn, **style, marker="." if len(steps) < 8 else None, label=own
-            )
+            axes.plot(steps, drawn, **style, marker="." if len(steps) < 8 else None, label=own)
     if logarithmic:
         axes.set_yscale("log")
     if many:

@@ -142,6 +142,6 @@ def _wandb(run: Path) -> Series:
     assert [row["_step"] for row in rows] == list(range(len(rows)))
     for row in rows:
         for name, value in row.items():
-            if name != "env_steps" and not name.startswith("_"):
+            if name != "env_steps" and not name.startswith("_") and "." not in name:  # `curves._type` describes a picture
                 series[name].append((row["env_steps"], float(value)))
     return dict(series)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jepakit import registry
 from jepakit.errors import UserError
@@ -33,6 +34,46 @@ def test_each_tool_shows_every_record_once_however_often_it_was_interrupted(kind
     note.write_text(early)  # the process was killed after the tool had taken the records, and before this was noted
     export_logs(run, [fields(kind)])
     assert same(kind, shown(kind, run), written(run))
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow", "wandb"])
+def test_pictures_and_videos_are_shown_with_the_run(kind: str, run: Path) -> None:
+    pytest.importorskip(kind)
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue")]
+    frames[0].save("curves.png")
+    frames[0].save("greedy.gif", save_all=True, append_images=frames[1:])
+    export_logs(run, [fields(kind)], [Path("curves.png"), Path("greedy.gif")])
+    assert same(kind, shown(kind, run), written(run))
+    if kind == "tensorboard":
+        events = events_of(run)
+        pictures = {name: events.Images(name) for name in events.Tags()["images"]}
+        assert {name: (event.step, event.width, event.height) for name, (event,) in pictures.items()} == dict.fromkeys(
+            ("curves", "greedy"), (200, 6, 4)
+        )
+        assert pictures["greedy"][0].encoded_image_string == Path("greedy.gif").read_bytes()
+    elif kind == "mlflow":
+        client, found = mlflow_run(run)
+        assert [each.path for each in client.list_artifacts(found.info.run_id, "media")] == ["media/curves.png", "media/greedy.gif"]
+    else:
+        logged = {name: value for row in wandb_records(run, "history") for name, value in row["item"].items() if name.endswith("._type")}
+        assert logged == {"curves._type": "image-file", "greedy._type": "video-file"}
+        assert len(list((run / "sinks" / "wandb").glob("offline-run-*/files/media/*/*"))) == 2
+    export_logs(run, [fields(kind)])  # a later export writes nothing twice
+    assert same(kind, shown(kind, run), written(run))
+
+
+def test_media_that_cannot_be_shown_are_refused(run: Path) -> None:
+    Path("notes.txt").write_text("no picture")
+    Image.new("RGB", (6, 4)).save("curves.png")
+    Path("greedy.mp4").write_bytes(b"")
+    for kind, file, message in (
+        ("tensorboard", "notes.txt", "notes.txt is no picture or video"),
+        ("tensorboard", "nowhere.png", "nowhere.png is no picture or video"),
+        ("csv", "curves.png", "the sink `csv` shows no pictures and no videos"),
+        ("tensorboard", "greedy.mp4", "TensorBoard plays GIFs, but no MP4: greedy.mp4"),
+    ):
+        with pytest.raises(UserError, match=message):
+            export_logs(run, [fields(kind)], [Path(file)])
 
 
 @pytest.mark.parametrize("kind", ["csv", "tensorboard", "mlflow"])
