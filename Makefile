@@ -2,7 +2,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do $$python -c '' 2>/dev/nul
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test lint types
+.PHONY: run test lint types docs
 
 run: $(INSTALLED)
 	$(BIN)/jepakit run recipes/cartpole_pixels.yaml
@@ -16,6 +16,10 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	$(BIN)/python -m docs.site
+	$(BIN)/zensical build --strict
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

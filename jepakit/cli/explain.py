@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -67,28 +67,47 @@ def _explanation(component: Component) -> Iterator[RenderableType]:
         yield f"In Python: from {component.cls.__module__} import {component.cls.__name__}"
     if component.missing:
         yield f"Not installed: {component.missing}"
-    schema = component.fields.model_json_schema()
-    common = [name for name in slot.fields.model_fields if name != "kind"]
-    own = [name for name in component.fields.model_fields if name != "kind" and name not in common]
-    yield from _fields("Fields", own, schema)
-    yield from _fields(f"Fields of every {slot.name}", common, schema)
+    every = list(facts(component))
+    yield from _fields("Fields", [fact for fact in every if not fact.common])
+    yield from _fields(f"Fields of every {slot.name}", [fact for fact in every if fact.common])
     if component.context:
         yield Text("\nSupplied by jepakit", style="bold")
         yield from (f"  {name}: {CONTEXT[name]}" for name in component.context)
 
 
-def _fields(heading: str, names: list[str], schema: Mapping[str, Any]) -> Iterator[RenderableType]:
-    from rich.text import Text
+class Fact(NamedTuple):
+    """What is known of a field."""
 
-    from jepakit.cli.output import indented, prose
+    name: str
+    value: str  #: what it may be, in words
+    default: str
+    meaning: str
+    common: bool  #: whether every kind of the slot has it
+
+
+def facts(component: Component) -> Iterator[Fact]:
+    """The fields of a component: first its own, then those that its slot adds."""
+    from jepakit.cli.output import prose
     from jepakit.recipe.words import Vocabulary
+    from jepakit.registry import SLOTS
 
-    if names:
-        yield Text(f"\n{heading}", style="bold")
-    for name in names:
+    schema = component.fields.model_json_schema()
+    common = SLOTS[component.slot].fields.model_fields
+    for name in sorted((name for name in component.fields.model_fields if name != "kind"), key=common.__contains__):
         field = schema["properties"][name]
         default = f"default {json.dumps(field['default'], ensure_ascii=False)}" if "default" in field else "a default of its own"
         default = "required" if name in schema.get("required", ()) else default
-        yield Text.assemble("  ", (name, "cyan"), f": {Vocabulary(schema).describe(field)}; {default}")
-        if "description" in field:
-            yield indented(prose(field["description"]), 6)
+        yield Fact(name, Vocabulary(schema).describe(field), default, prose(field.get("description", "")), name in common)
+
+
+def _fields(heading: str, found: Sequence[Fact]) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    from jepakit.cli.output import indented
+
+    if found:
+        yield Text(f"\n{heading}", style="bold")
+    for fact in found:
+        yield Text.assemble("  ", (fact.name, "cyan"), f": {fact.value}; {fact.default}")
+        if fact.meaning:
+            yield indented(fact.meaning, 6)
