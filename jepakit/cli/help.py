@@ -11,7 +11,7 @@ from jepakit.errors import UserError, shown
 #: What other tools call our verbs, where it is spelled too differently to be found as a near match.
 MEANT = {"train": "run", "fit": "run", "start": "run", "launch": "run", "continue": "resume", "restart": "resume", "extend": "resume"}
 MEANT |= {"sweep": "ablate", "grid": "ablate", "ls": "list", "ps": "runs", "status": "runs", "describe": "explain", "info": "explain"}
-MEANT |= {"create": "new", "init": "new", "play": "eval", "plot": "compare", "diff": "compare", "lint": "validate", "config": "show"}
+MEANT |= {"create": "new", "init": "new", "play": "eval", "diff": "compare", "lint": "validate", "config": "show"}
 
 
 class Verb(TyperCommand):
