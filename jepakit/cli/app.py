@@ -9,6 +9,7 @@ import resource
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from importlib import import_module
 from typing import Annotated
@@ -18,6 +19,7 @@ import typer
 from jepakit.cli.help import Verb, Verbs
 from jepakit.errors import UserError, printable, raised_in, shown, told
 from jepakit.files.streams import drop_unwritten, lossy, open_closed
+from jepakit.machine.interrupt import noticed
 from jepakit.version import __version__
 
 #: Each verb is a file beside this one with a function ``command``. The function imports what it needs, so that ``--help`` stays fast.
@@ -71,13 +73,15 @@ def main() -> None:
     warnings.formatwarning = lambda message, *_: f"warning: {printable(_COLOURS.sub('', str(message)))}\n"
     open_closed()
     try:
-        with redirect_stderr(lossy(sys.stderr)):
-            _call()
+        with redirect_stderr(lossy(sys.stderr)), noticed() as interrupted:
+            _call(interrupted)
+    except KeyboardInterrupt:  # where Typer did not catch it
+        sys.exit(130)
     finally:
         drop_unwritten(sys.stdout, sys.stderr)
 
 
-def _call() -> None:
+def _call(interrupted: Callable[[], bool]) -> None:
     try:
         app(prog_name="jepakit")
     except UserError as error:
@@ -86,6 +90,8 @@ def _call() -> None:
         typer.echo(error, err=True)  # not wrapped: an editor could not follow a wrapped ``path:line:column:``
         sys.exit(2)
     except Exception as error:
+        if interrupted():
+            sys.exit(130)
         # A run has written its traceback to its folder, and a note says where. Without a note nothing was written, so show it here.
         notes = getattr(error, "__notes__", None)
         mistake, failure = _mistake(error), _failure(error)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first signal ends the run after the current batch, the second ends it immediately."""
+"""Ctrl-C and SIGTERM: the first signal ends a run after the current batch, the second immediately; elsewhere Ctrl-C is noticed."""
 
 from __future__ import annotations
 
@@ -36,3 +36,26 @@ def graceful_stop(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def noticed() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C was pressed, which raises `KeyboardInterrupt` as ever.
+
+    Code in C that calls Python may turn that exception into another.
+    """
+    pressed = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        signal.default_int_handler(number, frame)
+
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not in the background of a script
+    if not heeded or threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

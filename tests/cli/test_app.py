@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -81,14 +82,14 @@ def test_a_failure_exits_1_with_its_traceback(cli: Cli, verb_that: Callable[[Bas
     code, out, err = cli("boom")
     assert (code, out) == (1, "")
     assert "Traceback" in err
-    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 54)\n")
+    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 55)\n")
 
 
 def test_a_failure_with_a_saved_traceback_prints_only_its_path(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
     error = ZeroDivisionError("by zero")
     error.add_note("traceback: runs/x/traceback.txt")
     verb_that(error)
-    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 54)\ntraceback: runs/x/traceback.txt\n")
+    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 55)\ntraceback: runs/x/traceback.txt\n")
 
 
 def test_want_of_memory_is_one_line(cli: Cli, verb_that: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +138,22 @@ def test_an_opengl_that_mujoco_refuses_is_a_mistake(cli: Cli, monkeypatch: pytes
 def test_streams_that_are_full_or_closed(words: str, code: int, told: str) -> None:
     done = subprocess.run(["sh", "-c", f"{shlex.quote(sys.executable)} -m jepakit {words}"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (code, told)
+
+
+def test_an_interrupt_that_a_library_makes_another_error_of_exits_130(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
+    @app.command("bang")
+    def bang() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("no tensordict is true") from None
+
+    verb_that(RuntimeError("no tensordict is true"))
+    code, out, err = cli("bang")
+    assert (code, out) == (130, "")
+    assert "tensordict" not in err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert cli("boom").code == 1
 
 
 def test_an_interrupt_exits_130(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
