@@ -28,6 +28,7 @@ from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
 from jepakit.training.terms import JEPA, WeightedTerm
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when a test imports MLflow; its thread draws random numbers
 FRAMES = FrameShape(frames=3, channels=1, height=8, width=12)
 ACTIONS = 3
 WIDTH = 8

@@ -117,6 +117,7 @@ def test_every_algorithms_greedy_actions_are_the_runs(trained: Trained, name: st
     assert np.allclose(plain(pixels)["action"], jepakit.load_policy(trained(name))(pixels), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_continuous_policy_in_bf16_is_exported_in_fp32(tmp_path: Path) -> None:
     overrides = {**SAC, **MLP, "precision": "bf16"}
     run = jepakit.run("pendulum_pixels", overrides=overrides, out=tmp_path / "run", quiet=True).path

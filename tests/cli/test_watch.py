@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import struct
 import sys
 import termios
@@ -52,6 +53,7 @@ def test_without_a_terminal_it_prints_one_table(cli: Cli, run: Path, tmp_path: P
 def test_in_a_terminal_it_refreshes_and_quits_cleanly(run: Path, end: bytes) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job of a shell ignores it
         os.environ.update(TERM="xterm", COLUMNS="100", LINES="30")
         os.execv(sys.executable, [sys.executable, "-m", "jepakit", "watch", str(run.parent), "--every", "0.1"])
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))

@@ -51,7 +51,7 @@ def evaluations(folder: Path) -> list[dict[str, Any]]:
     return [record for record in timeless(folder) if record["phase"] == "eval"]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_periodic_evaluation_changes_no_training_number(name: str, tmp_path: Path) -> None:
     off = run({**RECIPES[name], "eval_every": None}, out=tmp_path / "off", quiet=True).path
     on = run(RECIPES[name], out=tmp_path / "on", quiet=True).path
