@@ -54,6 +54,8 @@ class Movie:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+        if kind is None and self.path.suffix == ".mp4":
+            self._check()
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Write one frame, uint8 [height, width, 3], both even and the same for all."""
@@ -70,6 +72,15 @@ class Movie:
             self._gif.write(b";")
             self._gif.close()
         self._ffmpeg = self._gif = None
+
+    def _check(self) -> None:
+        """Ffmpeg says nothing when it cannot write the end."""
+        import imageio_ffmpeg
+
+        with suppress(OSError, RuntimeError):
+            if imageio_ffmpeg.count_frames_and_secs(str(self.path))[0] > 0:
+                return
+        raise UserError(f"can't write {self.path}: ffmpeg could not finish it; is the disk full?")
 
     def _add_to_mp4(self, picture: NDArray[np.uint8]) -> None:
         import imageio_ffmpeg

@@ -50,7 +50,7 @@ def command(
     import json
 
     from jepakit.agent.evaluate import MODES, evaluate
-    from jepakit.cli.output import emit, table
+    from jepakit.cli.output import counted, emit, table
     from jepakit.errors import UserError
     from jepakit.files.writing import write_atomically
 
@@ -85,7 +85,7 @@ def command(
         rows.append((mode, mean, worst, best_one, *normalized))
     headings = ["policy", "return (mean ± 95% CI)", "min", "max", "human-normalised"][: len(rows[0])]
     emit(
-        f"{run}: weights of {result['env_steps']:,} env steps, {episodes} episodes each, seed {result['seed']}",
+        f"{run}: weights of {result['env_steps']:,} env steps, {counted(episodes, 'episode')} each, seed {result['seed']}",
         table(*headings, rows=rows),
         *([f"written to {written}"] if changes else []),
     )

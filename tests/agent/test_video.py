@@ -131,6 +131,12 @@ def test_a_failed_film_leaves_no_file(trained: Path, tmp_path: Path, monkeypatch
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_video_that_ffmpeg_could_not_finish_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "full.mp4").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="could not finish"), Movie(tmp_path / "full.mp4", 30) as film:
+        film.add(np.zeros((64, 64, 3), np.uint8))
+
+
 @pytest.mark.parametrize("kind", [".gif", ".mp4"])
 def test_a_long_video_needs_the_memory_of_a_short_one(tmp_path: Path, kind: str) -> None:
     picture = np.kron(np.arange(48).reshape(6, 8), np.full((16, 16), 5)).astype(np.uint8)[..., None].repeat(3, axis=2)
