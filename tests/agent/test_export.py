@@ -181,5 +181,7 @@ def test_what_cannot_be_exported_is_one_error(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_refused(discrete: Made) -> None:
     run, folder, _ = discrete
+    with pytest.raises(UserError, match="can't write to"):
+        export(run, Path("/dev/null/out"))
     with pytest.raises(UserError, match="is not empty"):
         export(run, folder)

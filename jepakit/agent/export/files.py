@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,8 +69,8 @@ def export(
         warn: Called with a message about each corrupt checkpoint.
 
     Raises:
-        UserError: A package is missing, ``out`` is not empty, the run cannot be opened, a part cannot be exported, or an exported file
-            does not do what the run's policy does.
+        UserError: A package is missing, ``out`` is not empty, the run cannot be opened, a part cannot be exported, ``out`` cannot be
+            written, or an exported file does not do what the run's policy does.
     """
     run, out = Path(run), Path(out)
     if missing := [name for name in NEEDED if find_spec(name) is None]:
@@ -81,8 +82,11 @@ def export(
     try:
         with opened(run, best=best, trust=trust, warn=warn) as trained:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            exported = _write(trained, run, partial)
+            try:
+                partial.mkdir(parents=True)
+                exported = _write(trained, run, partial)
+            except OSError as error:
+                raise UserError(f"can't write to {out}: {error.strerror}") from error
         out.mkdir(exist_ok=True)
         for file in partial.iterdir():
             file.rename(out / file.name)
@@ -112,7 +116,9 @@ def _export(module: nn.Module, path: Path, frames: Frames, what: str) -> list[Ch
     example = torch.cat([frames.pixels[0]] * 2)[:2].cpu()  # torch.export takes a batch of 1 for a constant
     with _quietly(), torch.no_grad(), set_exploration_type(ExplorationType.MODE):
         program = _traced(module, example, what)
-        torch.export.save(program, path.with_suffix(".pt2"))
+        packed = BytesIO()
+        torch.export.save(program, packed)  # on a full disk torch's own writer ends the process
+        path.with_suffix(".pt2").write_bytes(packed.getbuffer())
         checks = [compare(path.with_suffix(".pt2"), _eager(torch.export.load(path.with_suffix(".pt2")).module()), frames)]
         names = list(module(example))
         try:
