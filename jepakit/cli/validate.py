@@ -49,6 +49,8 @@ def command(
 @contextlib.contextmanager
 def _patience(name: str, rehearsals: int = 1) -> Iterator[None]:
     """Raise in the component that computes for too long: a size with a few digits too many would never end."""
+    import torch
+
     from jepakit.errors import UserError
 
     def give_up(*_: object) -> None:
@@ -61,6 +63,7 @@ def _patience(name: str, rehearsals: int = 1) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+        torch.set_grad_enabled(True)  # the signal may have come while torch's own no_grad was being entered or left
 
 
 def _rehearsed(recipe: Recipe) -> Iterator[str]:

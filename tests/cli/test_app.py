@@ -141,6 +141,8 @@ def test_streams_that_are_full_or_closed(words: str, code: int, told: str) -> No
 
 
 def test_an_interrupt_that_a_library_makes_another_error_of_exits_130(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
+
     @app.command("bang")
     def bang() -> None:
         try:

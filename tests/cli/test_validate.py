@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 
 from jepakit.cli import validate
 from tests.cli.conftest import Cli
@@ -102,6 +103,7 @@ def test_an_oversized_model_hits_the_time_limit(cli: Cli, tmp_path: Path, monkey
     assert err.startswith("r.yaml:2:10: one fake batch of `r` takes more than 0.3 s of CPU time")
     assert signal.getsignal(signal.SIGPROF) == before
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+    assert torch.is_grad_enabled()
 
 
 def test_too_many_simulators_are_refused(cli: Cli, tmp_path: Path) -> None:
