@@ -162,7 +162,11 @@ def write_probes(found: Sequence[Summary], folder: Path) -> tuple[Path, Path]:
     Raises:
         UserError: The folder cannot be written to.
     """
-    page = [f"# Probes, {_policy(found)} policy\n", "In brackets the lowest and the highest run.\n", *(f"{note}\n" for note in notes(found))]
+    page = [
+        f"# Probes, {_policy(found)} policy\n",
+        "In brackets the lowest and the highest run.\n",
+        *(f"{note}\n" for note in notes(found)),
+    ]
     for kind, title in KINDS.items():
         page += [f"## What s_x tells: {title}\n", markdown(*known_table(found, kind, ranges=True))]
     for variable in (MEAN, *_names(found, "linear")):

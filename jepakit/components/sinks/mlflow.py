@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,9 @@ class MLflow:
         from mlflow.entities import Param, RunTag
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
+        from mlflow.utils import name_utils
 
+        name_utils.random = secrets.SystemRandom()  # in place of Python's global generator, for an id with leading zeros
         self.uri = run.state.get("tracking_uri") if self.tracking_uri is None else None
         self.uri = self.uri or self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "mlruns"
         local = self.uri.removeprefix("file://").removeprefix("file:") if self.uri.startswith("file:") or "://" not in self.uri else None

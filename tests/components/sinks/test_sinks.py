@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import uuid
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,14 @@ def test_pictures_and_videos_are_shown_with_the_run(kind: str, run: Path) -> Non
         assert len(list((run / "sinks" / "wandb").glob("offline-run-*/files/media/*/*"))) == 2
     export_logs(run, [fields(kind)])  # a later export writes nothing twice
     assert same(kind, shown(kind, run), written(run))
+
+
+def test_an_experiments_id_is_not_drawn_from_the_global_generator(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_utils = pytest.importorskip("mlflow.utils.name_utils")
+    monkeypatch.setattr(name_utils.uuid, "uuid4", lambda: uuid.UUID(int=10**37 + 1))  # MLflow draws digits in place of leading zeros
+    before = random.getstate()
+    export_logs(run, [fields("mlflow")])
+    assert random.getstate() == before
 
 
 def test_media_that_cannot_be_shown_are_refused(run: Path) -> None:
