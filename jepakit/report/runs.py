@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,7 +109,11 @@ def load_runs(paths: Iterable[str | Path]) -> list[Run]:
 
 
 def load_placed(paths: Iterable[str | Path]) -> list[tuple[Run, Path]]:
-    """What `load_runs` gives, each run with its folder or record."""
+    """What `load_runs` gives, each run with its folder or record.
+
+    Of a run that is found more than once, a folder counts before a record, because it holds more, and a folder with checkpoints before
+    one without. An evaluation that only another of them has is kept.
+    """
     places = [Path(path) for path in paths]
     runs: dict[str, tuple[Run, Path]] = {}
     left_out = []
@@ -118,13 +122,18 @@ def load_placed(paths: Iterable[str | Path]) -> list[tuple[Run, Path]]:
             left_out.append(f"{path} ({state})")
             continue
         run = read_folder(path) if path.is_dir() else read_record(path)
-        if run.id not in runs or (run.evaluation and not runs[run.id][0].evaluation):
-            runs[run.id] = run, path
+        known, place = runs.get(run.id, (run, path))
+        kept, where = (run, path) if _richness(run, path) > _richness(known, place) else (known, place)
+        runs[run.id] = replace(kept, evaluation=kept.evaluation or run.evaluation or known.evaluation), where
     if left_out:
         warnings.warn(f"skipped unfinished runs: {', '.join(left_out)}", stacklevel=2)
     if not runs:
         raise UserError(f"no finished run in {', '.join(map(str, places)) or 'nothing'}: {_ADVICE}")
     return list(runs.values())
+
+
+def _richness(run: Run, path: Path) -> tuple[bool, bool, bool]:
+    return path.is_dir(), (path / "checkpoints").is_dir(), run.evaluation is not None
 
 
 def read_record(path: Path) -> Run:

@@ -13,7 +13,7 @@ import pytest
 
 from jepakit.errors import UserError
 from jepakit.report.record import find_record, read_record, write_record
-from jepakit.report.runs import CURVES, Run, load_runs
+from jepakit.report.runs import CURVES, Run, load_placed, load_runs
 
 if TYPE_CHECKING:
     from tests.report.conftest import MakeFolder
@@ -76,6 +76,18 @@ def test_the_evaluated_one_of_a_folder_and_its_record_counts(make_folder: MakeFo
     (folder / "eval.json").write_text(json.dumps(PLAYED))
     (run,) = load_runs([folder, record][::order])
     assert run.evaluation == PLAYED
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_run_found_twice_the_folder_counts_with_the_records_evaluation(make_folder: MakeFolder, tmp_path: Path, order: int) -> None:
+    (evaluated,) = load_runs([make_folder("elsewhere", evaluation=PLAYED)])
+    record, bare, whole = write_record(evaluated, tmp_path / "records"), make_folder("bare"), make_folder("whole")
+    (whole / "checkpoints").mkdir()
+    for found in ([record, bare, whole], [bare, whole], [record, whole], [whole]):
+        ((run, place),) = load_placed(found[::order])
+        assert place == whole  # a report shows what its checkpoint sees
+        assert run.evaluation == (PLAYED if record in found else None)
+    assert load_placed([record, bare][::order])[0][1] == bare
 
 
 def test_runs_without_an_id_are_identified_by_their_recipes(make_folder: MakeFolder, tmp_path: Path) -> None:
