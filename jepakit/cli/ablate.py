@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jepakit.cli.importing import importing
 from jepakit.cli.options import RecipeArg, RecordedOption, SetOption
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only failures and the result.")] = False,
 ) -> None:
     """Run a recipe's sweep: every configuration with every seed. Skip finished runs and resume unfinished ones."""
-    from jepakit.cli.output import emit
-    from jepakit.machine.hardware import usable_cores
-    from jepakit.sweep.engine import run_plan
-    from jepakit.sweep.plan import load_sweep
+    with importing():
+        from jepakit.cli.output import emit
+        from jepakit.machine.hardware import usable_cores
+        from jepakit.sweep.engine import run_plan
+        from jepakit.sweep.plan import load_sweep
 
     records = recorded or []
     given_jobs = None if jobs == "auto" else _positive(jobs, "--jobs")

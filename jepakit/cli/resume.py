@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from jepakit.cli import completion
+from jepakit.cli.importing import importing
 from jepakit.cli.options import TrustOption
 
 
@@ -25,7 +26,8 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and the result.")] = False,
 ) -> None:
     """Continue a run that was interrupted, killed or failed, from its newest checkpoint."""
-    from jepakit.cli.result import tell
-    from jepakit.training.run import resume
+    with importing():
+        from jepakit.cli.result import tell
+        from jepakit.training.run import resume
 
     tell(resume(run, total_steps=total_steps, trust=trust, quiet=quiet))

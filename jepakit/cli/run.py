@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jepakit.cli.importing import importing
 from jepakit.cli.options import RecipeArg, SeedOption, SetOption
 
 
@@ -21,7 +22,8 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and the result.")] = False,
 ) -> None:
     """Train a recipe and print the result."""
-    from jepakit.cli.result import tell
-    from jepakit.training.run import run
+    with importing():
+        from jepakit.cli.result import tell
+        from jepakit.training.run import run
 
     tell(run(recipe, overrides=overrides or (), seed=seed, out=out, quiet=quiet))

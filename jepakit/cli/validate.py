@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jepakit.cli.importing import importing
 from jepakit.cli.options import RecipeArg, SeedOption, SetOption
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ def command(
     ] = False,
 ) -> None:
     """Check a recipe, build its components and push one fake batch through them; for a sweep, do so for every configuration."""
-    from jepakit.cli.output import emit
-    from jepakit.machine.hardware import settle
-    from jepakit.recipe import load_recipe, recipe_id
-    from jepakit.sweep.plan import load_sweep, rehearse_runs
+    with importing():
+        from jepakit.cli.output import emit
+        from jepakit.machine.hardware import settle
+        from jepakit.recipe import load_recipe, recipe_id
+        from jepakit.sweep.plan import load_sweep, rehearse_runs
 
     if no_plugins:
         emit(*_without_plugins(recipe, overrides or [], seed))
