@@ -174,8 +174,8 @@ def page(found: dict[str, Any]) -> str:
         "",
         "The *exponent* is k in cost ∝ value^k, the slope of a line through all values on logarithmic axes; *at the end* is that between",
         "the two largest. Cost is the wall-clock time of one env step with all that belongs to it. Memory is the process's peak above",
-        f"the {found['imports_mb']} MB of imports alone. The recipe's own values, measured with each factor anew, made {min(own):,.0f} to",
-        f"{max(own):,.0f} env steps/s: so far apart are two measurements of one thing.",
+        f"the {found['imports_mb']} MB of imports alone. The recipe's own values made {min(own):,.0f} to {max(own):,.0f} env steps/s in",
+        "different measurements: differences of that size mean nothing.",
         "",
         "| factor | values | exponent | at the end | of the learner | of memory | reason |",
         "|---|---|---|---|---|---|---|",
@@ -224,14 +224,14 @@ def draw(found: dict[str, Any], path: Path) -> None:
             below.axhline(found["imports_mb"], color=COLOURS[3], linestyle=":", label="imports alone")
             above.set(title=factor.name, xscale="log", yscale="log")
             below.set(xlabel=factor.field)
-            below.set_ylim(bottom=0)
-            below.set_xticks(at, [f"{value:g}" for value in at])
+            below.set_xticks(at, [f"{value:g}" for value in at], rotation=45)
             below.xaxis.set_minor_formatter(NullFormatter())
             above.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes[1, 0].set_ylim(bottom=0)
         axes[0, 0].set_ylabel("ms for an env step")
         axes[1, 0].set_ylabel("peak memory, MB")
-        axes[0, 0].legend(fontsize=7)
-        axes[1, 0].legend(fontsize=7)
+        axes[0, 0].legend(fontsize=7, loc="lower left")
+        axes[1, 0].legend(fontsize=7, loc="lower left")
         figure.savefig(path, metadata={"Date": None})
 
 
