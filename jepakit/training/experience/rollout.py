@@ -23,6 +23,7 @@ class Rollout:
     def extend(self, batch: TensorDictBase) -> None:
         """Replace the rollout with a collected batch [N, T]."""
         self.rollout = self.algorithm.prepare(batch.to(self.device), self.embed)
+        self.steps = self.rollout.exclude(PIXELS, "next").flatten()  # [N·T]
 
     def minibatches(self) -> Iterator[Minibatch]:
         """Yield minibatches; in each epoch every step of the rollout starts one window."""
@@ -37,8 +38,7 @@ class Rollout:
         return self._at(torch.randperm(self.rollout.numel())[: rows or self.algorithm.minibatch_size])
 
     def _at(self, starts: Tensor) -> Minibatch:
-        steps = self.rollout.exclude(PIXELS, "next").flatten()[starts.to(self.device)]
-        return Minibatch(window(self.rollout, starts, self.horizon), steps)
+        return Minibatch(window(self.rollout, starts, self.horizon), self.steps[starts.to(self.device)])
 
     def learned(self, minibatch: Minibatch) -> None:
         """Do nothing: all steps of a rollout have the same weight."""
@@ -66,8 +66,8 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
     step = step.clamp(max=rollout.shape[1] - 1)
     env = env[:, None].expand_as(step)
 
-    here = rollout[PIXELS][env[:, :1], step[:, :1]]
-    after = rollout["next", PIXELS][env[:, :-1], step[:, :-1]]
+    here = _stacks(rollout[PIXELS], env[:, :1], step[:, :1])
+    after = _stacks(rollout["next", PIXELS], env[:, :-1], step[:, :-1])
 
     # Position h is inside if the h steps before it are all in the rollout, and none but the last of them ends the episode.
     going_on = ~rollout["next", "done"].squeeze(-1)[env, step] & inside
@@ -83,3 +83,12 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
         batch_size=step.shape,
         device=rollout.device,
     )
+
+
+def _stacks(pixels: Tensor, env: Tensor, step: Tensor) -> Tensor:
+    """``pixels`` [N, T, K, C, H, W] at ``env`` and ``step``, both [B, P]: [B, P, K, C, H, W].
+
+    On a CPU, ``index_select`` copies whole stacks, some 20 times as fast as ``pixels[env, step]``, which copies single bytes.
+    """
+    positions = (env * pixels.shape[1] + step).flatten()
+    return pixels.flatten(0, 1).index_select(0, positions).unflatten(0, step.shape)
