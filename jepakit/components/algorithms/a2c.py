@@ -85,7 +85,7 @@ class A2C(nn.Module):
         self.critic = make_critic(embedding_width, hidden)
         self.squash = make_squash(action_spec)
         self.loss = A2CLoss(  # coefficients of 1: the weights are Eq. 3's, applied by the learner
-            self.actor, self.critic, entropy_coeff=1.0, critic_coeff=1.0, loss_critic_type="l2"
+            self.actor, self.critic, entropy_coeff=1.0, critic_coeff=1.0, loss_critic_type="l2", functional=False
         )
         self.gae = GAE(gamma=gamma, lmbda=lmbda, value_network=None)
 

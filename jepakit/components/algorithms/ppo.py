@@ -100,6 +100,7 @@ class PPO(nn.Module):
             critic_coeff=1.0,
             loss_critic_type="l2",
             normalize_advantage=normalize_advantage,
+            functional=False,  # there are no target networks, and exchanging parameters at every call takes time
         )
         self.gae = GAE(gamma=gamma, lmbda=lmbda, value_network=None)
 

@@ -81,7 +81,7 @@ class Reinforce(nn.Module):
         self.actor = make_actor(embedding_width, action_spec, hidden, initial_std)
         self.critic = make_critic(embedding_width, hidden)
         self.squash = make_squash(action_spec)
-        self.loss = ReinforceLoss(self.actor, self.critic, loss_critic_type="l2")
+        self.loss = ReinforceLoss(self.actor, self.critic, loss_critic_type="l2", functional=False)
         (sample,) = self.actor.dist_sample_keys
         self.loss.set_keys(action=sample)
         self.gae = GAE(gamma=gamma, lmbda=1.0, value_network=None)  # λ = 1: the return minus the value
