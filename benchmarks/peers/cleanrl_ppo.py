@@ -1,6 +1,6 @@
 """PPO in one file in the style of CleanRL's `ppo_atari.py`, written for this comparison: the same network, losses and order of steps.
 
-    python -m benchmarks.peers.cleanrl_ppo --threads 1
+python -m benchmarks.peers.cleanrl_ppo --threads 1
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ GAMMA, GAE_LAMBDA, CLIP, ENTROPY, VALUE, MAX_GRAD_NORM, LR = 0.99, 0.95, 0.1, 0.
 
 
 def layer_init(layer: nn.Module, std: float = 2**0.5) -> nn.Module:
+    """A layer with orthogonal weights and no bias yet."""
     nn.init.orthogonal_(layer.weight, std)  # type: ignore[arg-type]
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
 
 
 class Agent(nn.Module):
+    """Nature's network with two heads."""
+
     def __init__(self, shape: tuple[int, int, int], actions: int) -> None:
         super().__init__()
         convolutions = nn.Sequential(
@@ -44,9 +47,11 @@ class Agent(nn.Module):
         self.critic = layer_init(nn.Linear(512, 1), std=1)
 
     def get_value(self, x: Tensor) -> Tensor:
+        """Value of x."""
         return self.critic(self.network(x / 255.0))
 
     def get_action_and_value(self, x: Tensor, action: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Action, its log-probability, entropy, value."""
         hidden = self.network(x / 255.0)
         probs = Categorical(logits=self.actor(hidden))
         action = probs.sample() if action is None else action
@@ -54,6 +59,7 @@ class Agent(nn.Module):
 
 
 def train(args: Settings) -> dict[str, Any]:
+    """Train until the clock has seen enough."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     envs = gymnasium.vector.SyncVectorEnv([partial(Frames, args.height, args.width, args.drawing)] * args.envs)

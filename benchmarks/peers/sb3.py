@@ -40,7 +40,9 @@ class Timed(BaseCallback):
 def ppo(settings: Settings) -> dict[str, Any]:
     """PPO, with all that the settings leave open as SB3 has it."""
     env = make_env(settings)
-    return timed(PPO("CnnPolicy", env, n_steps=settings.steps, n_epochs=settings.epochs, batch_size=settings.minibatch, device="cpu"), settings)
+    return timed(
+        PPO("CnnPolicy", env, n_steps=settings.steps, n_epochs=settings.epochs, batch_size=settings.minibatch, device="cpu"), settings
+    )
 
 
 def dqn(settings: Settings) -> dict[str, Any]:

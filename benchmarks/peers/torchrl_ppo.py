@@ -2,8 +2,8 @@
 
     python -m benchmarks.peers.torchrl_ppo --threads 1
 
-The example's env runs one process for each simulator. That is kept where there are as many cores; elsewhere the simulators are stepped one after
-another (`SerialEnv`), which is faster there.
+The example's env runs one process for each simulator. That is kept where there are as many cores; elsewhere the simulators are stepped one
+after another (`SerialEnv`), which is faster there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,77 @@
+"""The tables of `docs/performance.md`, from the measurements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks.performance.ratios import ratio
+from benchmarks.performance.targets import verdicts
+
+_BETWEEN = re.compile(r"(?P<begin><!-- table: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.S)
+MET = {True: "**met**", False: "not met", None: "–"}
+
+
+def filled(page: str, found: Mapping[str, Any]) -> str:
+    """The page with each table between its markers made anew from the measurements."""
+    tables = {"targets": targets, "peers": peers, "solve": solve, "machine": machine}
+    return _BETWEEN.sub(lambda marked: f"{marked['begin']}\n{tables[marked['name']](found)}\n\n{marked['end']}", page)
+
+
+def targets(found: Mapping[str, Any]) -> str:
+    """Every target with what was measured."""
+    rows = [(each.target, each.measured, MET[each.is_met], each.limit) for each in verdicts(found)]
+    return table(("target", "measured", "", "where the time goes, or what limits it"), rows)
+
+
+def peers(found: Mapping[str, Any]) -> str:
+    """A table for each contest: speeds, ratios of jepakit to each peer, and shares of the time."""
+    if "peers" not in found:
+        return "Not measured."
+    return "\n\n".join(contest(each) for each in found["peers"]["contests"].values())
+
+
+def contest(played: Mapping[str, Any]) -> str:
+    """The table of one contest."""
+    work, rounds = played["settings"], played["rounds"]
+    speeds = {name: [each[name]["steps_per_second"] for each in rounds] for name in rounds[0]}
+    rows = []
+    for name, speed in speeds.items():
+        shares = [each[name]["shares"] for each in rounds]
+        parts = ", ".join(f"{part} {median(each[part] for each in shares):.0%}" for part in shares[0]) or "–"
+        against = "" if name == "jepakit" else str(ratio(speeds["jepakit"], speed))
+        rows.append((name, f"{median(speed):.0f} [{min(speed):.0f}, {max(speed):.0f}]", against, parts))
+    updates = f"{work['updates']} updates a batch" if "DQN" in played["title"] else f"{work['epochs']} epochs"
+    text = f"**{played['title']}**: {work['envs']} envs × {work['steps']} steps, {updates}, minibatch {work['minibatch']}, "
+    text += f"{work['threads']} torch threads, {len(rounds)} rounds"
+    return f"{text}\n\n{table(('', 'env steps/s', 'jepakit / this', 'shares of the time'), rows)}"
+
+
+def solve(found: Mapping[str, Any]) -> str:
+    """Every seed's seconds and returns."""
+    if "solve" not in found:
+        return "Not measured."
+    rows = [
+        (run["seed"], f"{run['seconds']:.1f}", f"{run['env_steps']:,}", f"{run['sampled']:.1f}", f"{run['greedy']:.1f}")
+        for run in found["solve"]["runs"]
+    ]
+    return table(("seed", "seconds", "env steps", "held-out return, sampled", "greedy"), rows)
+
+
+def machine(found: Mapping[str, Any]) -> str:
+    """Where, when and of which commit each part was measured."""
+    rows = []
+    for part, figures in found.items():
+        on = figures["machine"]
+        versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
+        processor = f"{on['processor']}{' (bf16)' if on['fast_bf16'] else ''}"
+        rows.append((part, on["day"], f"`{on['commit']}`", processor, on["cores"], f"Python {on['python']}, {versions}"))
+    return table(("part", "day", "commit", "processor", "cores", "versions"), rows) if rows else "Not measured."
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
