@@ -4,7 +4,8 @@
     python -m benchmarks.guard --renew    # after a change that is meant: write the ratio of today
 
 The workload is the CleanRL-style PPO of `benchmarks/peers`, which uses nothing of jepakit: Gymnasium's drawing, torch's convolutions,
-backward passes and Adam. A slower or busier machine slows both. No absolute time decides. Both run on one thread, the steadier on a busy machine.
+backward passes and Adam. A slower or busier machine slows both. No absolute time decides. Both run on one thread, the steadier on a busy
+machine.
 """
 
 from __future__ import annotations

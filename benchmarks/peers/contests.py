@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ class Contest:
 
     title: str
     settings: Settings
-    contestants: dict[str, Contestant]
+    contestants: Mapping[str, Contestant]
 
 
 SB3_PPO = "Stable-Baselines3 PPO"
