@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -18,6 +19,9 @@ import cloudpickle
 from jepakit.components.envs.state import State, StateReader
 from jepakit.components.envs.tape import Simulator
 from jepakit.errors import UserError
+
+# Has glibc keep freed memory, as `keep_freed_memory` does in a run's own process: an image is too large for what it keeps by itself.
+KEEPING_FREED = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
 
 
 def in_processes(make: Callable[[], Simulator], num_envs: int, processes: int) -> list[RemoteSimulator]:
@@ -52,7 +56,9 @@ class Worker:
         self.connection, theirs = Pipe()
         command = [sys.executable, "-m", "jepakit.components.envs.processes.worker", str(theirs.fileno())]
         # In a group of its own, which Ctrl-C does not reach: the parent decides.
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
+        self.process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0, env=KEEPING_FREED | os.environ
+        )
         theirs.close()
         self.asked: deque[object] = deque()  #: whoever waits for an answer, in order
         self.answers: dict[object, Any] = {}
