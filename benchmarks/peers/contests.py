@@ -41,10 +41,19 @@ PPO_PEERS: dict[str, Contestant] = {
     "TorchRL PPO": partial(peer, "torchrl_ppo"),
     "CleanRL-style PPO": partial(peer, "cleanrl_ppo"),
 }
+ONE_BLOCK = "encoder.depth=1"  #: as in `cartpole_fast`
 PATCH_84 = "encoder.patch=28"  #: 3×3 patches; the main recipe's 20 does not divide 84
 
 CONTESTS = {
-    "ppo_40x60": Contest("PPO, frames of 40×60", Settings(), {"jepakit": partial(measure, recipe="cartpole_pixels"), **PPO_PEERS}),
+    "ppo_40x60": Contest(
+        "PPO, frames of 40×60",
+        Settings(),
+        {
+            "jepakit": partial(measure, recipe="cartpole_pixels"),
+            "jepakit, one transformer block": partial(measure, recipe="cartpole_pixels", overrides=[ONE_BLOCK]),
+            **PPO_PEERS,
+        },
+    ),
     "ppo_84x84": Contest(
         "PPO, frames of 84×84",
         Settings(height=84, width=84),
