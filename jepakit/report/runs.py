@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from jepakit.recipe.yaml12 import read_yaml
 
 CURVES = ("env_steps", "return_last_100", "embedding/variance", "embedding/mean_square", "embedding/rank", "loss/jepa")
 DIGITS = 5  #: significant digits of a curve's values
+POINTS = 500  #: of a curve at most; a longer one keeps every second, third, … train record, and the last
 FINISHED = ("finished", "stopped")  #: statuses of a run that ended as its recipe says; reports skip all others
 
 MAX_BYTES = 1024**3  #: of one file; a run's metrics may be long
@@ -91,7 +93,7 @@ class Run:
     seed: int
     recipe: dict[str, Any]  #: resolved, as plain data
     summary: dict[str, Any]  #: summary.json
-    curves: dict[str, NDArray[np.float64]]  #: by metric (`CURVES`): one value per train record, NaN if it has none
+    curves: dict[str, NDArray[np.float64]]  #: by metric (`CURVES`): one value per train record (at most `POINTS`), NaN if it has none
     evaluation: dict[str, Any] | None  #: eval.json
     provenance: dict[str, Any]  #: provenance.json without paths and process id
 
@@ -249,7 +251,8 @@ def _curves(path: Path) -> dict[str, list[float | None]]:
     records = [record for place, line in lines if (record := _object(line, path, place)).get("phase") == "train"]
     if not records:
         raise UserError(f"{path} is corrupt: it has no record with phase `train`")
-    return {name: [_rounded(record.get(name)) for record in records] for name in CURVES}
+    kept = records[:: -math.ceil(len(records) / POINTS)][::-1]
+    return {name: [_rounded(record.get(name)) for record in kept] for name in CURVES}
 
 
 def _rounded(value: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from jepakit.errors import UserError
 from jepakit.report.record import find_record, read_record, write_record
-from jepakit.report.runs import CURVES, Run, load_placed, load_runs
+from jepakit.report.runs import CURVES, POINTS, Run, load_placed, load_runs
 
 if TYPE_CHECKING:
     from tests.report.conftest import MakeFolder
@@ -41,6 +41,15 @@ def test_a_run_is_the_same_from_its_folder_and_from_a_record(make_folder: MakeFo
     assert np.allclose(run.curves["loss/jepa"], [line["loss/jepa"] for line in trained], rtol=5e-5)
     assert np.isnan(run.curves["return_last_100"][0])  # before the first episode ended
     assert not np.isnan(run.curves["return_last_100"][1:]).any()
+
+
+def test_a_long_run_is_thinned_evenly_and_keeps_its_last_batch(make_folder: MakeFolder) -> None:
+    folder = make_folder(batches=2 * POINTS + 1)
+    (run,) = load_runs([folder])
+    steps = run.curves["env_steps"]
+    assert POINTS / 2 < len(steps) <= POINTS
+    assert len(np.unique(np.diff(steps))) == 1
+    assert steps[-1] == json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["env_steps"]
 
 
 def test_a_record_is_small_repeatable_and_free_of_local_paths(make_folder: MakeFolder, tmp_path: Path) -> None:
