@@ -1,7 +1,7 @@
 """`make bench`: jepakit beside its peers and its targets, in turn on this machine. Renews docs/performance.md and its figures.
 
-    python -m benchmarks.performance                       # everything, a quarter of an hour on 2 idle cores
-    python -m benchmarks.performance --quick               # two minutes, far too short to judge: prints, and keeps the page as it is
+    python -m benchmarks.performance                       # everything, half an hour on 2 idle cores
+    python -m benchmarks.performance --quick               # some minutes, far too short to judge: prints, and keeps the page as it is
     python -m benchmarks.performance peers --threads 1 --json build/one_thread.json
     python -m benchmarks.performance solve --recipe cartpole_fast
 
@@ -44,7 +44,7 @@ def measured(part: str, options: argparse.Namespace) -> dict[str, Any]:
         overrides = ["total_steps=2000"] if options.quick else []
         return solve_all(options.recipe, SEEDS[:1] if options.quick else SEEDS, 2 if options.quick else 50, tell, overrides)
     if part == "seeds":
-        return startup.seeds(1 if options.quick else 2, 1_000 if options.quick else 10_000, tell, SEEDS[:2] if options.quick else SEEDS)
+        return startup.seeds(min(2, rounds), 1_000 if options.quick else 10_000, tell, SEEDS[:2] if options.quick else SEEDS)
     return startup.validation(rounds, tell)
 
 
