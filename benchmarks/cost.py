@@ -1,7 +1,7 @@
 """What a whole run of each recipe costs on this machine, in hours and in memory, from a short one.
 
-    python benchmarks/cost.py --json docs/results/cost.json
-    python benchmarks/cost.py dmc/jepa_sac --set env.domain=walker --set env.task=walk --set env.action_repeat=2 --set total_steps=50_000
+    python -m benchmarks.cost --json docs/results/cost.json
+    python -m benchmarks.cost dmc/jepa_sac --set env.domain=walker --set env.task=walk --set env.action_repeat=2 --set total_steps=50_000
 
 Each recipe learns for some 20 seconds and is then killed. Recipes with a replay begin to learn at once here. The hours are total_steps at
 the rate of these seconds, without evaluation; the memory is the process's peak in them, before a replay has filled.
@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from jepakit.storage.mirror import Tail
+from benchmarks.timed_run import timed_run
 
 RECIPES = (
     "cartpole_pixels",
@@ -53,17 +50,10 @@ def cost(recipe: str, overrides: list[str]) -> dict[str, Any]:
     whole = shown(recipe, overrides)
     batch = whole["algorithm"]["rollout_steps"] * whole["env"]["num_envs"]
     at_once = ["--set", f"algorithm.learning_starts={batch}"] if "learning_starts" in whole["algorithm"] else []
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "jepakit", "run", recipe, *overrides, *at_once, "--quiet", "--out", f"{folder}/run"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONWARNINGS": "ignore"})
-        records, learned = Tail(Path(folder, "run", "metrics.jsonl")), []
-        while len(learned) < 2 or sum(record["time/batch"] for record in learned[1:]) < SECONDS:
-            time.sleep(1)
-            if process.poll() is not None:
-                sys.exit(f"{recipe}: the run has ended before it was timed")
-            learned += [record for record in records.read() if record["phase"] == "train" and record["updates"]]
-        process.kill()
-        _, _, used = os.wait4(process.pid, 0)
+    learned, memory, _ = timed_run(
+        (recipe, *overrides, *at_once),
+        lambda learned: len(learned) >= 2 and sum(record["time/batch"] for record in learned[1:]) >= SECONDS,
+    )
     timed = learned[1:]  # the first makes what the others use
     seconds, steps = sum(record["time/batch"] for record in timed), batch * len(timed)
     return {
@@ -74,7 +64,7 @@ def cost(recipe: str, overrides: list[str]) -> dict[str, Any]:
         "steps_per_second": round(steps / seconds, 2),
         "env_share": round(sum(record["time/env"] for record in timed) / seconds, 3),
         "hours": round(whole["total_steps"] * seconds / steps / 3600, 2),
-        "peak_mb": round(used.ru_maxrss / 1024),
+        "peak_mb": memory,
     }
 
 

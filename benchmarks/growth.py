@@ -1,9 +1,9 @@
 """How the cost of an env step and the memory grow with envs, frame size, d_emb, depth, minibatch and horizon.
 
-    python benchmarks/growth.py                    # measures, then writes docs/results/growth.json, growth.svg beside it, docs/growth.md
-    python benchmarks/growth.py env.num_envs       # measures this field again and keeps the others
-    python benchmarks/growth.py --write-only       # writes figure and page from docs/results/growth.json
-    python benchmarks/growth.py --seconds 1 --docs /tmp/try
+    python -m benchmarks.growth                    # measures, then writes docs/results/growth.json, growth.svg beside it, docs/growth.md
+    python -m benchmarks.growth env.num_envs       # measures this field again and keeps the others
+    python -m benchmarks.growth --write-only       # writes figure and page from docs/results/growth.json
+    python -m benchmarks.growth --seconds 1 --docs /tmp/try
 
 Each setting trains the main recipe, with one value changed, in its own process for some seconds and is then killed. The recipe's own
 values are measured with each factor anew, and tell the noise. Batches are half as long as the recipe's, so that slow settings finish some.
@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jepakit.storage.mirror import Tail
+from benchmarks.timed_run import peak_mb, timed_run
 
 RECIPE = "cartpole_pixels"
 SETTINGS = ("algorithm.rollout_steps=64", "total_steps=10_000_000", "diagnostics=[]", "checkpoint_every=10_000_000")
@@ -88,31 +86,12 @@ FACTORS = (
 )
 
 
-def peak_mb(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process and tell its peak memory."""
-    _, _, used = os.wait4(process.pid, 0)
-    process.returncode = 0
-    return round(used.ru_maxrss / 1024)
-
-
 def measure(overrides: Sequence[str], seconds: float) -> dict[str, Any]:
     """Milliseconds of an env step by part, and peak memory, of the main recipe with ``overrides``; with its provenance."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = [word for override in (*SETTINGS, *overrides) for word in ("--set", override)]
-        command = [sys.executable, "-m", "jepakit", "run", RECIPE, *words, "--quiet", "--out", f"{folder}/run"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONWARNINGS": "ignore"})
-        records = Tail(Path(folder, "run", "metrics.jsonl"))
-        learned: list[dict[str, Any]] = []
-        try:
-            while len(learned) < 3 or sum(record["time/batch"] for record in learned[1:]) < seconds:
-                time.sleep(0.25)
-                if process.poll() is not None:
-                    sys.exit(f"{' '.join(overrides)}: the run has ended before it was timed")
-                learned += [record for record in records.read() if record["phase"] == "train"]
-        finally:
-            process.kill()
-        memory = peak_mb(process)
-        provenance = json.loads(Path(folder, "run", "provenance.json").read_text())
+    words = [word for override in (*SETTINGS, *overrides) for word in ("--set", override)]
+    learned, memory, provenance = timed_run(
+        (RECIPE, *words), lambda learned: len(learned) >= 3 and sum(record["time/batch"] for record in learned[1:]) >= seconds
+    )
     steps = learned[-1]["env_steps"] - learned[0]["env_steps"]
     taken = {part: round(1000 * sum(record[f"time/{part}"] for record in learned[1:]) / steps, 4) for part in PARTS}
     return {"steps_per_second": round(1000 / taken["batch"], 1), "ms": taken, "peak_mb": memory, "provenance": provenance}
@@ -163,7 +142,7 @@ def page(found: dict[str, Any]) -> str:
     text = [
         "# How cost grows",
         "",
-        "    python benchmarks/growth.py",
+        "    python -m benchmarks.growth",
         "",
         f"The main recipe (`{RECIPE}`) with one field changed at a time. Each setting has its own process, and {seconds:g} s of",
         f"batches without the first; all take {took / 60:.0f} minutes on {machine['cores']} cores ({machine['cpu']}) with",

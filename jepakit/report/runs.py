@@ -125,7 +125,7 @@ def load_placed(paths: Iterable[str | Path]) -> list[tuple[Run, Path]]:
             continue
         run = read_folder(path) if path.is_dir() else read_record(path)
         known, place = runs.get(run.id, (run, path))
-        kept, where = (run, path) if _richness(run, path) > _richness(known, place) else (known, place)
+        kept, where = max((known, place), (run, path), key=lambda found: _richness(*found))
         runs[run.id] = replace(kept, evaluation=kept.evaluation or run.evaluation or known.evaluation), where
     if left_out:
         warnings.warn(f"skipped unfinished runs: {', '.join(left_out)}", stacklevel=2)
