@@ -38,6 +38,13 @@ Collect = Callable[..., TensorDictBase]
 
 
 @pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jepakit.storage.recipes._cache", lambda: tmp_path_factory.getbasetemp() / "cache")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)
     os.environ.pop("COLUMNS", None)  # readline sets it in parallel test processes, and tables would take their width from it

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
+from itertools import zip_longest
 from pathlib import Path
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
+from rich.text import Span, Text
 
 from jepakit import errors
 from jepakit.errors import printable
 
 UNWRAPPED = 100_000  # columns of a pipe: wide enough never to wrap
+GAP = 2  #: columns between a table's columns
+LEAST = 16  #: columns that a foldable column keeps while another can be left out
+NARROWEST = 8  #: columns that a column keeps in any case
 
 
 def to_terminal() -> bool:
@@ -60,7 +65,7 @@ def table(*headings: str, rows: Iterable[Iterable[str | Text]]) -> Table:
 
 def fitting_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], foldable: Sequence[str] = (), less: Sequence[str] = ()
-) -> tuple[Table, list[str]]:
+) -> tuple[Text, list[str]]:
     """A table that never breaks an id or a number over two lines.
 
     Args:
@@ -75,24 +80,39 @@ def fitting_table(
     cells = [[printable(cell) for cell in row] for row in rows]
     width = columns()
     needed = {
-        heading: max(len(heading), *(min(len(row[at]), 16) if heading in foldable else len(row[at]) for row in cells)) + 2
+        heading: max(len(heading), *(min(len(row[at]), LEAST) if heading in foldable else len(row[at]) for row in cells)) + GAP
         for at, heading in enumerate(headings)
     }
     left_out: list[str] = []
     for heading in less:
-        if sum(needed.values()) <= width:
+        if sum(needed.values()) - GAP <= width:
             break
         left_out.append(heading)
         del needed[heading]
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in needed:
-        grid.add_column(
-            heading, overflow="fold", no_wrap=heading not in foldable and needed[heading] <= width, min_width=needed[heading] - 2
-        )
     kept = [at for at, heading in enumerate(headings) if heading in needed]
-    for row in cells:
-        grid.add_row(*(Text(row[at]) for at in kept))
-    return grid, left_out
+    rows = [[row[at] for at in kept] for row in ([*headings], *cells)]
+    return _grid(rows, {place for place, at in enumerate(kept) if headings[at] in foldable}, width), left_out
+
+
+def _grid(rows: Sequence[Sequence[str]], foldable: Set[int], width: int) -> Text:
+    """Rows in columns, the headings first. Rich's tables need seconds for thousands of rows."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + GAP * (len(widths) - 1) > width:
+        narrowable = [at for at in foldable if widths[at] > NARROWEST] or [at for at, most in enumerate(widths) if most > NARROWEST]
+        if not narrowable:
+            break
+        widths[max(narrowable, key=lambda at: widths[at])] -= 1
+    console = Console(width=width)
+    lines = []
+    for row in rows:
+        folded = [
+            [text] if cell_len(text) <= most else [line.plain.rstrip() for line in Text(text).wrap(console, most, overflow="fold")]
+            for text, most in zip(row, widths, strict=True)
+        ]
+        for texts in zip_longest(*folded, fillvalue=""):
+            padded = (text + " " * (most - cell_len(text)) for text, most in zip(texts, widths, strict=True))
+            lines.append((" " * GAP).join(padded).rstrip())
+    return Text("\n".join(lines), no_wrap=True, spans=[Span(0, len(lines[0]), "bold")])
 
 
 def indented(text: str | Text, columns: int) -> Padding:

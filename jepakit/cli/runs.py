@@ -32,7 +32,8 @@ def command(
         return
     rows = [_row(entry, folder) for entry in entries]
     headings = ("run", "configuration", "seed", "state", "env steps", "done", "return", "size", "resumable")
-    grid, left_out = fitting_table(headings, rows, foldable=("configuration", "resumable"), less=("size", "env steps", "done", "seed"))
+    less = ("size", "env steps", "done", "seed", "resumable", "return", "configuration")
+    grid, left_out = fitting_table(headings, rows, foldable=("configuration", "resumable"), less=less)
     emit(grid, f"{counted(len(entries), 'run')}, {readable(sum(entry.size for entry in entries))}")
     if left_out:
         emit(f"not shown, for want of width: {', '.join(left_out)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,10 +14,10 @@ from typing import Any
 from jepakit.errors import UserError, shown
 from jepakit.files.reading import walk
 from jepakit.recipe.errors import Source
-from jepakit.recipe.yaml12 import read_yaml
 from jepakit.report.labels import called
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import FORMAT, Corrupt, checkpoints, read_manifest
+from jepakit.storage.recipes import Recipes
 
 RUN_FILES = {"events.jsonl", "metrics.jsonl", "summary.json"}
 ALREADY = {"finished": "it has finished", "stopped": "it has finished", "running": "it is running"}  #: why there is nothing to resume
@@ -52,7 +53,9 @@ def take_inventory(folder: Path) -> list[Entry]:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
     paths = sorted(find_folders(folder))
-    recipes = [read_recipe(path / "recipe.yaml") for path in paths]
+    index = Recipes()
+    recipes = [read_recipe(path / "recipe.yaml", index) for path in paths]
+    index.save()
     known = [recipe for recipe in recipes if recipe]
     names = iter(called(known) if len(known) > 0 else [])
     return [_look(path, recipe, shown(next(names)) if recipe else "") for path, recipe in zip(paths, recipes, strict=True)]
@@ -91,10 +94,10 @@ def find_folders(folder: Path) -> Iterator[Path]:
 
 
 def _look(path: Path, recipe: dict[str, Any], configuration: str) -> Entry:
-    summary, record = _summary(path / "summary.json"), newest_record(path / "metrics.jsonl")
+    summary = _summary(path / "summary.json")
     state = "running" if is_locked(path) else str(summary.get("status", "killed"))
     begins_at, why_not = (None, ALREADY[state]) if state in ALREADY else resumes_at(path)
-    told = summary or record
+    told = summary or newest_record(path / "metrics.jsonl")
     return Entry(
         path,
         name=name_of(recipe),
@@ -127,14 +130,13 @@ def resumes_at(path: Path) -> tuple[int | None, str]:
     return 0, ""
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path, index: Recipes) -> dict[str, Any]:
     """A ``recipe.yaml`` as plain data; empty if it does not exist or cannot be read."""
     try:
         with _plain(path).open(encoding="utf-8") as file:
-            node = read_yaml(Source(str(path), file.read(MAX_BYTES), path.parent), [])
+            plain = index.read(Source(str(path), file.read(MAX_BYTES), path.parent), [])
     except (OSError, ValueError):
         return {}
-    plain = node.plain() if node else None
     return plain if isinstance(plain, dict) else {}
 
 
@@ -159,13 +161,14 @@ def whole_number(told: dict[str, Any], name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
-def _size(path: Path) -> int:
+def _size(folder: str | Path) -> int:
     """Bytes of all files; a link counts as itself."""
     total = 0
-    for folder, _, files in os.walk(path):
-        for file in files:
-            try:
-                total += os.lstat(os.path.join(folder, file)).st_size  # noqa: PTH118
-            except OSError:
-                continue  # it was just removed
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):  # it was just removed
+                    total += _size(entry.path) if entry.is_dir(follow_symlinks=False) else entry.stat(follow_symlinks=False).st_size
+    except OSError:  # removed, or not readable
+        pass
     return total

@@ -61,9 +61,14 @@ def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     texts = [json.dumps(recipe, sort_keys=True, default=str) for recipe in results]
     distinct = list(dict.fromkeys(texts))
     apart = dict(zip(distinct, _labels([json.loads(text) for text in distinct]), strict=True))
-    shared = {text: _case([recipe for recipe, other in zip(recipes, texts, strict=True) if other == text]) for text in distinct}
+    alike: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for recipe, text in zip(recipes, texts, strict=True):
+        alike[text].append(recipe)
+    shared = {text: _case(members) for text, members in alike.items()}
     cases = [_case([recipe]) or shared[text] for recipe, text in zip(recipes, texts, strict=True)]
-    meant = {case: {text for text, other in zip(texts, cases, strict=True) if other == case} for case in cases}
+    meant: dict[str | None, set[str]] = defaultdict(set)
+    for case, text in zip(cases, texts, strict=True):
+        meant[case].add(text)
     return [
         apart[text] if case is None else case if len(meant[case]) == 1 else ", ".join(filter(None, [case, apart[text]]))
         for text, case in zip(texts, cases, strict=True)

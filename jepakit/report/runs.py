@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from jepakit.errors import UserError, printable
 from jepakit.files.reading import Unreadable, read_bytes, walk
 from jepakit.recipe.errors import Problem, RecipeError, Source
-from jepakit.recipe.yaml12 import read_yaml
+from jepakit.storage.recipes import Recipes
 
 CURVES = ("env_steps", "return_last_100", "embedding/variance", "embedding/mean_square", "embedding/rank", "loss/jepa")
 DIGITS = 5  #: significant digits of a curve's values
@@ -119,14 +119,16 @@ def load_placed(paths: Iterable[str | Path]) -> list[tuple[Run, Path]]:
     places = [Path(path) for path in paths]
     runs: dict[str, tuple[Run, Path]] = {}
     left_out = []
+    index = Recipes()
     for path in dict.fromkeys(found for place in places for found in find_runs(place)):
         if path.is_dir() and (state := _state(path)) not in FINISHED:
             left_out.append(f"{path} ({state})")
             continue
-        run = read_folder(path) if path.is_dir() else read_record(path)
+        run = read_folder(path, index) if path.is_dir() else read_record(path)
         known, place = runs.get(run.id, (run, path))
         kept, where = max((known, place), (run, path), key=lambda found: _richness(*found))
         runs[run.id] = replace(kept, evaluation=kept.evaluation or run.evaluation or known.evaluation), where
+    index.save()
     if left_out:
         warnings.warn(f"skipped unfinished runs: {', '.join(left_out)}", stacklevel=2)
     if not runs:
@@ -147,14 +149,18 @@ def read_record(path: Path) -> Run:
     return _run(_json(path), path)
 
 
-def read_folder(path: Path) -> Run:
+def read_folder(path: Path, index: Recipes | None = None) -> Run:
     """The finished run in a folder.
+
+    Args:
+        path: The folder.
+        index: What is known of recipes, if several runs are read.
 
     Raises:
         UserError: One of its files is missing or corrupt.
     """
     text = _text(path / "recipe.yaml")
-    recipe = _recipe(path / "recipe.yaml", text)
+    recipe = _recipe(path / "recipe.yaml", text, index or Recipes())
     summary = _json(path / "summary.json")
     provenance = _json(path / "provenance.json")
     content = {
@@ -235,12 +241,11 @@ def _object(text: str, path: Path, place: str) -> dict[str, Any]:
     return content
 
 
-def _recipe(path: Path, text: str) -> dict[str, Any]:
+def _recipe(path: Path, text: str, index: Recipes) -> dict[str, Any]:
     problems: list[Problem] = []
-    node = read_yaml(Source(str(path), text, path.parent), problems)
+    plain = index.read(Source(str(path), text, path.parent), problems)
     if problems:
         raise RecipeError(problems)
-    plain = node.plain() if node else None
     if not isinstance(plain, dict):
         raise UserError(f"{path} is corrupt: a recipe must be a mapping of fields")
     return plain

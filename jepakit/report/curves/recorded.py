@@ -17,6 +17,7 @@ from jepakit.report.labels import called
 from jepakit.report.runs import find_runs, read_record
 from jepakit.storage.folder import read_summary
 from jepakit.storage.lock import is_locked
+from jepakit.storage.recipes import Recipes
 
 MOST_EVENTS = 100  #: collapses and recoveries that are kept
 MOST_RUNS = 100
@@ -59,7 +60,9 @@ def load_recorded(paths: Sequence[str | Path]) -> list[Recorded]:
     places = {place.resolve(): place for path in paths for place in find_runs(Path(path))}
     if len(places) > MOST_RUNS:
         raise UserError(f"{len(places)} runs are too many for one figure, which shows up to {MOST_RUNS}: name fewer")
-    runs = [_folder(place) if place.is_dir() else _record(place) for place in places.values() if _has_begun(place)]
+    index = Recipes()
+    runs = [_folder(place, index) if place.is_dir() else _record(place) for place in places.values() if _has_begun(place)]
+    index.save()
     runs = [run for run in runs if run.history]
     if not runs:
         raise UserError(f"no run in {', '.join(map(str, paths))} has recorded anything yet")
@@ -70,8 +73,8 @@ def _has_begun(place: Path) -> bool:
     return not place.is_dir() or (place / "metrics.jsonl").exists()
 
 
-def _folder(path: Path) -> Recorded:
-    recipe = read_recipe(path / "recipe.yaml")
+def _folder(path: Path, index: Recipes) -> Recorded:
+    recipe = read_recipe(path / "recipe.yaml", index)
     state = "running" if is_locked(path) else str((read_summary(path) or {"status": "killed"})["status"])
     steps = whole_number(recipe, "total_steps")
     return Recorded(

@@ -13,6 +13,7 @@ from jepakit.report.labels import called
 from jepakit.storage.folder import read_summary
 from jepakit.storage.lock import is_locked
 from jepakit.storage.mirror import Tail
+from jepakit.storage.recipes import Recipes
 
 SEARCH_EVERY = 5.0  #: seconds between two searches for new runs, and at least so many times what a search takes:
 SEARCH_SHARE = 20
@@ -34,10 +35,10 @@ class Watched:
         self.summary: dict[str, Any] = {}
         self._forget()
 
-    def look(self) -> None:
+    def look(self, index: Recipes) -> None:
         """Read what is new."""
         if not self.recipe:
-            self.recipe = read_recipe(self.path / "recipe.yaml")
+            self.recipe = read_recipe(self.path / "recipe.yaml", index)
         if _size(self.metrics.path) < self.metrics.offset:  # a resumed run has cut its metrics back to a checkpoint
             self._forget()
         for record in _whole(self.metrics):
@@ -113,6 +114,7 @@ class Board:
         self.folder = folder
         self.runs: dict[Path, Watched] = {}
         self._search_at = 0.0
+        self._index = Recipes()
 
     def look(self) -> list[Watched]:
         """Read what is new, and return all runs: those that are running first, each part sorted by path."""
@@ -124,7 +126,8 @@ class Board:
             self._search_at = now + max(SEARCH_EVERY, SEARCH_SHARE * (now - started))
         known = {path: (bool(run.recipe), run.configuration) for path, run in self.runs.items()}
         for run in self.runs.values():
-            run.look()
+            run.look(self._index)
+        self._index.save()
         if any(bool(run.recipe) != known[path][0] for path, run in self.runs.items()):
             self._name()
         return sorted(self.runs.values(), key=lambda run: (run.state != "running", run.path))
