@@ -9,6 +9,7 @@ S_X = "s_x"  #: float [*, D], the online encoder's embedding of ``pixels``
 VIEWS = "s_x_views"  #: float [B, views, D], the embeddings of several augmented views of the same stack; the first is ``s_x``
 ACTION = "action"  #: int64 [*] for discrete actions, float [*, A] for continuous ones
 REWARD = "reward"  #: float32 [*, 1], unscaled
+TERMINATED = "terminated"  #: bool [*, 1]: the step has ended the episode for good, and not by a limit of time
 MASK = "mask"  #: bool [B, H+1]: True where the window is still in the episode it started in
 EPISODE_RETURN = "episode_return"  #: float32 [*, 1], undiscounted and unscaled, so far
 EPISODE_LENGTH = "episode_length"  #: int64 [*, 1], env steps so far

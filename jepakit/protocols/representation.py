@@ -94,6 +94,10 @@ INPUTS = {
     "pixels": "uint8 [B, K, C, H, W]: x, augmented as the encoder saw it",
     "action": "int64 [B] or float [B, A]: the action taken at x",
     "reward": "float [B, 1]: the unscaled reward that followed",
+    "s_hat": "float [M, D]: where each of these M steps starts as the predictor has it: s_x at x, then its own ŝ_y, not projected",
+    "s_hat_action": "int64 [M] or float [M, A]: the action taken there",
+    "s_hat_reward": "float [M, 1]: the unscaled reward that followed",
+    "s_hat_terminated": "bool [M, 1]: whether that step ended the episode for good, and not by a limit of time",
 }
 
 

@@ -15,7 +15,7 @@ from jepakit.testing.settings import Setting
 from jepakit.training.terms import WeightedTerm
 
 BATCHES = (2, 7)
-EMBEDDINGS = ("s_x", "s_x_next", "s_y_hat")  #: inputs of a term that can receive a gradient
+EMBEDDINGS = ("s_x", "s_x_next", "s_y_hat", "s_hat")  #: inputs of a term that can receive a gradient
 
 
 def check_predictor(rules: Rules, make: Make, setting: Setting) -> None:
@@ -89,7 +89,7 @@ def check_term(rules: Rules, make: Make, setting: Setting) -> None:
     zero = {name: torch.zeros_like(tensor) for name, tensor in constant.items()}
     cases = {"of embeddings that are all the same": inputs | constant, "of embeddings that are all zero": inputs | zero}
     _check_finite(rules, term, by_name, cases)
-    with rules.rule("gradients", "ask for `s_x`, `s_x_next` or `s_y_hat`: only these inputs have a gradient"):
+    with rules.rule("gradients", "ask for `s_x`, `s_x_next`, `s_y_hat` or `s_hat`: only these inputs have a gradient"):
         expect(learnt, f"it asks for {', '.join(f'`{name}`' for name in names) or 'nothing'} alone")
     # at some scales of the embeddings a term may have no gradient
     check_gradients(rules, make, by_name, inputs, learnt, scales=(1e-3, 0.1, 1.0, 3.0))
@@ -165,4 +165,8 @@ def _minibatch(setting: Setting, batch: int) -> dict[str, Tensor]:
         "pixels": setting.pixels(batch),
         "action": setting.action(batch),
         "reward": torch.randn(batch, 1),
+        "s_hat": setting.embeddings(rows),
+        "s_hat_action": setting.action(rows),
+        "s_hat_reward": torch.randn(rows, 1),
+        "s_hat_terminated": torch.arange(rows)[:, None] % 3 == 0,
     }

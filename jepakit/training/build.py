@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jepakit.recipe.schema import Jepa
     from jepakit.registry import TermFields
 
-PREDICTED = ("s_y_hat", "s_y")  #: term inputs that exist only with JEPA
+PREDICTED = ("s_y_hat", "s_y", "s_hat")  #: term inputs that exist only with JEPA
 
 
 def build_env(recipe: Recipe) -> EnvBase:

@@ -30,7 +30,7 @@ from jepakit.protocols import (
     Term,
 )
 from jepakit.training.experience.rollout import Rollout
-from jepakit.training.terms import JEPA, WeightedTerm, expect_shape
+from jepakit.training.terms import JEPA, WeightedTerm, expect_shape, steps_ahead
 from jepakit.training.update.rates import parameter_groups
 from jepakit.training.update.views import augmented, hand_over
 
@@ -240,10 +240,12 @@ class Learner:
             y = self._augmented(window[PIXELS][:, :1]) if self.jepa.y == "same" else self.jepa.seen(pixels[:, 1:])
             with self.hardware.autocast():
                 s_y = self.jepa.target(y).float()  # [B, H, D]
-            s_y_hat = self.jepa.predict(s_x, window[ACTION][:, :-1])  # [B, H, D]
+            unrolled = self.jepa.unrolled(s_x, window[ACTION][:, :-1])  # [B, H, D]
+            s_y_hat = self.jepa.projected(unrolled)
             expect_shape("target", s_y, s_y_hat.shape, self.jepa.target)
             inside = window[MASK][:, 1:]  # [B, H]: M of them lie in the window's first episode
             inputs |= {"s_y_hat": s_y_hat[inside], "s_y": s_y[inside]}  # [M, D]
+            inputs |= steps_ahead(window, s_x, unrolled) if "s_hat" in self.inputs else {}
             distances = self.jepa.objective(inputs["s_y_hat"], inputs["s_y"])
             expect_shape("objective", distances, inputs["s_y"].shape[:-1], self.jepa.objective)
             terms["jepa"] = Term(self.jepa.weight, distances.mean())

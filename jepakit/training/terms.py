@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from tensordict import TensorDictBase
 from torch import Tensor, nn
 
-from jepakit.protocols import INPUTS, LossTerm, Objective, Predictor, Projector, Target
+from jepakit.protocols import ACTION, INPUTS, MASK, REWARD, TERMINATED, LossTerm, Objective, Predictor, Projector, Target
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,13 @@ class JEPA:
 
     def predict(self, s_x: Tensor, actions: Tensor) -> Tensor:
         """ŝ_y[1..H] from ``s_x`` [B, D] and ``actions`` [B, H, ...]: [B, H, D], or [B, H, P] behind a projector."""
+        return self.projected(self.unrolled(s_x, actions))
+
+    def unrolled(self, s_x: Tensor, actions: Tensor) -> Tensor:
+        """The predictor's own outputs for ``s_x`` [B, D] and ``actions`` [B, H, ...]: [B, H, D], before any projector."""
         s_y_hat = unroll(self.predictor, s_x, actions)
         expect_shape("predictor", s_y_hat, (len(s_x), self.horizon, s_x.shape[-1]), self.predictor)
-        return self.projected(s_y_hat)
+        return s_y_hat
 
     def projected(self, s_y_hat: Tensor) -> Tensor:
         """[*, D] -> [*, P]; unchanged without a projector."""
@@ -100,6 +105,14 @@ def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:
         predictions.append(s_y_hat)
         s_x = s_y_hat
     return torch.stack(predictions, dim=1)
+
+
+def steps_ahead(window: TensorDictBase, s_x: Tensor, unrolled: Tensor) -> dict[str, Tensor]:
+    """The `INPUTS` about all steps of a window [B, H+1] that lie in its episode: ``s_x`` [B, D] and the predictor's outputs [B, H, D]."""
+    starts = torch.cat((s_x[:, None], unrolled[:, :-1]), dim=1)  # [B, H, D]
+    inside = window[MASK][:, 1:]
+    at = {f"s_hat_{key}": window[key][:, :-1][inside] for key in (ACTION, REWARD, TERMINATED)}
+    return {"s_hat": starts[inside]} | at
 
 
 class Misshapen(ValueError):

@@ -13,7 +13,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import LazyTensorStorage, RandomSampler, Storage
 
-from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape, Minibatch, OffPolicyAlgorithm
+from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, FrameShape, Minibatch, OffPolicyAlgorithm
 from jepakit.training.experience.stored import check_stored
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Replay:
         position = torch.arange(horizon + 1)
         stacks = self._stacks(env, rows[:, 0], torch.cat((position.minimum(reach), count), dim=1))  # [B, H+2, K, C, H, W]
 
-        window = rows[:, : horizon + 1].select(ACTION, REWARD)
+        window = rows[:, : horizon + 1].select(ACTION, REWARD, TERMINATED)
         window[PIXELS] = stacks[:, :-1]
         window[MASK] = position <= reach
 

@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, Embed, Minibatch, OnPolicyAlgorithm
+from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, Embed, Minibatch, OnPolicyAlgorithm
 
 
 class Rollout:
@@ -55,7 +55,7 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
     """The windows [B, H+1] of ``rollout`` [N, T] that begin at the flat positions ``starts`` [B].
 
     Position h holds the stack h steps after the start. It is the *true* next stack, even at an episode's end, so ``pixels`` from position
-    1 on come from ``("next", "pixels")``; ``action`` and ``reward`` belong to the step that leaves the position. ``mask`` is true where
+    1 on come from ``("next", "pixels")``; ``action``, ``reward`` and ``terminated`` belong to the step that leaves the position. ``mask`` is true where
     the position is in the first step's episode and in this rollout; elsewhere the content is arbitrary. Position 0 and, at horizon 1,
     position 1 are always inside.
     """
@@ -78,6 +78,7 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
             PIXELS: torch.cat((here, after), dim=1),  # [B, H+1, K, C, H, W]
             ACTION: rollout[ACTION][env, step],
             REWARD: rollout["next", "reward"][env, step],
+            TERMINATED: rollout["next", "terminated"][env, step],
             MASK: torch.cat((first, unbroken[:, :-1] & inside[:, :-1]), dim=1),
         },
         batch_size=step.shape,
