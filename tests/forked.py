@@ -54,8 +54,8 @@ def forked(target: Callable[..., None], *args: Any, cwd: Path, timeout: float = 
 class ForkedRun:
     """A sweep's run in a fork, with the methods of ``subprocess.Popen`` that a sweep needs."""
 
-    def __init__(self, words: list[str], log: Path) -> None:
-        self.process = server().Process(target=_redirected, args=(_main, [words], Path.cwd(), dict(os.environ), [log, log]))
+    def __init__(self, words: Sequence[str], log: Path, *_: object) -> None:
+        self.process = server().Process(target=_redirected, args=(_main, [list(words)], Path.cwd(), dict(os.environ), [log, log]))
         self.process.start()
 
     def poll(self) -> int | None:

@@ -16,7 +16,8 @@ from jepakit.cli.options import RecipeArg, RecordedOption, SetOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from jepakit.sweep.engine import Outcome
+    from jepakit.protocols import Engine
+    from jepakit.sweep.outcome import Outcome
     from jepakit.sweep.plan import Plan
 
 
@@ -38,6 +39,23 @@ def command(
     ] = "auto",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Runs go to DIR/<name>/<id>.")] = Path("runs"),
     recorded: RecordedOption = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="KIND|YAML",
+            help="Where runs are started: local, ray, slurm, or with fields: --engine '{kind: ray, cpus: 2}'.",
+            show_default=False,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Run only share I of N: 1/4, 2/4, … have no run in common.", show_default=False),
+    ] = None,
+    print_commands: Annotated[
+        bool,
+        typer.Option("--print-commands", help="Run nothing: print a command for each run that is left, for any scheduler."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the runs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only failures and the result.")] = False,
 ) -> None:
@@ -45,23 +63,29 @@ def command(
     with importing():
         from jepakit.cli.output import emit
         from jepakit.machine.hardware import usable_cores
-        from jepakit.sweep.engine import run_plan
+        from jepakit.sweep.engines import load_engine
         from jepakit.sweep.plan import load_sweep
+        from jepakit.sweep.scheduler import run_plan
 
     records = recorded or []
     given_jobs = None if jobs == "auto" else _positive(jobs, "--jobs")
+    share = _share(shard)
     plan = load_sweep(recipe, overrides or (), over or (), _seeds(seeds), threads=None if given_jobs else 1)
-    at_a_time = given_jobs or plan.jobs()
-    busy, cores = at_a_time * max(run.threads for run in plan.runs), usable_cores()
-    notes = [*plan.notes]
-    if busy > cores and len(plan.runs) > 1:
+    plan, notes = plan.shard(*share), [*plan.notes]
+    chosen = load_engine(engine)  # now that the recipe's plug-ins are there, which may register it
+    if print_commands:
+        _print(plan, out, records, chosen, notes, scripted=engine is not None)
+        return
+    at_a_time = given_jobs or (len(plan.runs) if chosen.remote else plan.jobs())
+    busy, cores = at_a_time * max((run.threads for run in plan.runs), default=0), usable_cores()
+    if busy > cores and len(plan.runs) > 1 and not chosen.remote:
         notes.append(f"{at_a_time} runs at a time use {busy} threads on {cores} cores, which is slower than --jobs auto")
     for note in notes:
         typer.echo(f"notice: {note}", err=True)
     if dry_run:
         emit(*_dry(plan, out, records, at_a_time))
         return
-    outcomes = run_plan(plan, out, at_a_time, records, quiet)
+    outcomes = run_plan(plan, out, given_jobs, records, quiet, chosen)
     emit(*_result(plan, outcomes, out, records))
     if any(outcome.state in ("interrupted", "waiting") for outcome in outcomes):
         typer.echo(f"interrupted; to continue: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
@@ -76,6 +100,37 @@ def _positive(text: str, option: str) -> int:
     if not text.isdecimal() or not int(text):
         raise UserError(f"{option} {text}: write a number of at least 1, or `auto`")
     return int(text)
+
+
+def _share(text: str | None) -> tuple[int, int]:
+    """``2/4`` as two numbers; the whole sweep is 1/1."""
+    from jepakit.errors import UserError
+
+    number, slash, count = (text or "1/1").partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UserError(f"--shard {text}: write which share of how many, from 1/4 to 4/4")
+    return int(number), int(count)
+
+
+def _print(plan: Plan, out: Path, recorded: Sequence[Path], engine: Engine, notes: Sequence[str], *, scripted: bool) -> None:
+    """Print the commands of the runs that are left, or the script in which the engine would submit them; write their recipes."""
+    from jepakit.errors import UserError
+    from jepakit.protocols import Scripted
+    from jepakit.sweep.commands import command_line, jobs_left
+
+    def note(text: str) -> None:
+        typer.echo(f"notice: {text}", err=True)
+
+    if scripted and not isinstance(engine, Scripted):
+        raise UserError("--print-commands: this engine has no script to show; leave --engine out to print one command a run")
+    for text in notes:
+        note(text)
+    jobs = jobs_left(plan, out, recorded, note)
+    if isinstance(engine, Scripted):
+        typer.echo(engine.script(jobs) if jobs else "")
+        return
+    for job in jobs:
+        typer.echo(command_line(job))
 
 
 def _seeds(text: str | None) -> int | list[int] | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jepakit.registry import Component
 
 EXTENDED = "cartpole_pixels"  #: the recipe that a new component is tried in
-#: By slot, the path of its component in a recipe, and whether a list of them stands there.
+#: By slot, the path of its component in a recipe, and whether a list of them stands there; empty: in no recipe.
 PATHS = {
     "env": ("env", False),
     "distraction": ("distractions", True),
@@ -31,6 +31,7 @@ PATHS = {
     "algorithm": ("algorithm", False),
     "diagnostic": ("diagnostics", True),
     "sink": ("sinks", True),
+    "engine": ("", False),
 }
 
 
@@ -75,7 +76,8 @@ def command(
         f"to use it, in a recipe in {out if out != Path() else 'this folder'}:",
         f"    extends: {EXTENDED}",
         f"    plugins: [{', '.join(files)}]",
-        *(f"    {line}" for line in _recipe_lines(slot, name, base)),
+        *(f"    {line}" for line in (_recipe_lines(slot, name, base) if PATHS[slot][0] else ())),
+        *(() if PATHS[slot][0] else (f"and then:     jepakit ablate RECIPE --{slot} {name}",)),
     )
 
 

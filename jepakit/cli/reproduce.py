@@ -33,8 +33,8 @@ def command(
     from jepakit.recipe.shipped import shipped_recipes
     from jepakit.report.reproduction import Reproduction, compare_with
     from jepakit.report.runs import load_runs
-    from jepakit.sweep.engine import run_plan
     from jepakit.sweep.plan import Plan, load_sweep
+    from jepakit.sweep.scheduler import run_plan
 
     figure, longer = (
         load_sweep(f"paper/{name}", [f"total_steps={steps}"] if quick else (), seeds=2 if quick else None)
@@ -42,7 +42,7 @@ def command(
     )
     recovering = tuple(replace(run, label=f"{run.label}, longer") for run in longer.runs) if recovery else ()
     plan = Plan("runs", recovering + figure.runs)  # longest runs first, so that no core idles at the end
-    outcomes = run_plan(plan, out, jobs or plan.jobs(), recorded or (), quiet)
+    outcomes = run_plan(plan, out, jobs, recorded or (), quiet)
     ended = [outcome for outcome in outcomes if outcome.state in ("finished", "recorded")]
     if len(ended) < len(outcomes):
         for outcome in outcomes:

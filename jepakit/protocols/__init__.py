@@ -17,6 +17,7 @@ from jepakit.protocols.algorithm import (
     ShowsValues,
     Term,
 )
+from jepakit.protocols.engine import Ended, Engine, Going, Job, Scripted
 from jepakit.protocols.env import Distractible, Distraction, Env, HasState, Pictured, Restorable
 from jepakit.protocols.keys import (
     ACTION,
@@ -73,10 +74,14 @@ __all__ = [
     "Distraction",
     "Embed",
     "Encoder",
+    "Ended",
+    "Engine",
     "Env",
     "Experience",
     "FrameShape",
+    "Going",
     "HasState",
+    "Job",
     "LossTerm",
     "ManyViews",
     "Minibatch",
@@ -90,6 +95,7 @@ __all__ = [
     "Projector",
     "ReferenceScores",
     "Restorable",
+    "Scripted",
     "ShowsMedia",
     "ShowsPolicy",
     "ShowsValues",

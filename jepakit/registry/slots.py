@@ -80,5 +80,6 @@ SLOTS = {
             ("frames", "action_spec", "embedding_width"),
         ),
         Slot("sink", "jepakit.components.sinks", "shows a run's metrics in another tool", ("folder",)),
+        Slot("engine", "jepakit.components.engines", "where a sweep's runs are started; chosen by `ablate --engine`, in no recipe"),
     )
 }

@@ -88,6 +88,14 @@ def is_locked(folder: Path, *, here: bool = False) -> bool:
         return False
 
 
+def forget_lock(folder: Path, host: str) -> None:
+    """Remove the lock that a process on ``host`` has left; only for who knows that this machine is gone."""
+    path = folder / NAME
+    with contextlib.suppress(OSError), path.open(encoding="utf-8") as file:
+        if _owner(file).get("host") == host and not is_locked(folder, here=True):
+            path.unlink()
+
+
 def _owner(file: IO[str]) -> dict[str, Any]:
     """The pid and host in a lock's file."""
     file.seek(0)

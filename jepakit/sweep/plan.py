@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from jepakit.components.engines.processes import visible_gpus
 from jepakit.errors import UserError
 from jepakit.machine.hardware import settle, usable_cores
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, recipe_id
@@ -38,10 +39,15 @@ class Plan:
     notes: tuple[str, ...] = ()  #: notices for the user
 
     def jobs(self) -> int:
-        """How many runs at a time suit this machine: every thread has a core of its own."""
+        """How many runs at a time suit this machine: every thread has a core of its own, every run on an NVIDIA GPU a GPU."""
         if any(run.recipe.device != "cpu" for run in self.runs):
-            return 1  # they would share one accelerator
-        return max(1, usable_cores() // max(run.threads for run in self.runs))
+            alike = all(run.recipe.device == "cuda" for run in self.runs)
+            return max(1, len(visible_gpus())) if alike else 1  # they would share one accelerator
+        return max(1, usable_cores() // max((run.threads for run in self.runs), default=1))
+
+    def shard(self, number: int, count: int) -> Plan:
+        """Every ``count``-th run, from the ``number``-th on: the shards 1 to ``count`` have no run in common, and together all."""
+        return replace(self, runs=self.runs[number - 1 :: count])
 
 
 def load_sweep(

@@ -20,10 +20,11 @@ from jepakit.testing.diagnostics import check_diagnostic
 from jepakit.testing.encoders import check_encoder, check_target
 from jepakit.testing.envs import check_env
 from jepakit.testing.modules import Make
+from jepakit.testing.outside.engines import check_engine
+from jepakit.testing.outside.sinks import check_sink
 from jepakit.testing.parts import check_augmentation, check_distraction, check_objective, check_predictor, check_projector, check_term
 from jepakit.testing.rules import NonConformant, Rules
 from jepakit.testing.settings import FRAME_SHAPES, Setting, settings
-from jepakit.testing.sinks import check_sink
 
 CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "env": check_env,
@@ -39,6 +40,7 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "algorithm": check_algorithm,
     "diagnostic": check_diagnostic,
     "sink": check_sink,
+    "engine": check_engine,
 }
 
 
@@ -70,7 +72,7 @@ def check_component(
     refusals: dict[Setting, str] = {}
     context = registry.SLOTS[slot].context
     tried = [*settings([FrameShape(*shape) for shape in frame_shapes], "action_spec" in context)]
-    tried = tried[:1] if slot in ("env", "sink") else tried
+    tried = tried[:1] if slot in ("env", "sink", "engine") else tried
     with _undisturbed():
         for setting in tried:
             rules.setting = setting.told(context)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jepakit.components.engines import processes
 from jepakit.machine import hardware
-from jepakit.sweep import child
 from tests.forked import ForkedRun
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -56,7 +56,7 @@ sweep:
 
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(child, "_start", ForkedRun)
+    monkeypatch.setattr(processes, "start_process", ForkedRun)
     (tmp_path / "moody.py").write_text(PLUGIN)
     file = tmp_path / "moods.yaml"
     file.write_text(SWEEP)

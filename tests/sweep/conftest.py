@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from jepakit.components.engines import processes
 from jepakit.recipe import dump
 from jepakit.report.runs import CURVES
-from jepakit.sweep import engine
+from jepakit.sweep import scheduler
 from jepakit.sweep.plan import Plan, Planned, load_sweep
 
 RECIPE = """\
@@ -94,17 +95,17 @@ def endings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     by_label: dict[str, str] = {}
     (tmp_path / "stand_in.py").write_text(STAND_IN)
 
-    def start(recipe: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
+    def start(words: Sequence[str], log: Path, *_: object) -> subprocess.Popen[bytes]:
+        recipe, out = (Path(words[1]), Path(words[3])) if words[0] == "run" else (Path(words[1], "recipe.yaml"), Path(words[1]))
         text = recipe.read_text()
         ending = next((ending for part, ending in by_label.items() if part.replace("=", ": ") in text), "finish")
         with log.open("wb") as printed:
             command = [sys.executable, "-S", str(tmp_path / "stand_in.py"), str(recipe), str(out), ending, str(tmp_path / "diary")]
             return subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
 
-    monkeypatch.setattr(engine, "start_run", start)
-    monkeypatch.setattr(engine, "resume_run", lambda folder, log: start(folder / "recipe.yaml", folder, log))
-    monkeypatch.setattr(engine, "rehearse_runs", lambda runs: len(list(runs)))
-    monkeypatch.setattr(engine, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(processes, "start_process", start)
+    monkeypatch.setattr(scheduler, "rehearse_runs", lambda runs: len(list(runs)))
+    monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.02)
     return by_label
 
 

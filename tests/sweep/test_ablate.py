@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 import jepakit
-from jepakit.sweep import child
+from jepakit.components.engines import processes
 from tests.forked import ForkedRun
 
 SMALL = {"total_steps": 64, "env.num_envs": 2, "algorithm.rollout_steps": 16, "algorithm.minibatch_size": 16}
 
 
 def test_a_sweep_is_run_once_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "_start", ForkedRun)
+    monkeypatch.setattr(processes, "start_process", ForkedRun)
     over = {"encoder": [{"dim": 16, "heads": 2}, {"kind": "nature_cnn", "dim": 16}], "algorithm.hidden": [[8]]}
     outcomes = jepakit.ablate("cartpole_pixels", over, overrides=SMALL, seeds=1, out=tmp_path, quiet=True)
     assert [(outcome.state, outcome.fresh) for outcome in outcomes] == [("finished", True)] * 2

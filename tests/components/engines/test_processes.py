@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from jepakit.sweep.child import start_run
+from jepakit.components.engines.processes import start_process
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from jepakit.sweep.child import start_run
-start_run(*map(Path, sys.argv[1:]))
+from jepakit.components.engines.processes import start_process
+recipe, out, log = sys.argv[1:]
+start_process(["run", recipe, "--out", out, "--quiet"], Path(log))
 time.sleep(600)
 """
 
@@ -54,6 +55,6 @@ def test_a_run_imports_from_its_parents_path_and_not_from_the_current_folder(tmp
     log = tmp_path / "log"
     for here, code in (([], 2), ([str(tmp_path)], 1)):  # as with `jepakit`, then as with `python -m jepakit`
         monkeypatch.setattr(sys, "path", [*here, *(path for path in sys.path if path not in ("", str(tmp_path)))])
-        start_run(tmp_path / "none.yaml", tmp_path / "run", log).wait(60)
+        start_process(["run", str(tmp_path / "none.yaml")], log).wait(60)
         assert ("a stranger" in log.read_text()) == bool(here)
         assert ("there is no recipe" in log.read_text()) == (code == 2), log.read_text()

@@ -16,9 +16,10 @@ from jepakit.errors import UserError
 from jepakit.recipe import dump
 from jepakit.storage.lock import Lock
 from jepakit.sweep.ablate import ablate
-from jepakit.sweep.engine import Outcome, run_plan
 from jepakit.sweep.found import find_run
+from jepakit.sweep.outcome import Outcome
 from jepakit.sweep.plan import Plan
+from jepakit.sweep.scheduler import run_plan
 from jepakit.sweep.table import Clock
 from jepakit.sweep.watched import Watched
 
@@ -208,7 +209,7 @@ def test_a_run_that_another_host_writes_is_left_alone(tmp_path: Path, make_plan:
 def test_a_sweep_waits_for_a_run_that_another_process_of_this_host_is_writing(
     tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jepakit.sweep.engine.LOOK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("jepakit.sweep.scheduler.LOOK_AGAIN_SECONDS", 0.1)
     plan = make_plan("encoder.dim=16,32")
     folder = tmp_path / "out" / "swept" / plan.runs[0].id
     folder.mkdir(parents=True)

@@ -1,0 +1,1 @@
+"""The rules for what stands around training: sinks and engines."""
