@@ -30,6 +30,7 @@ MAX_BYTES = 1024**3  #: of one file; a run's metrics may be long
 
 _ADVICE = "name run folders, records, or folders that contain either"
 _RECORD_NAME = re.compile(r"[0-9a-f]{10}\.json")
+_EPISODE = '{"phase": "episode", '
 _RUN_FILES = ("events.jsonl", "metrics.jsonl", "summary.json")
 #: The folders of a path that leads out of the current one, also within an argument: they may name a user.
 _OUTSIDE = re.compile(r"(?<![\w.:~/])(?:file:)?(?:~[^/,\]}'\" ]*|\.\.)?/(?:[^/,\]}'\"]*/)*")
@@ -252,8 +253,13 @@ def _recipe(path: Path, text: str, index: Recipes) -> dict[str, Any]:
 
 
 def _curves(path: Path) -> dict[str, list[float | None]]:
-    lines = [(f"{path}:{number}", line) for number, line in enumerate(_text(path).splitlines(), start=1)]
-    records = [record for place, line in lines if (record := _object(line, path, place)).get("phase") == "train"]
+    records = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if line.startswith(_EPISODE) and line.endswith("}"):
+            continue  # most lines, and of no use here
+        record = _object(line, path, f"{path}:{number}")
+        if record.get("phase") == "train":
+            records.append(record)
     if not records:
         raise UserError(f"{path} is corrupt: it has no record with phase `train`")
     kept = records[:: -math.ceil(len(records) / POINTS)][::-1]

@@ -117,8 +117,11 @@ class Board:
         self._index = Recipes()
 
     def look(self) -> list[Watched]:
-        """Read what is new, and return all runs: those that are running first, each part sorted by path."""
-        if time.monotonic() >= self._search_at:
+        """Read what is new, and return all runs: those that are running first, each part sorted by path.
+
+        New runs, and ended ones that have been resumed, are noticed only every `SEARCH_EVERY` seconds.
+        """
+        if searched := time.monotonic() >= self._search_at:
             started = time.monotonic()
             found = list(find_folders(self.folder))
             self.runs = {path: self.runs.get(path) or Watched(path, self.folder) for path in found}
@@ -126,7 +129,8 @@ class Board:
             self._search_at = now + max(SEARCH_EVERY, SEARCH_SHARE * (now - started))
         known = {path: (bool(run.recipe), run.configuration) for path, run in self.runs.items()}
         for run in self.runs.values():
-            run.look(self._index)
+            if searched or run.state == "running":  # thousands of runs that have ended would keep a shared disk busy
+                run.look(self._index)
         self._index.save()
         if any(bool(run.recipe) != known[path][0] for path, run in self.runs.items()):
             self._name()

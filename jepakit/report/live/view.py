@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from jepakit.errors import printable
@@ -27,6 +26,7 @@ LESS = (
     "curve",
     "return",
 )  #: left out first where it is narrow
+RIGHT = ("seed", "env steps", "done", "return", "var/sq", "steps/s")  #: numbers
 WIDEST = {"configuration": 36, "warning": 44}
 CURVE = 16  #: columns of a sparkline
 STATES = {"running": "cyan", "finished": "green", "failed": "bold red", "killed": "red", "interrupted": "yellow", "stopped": "yellow"}
@@ -77,7 +77,7 @@ def _totals(runs: Sequence[Watched]) -> Text:
     return text.append(f"  {speed:,.0f} steps/s together", style="dim") if speed else text
 
 
-def _table(runs: Sequence[Watched], width: int, marks: dict[object, str]) -> Table:
+def _table(runs: Sequence[Watched], width: int, marks: dict[object, str]) -> Group:
     """The runs, with as many columns as fit."""
     rows = [dict(zip(HEADINGS, [_end(run.name, max(14, min(40, width // 3))), *_cells(run)], strict=True)) for run in runs]
     needed = {
@@ -86,16 +86,26 @@ def _table(runs: Sequence[Watched], width: int, marks: dict[object, str]) -> Tab
     kept = _fitting(needed, width)
     needed = {heading: columns for heading, columns in needed.items() if heading in kept}
     needed["run"] = max(8, min(needed["run"], width - sum(columns for heading, columns in needed.items() if heading != "run")))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading, columns in needed.items():
-        right = heading in ("seed", "env steps", "done", "return", "var/sq", "steps/s")
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", width=columns - 2, justify="right" if right else "left")
+    lines = [_laid_out({heading: Text(heading, style="bold") for heading in needed}, needed)]
     for run, row in zip(runs, rows, strict=True):
         if colour := marks.get(run.path):
             row["run"].stylize(colour)
             row["curve"].stylize(colour)
-        table.add_row(*(row[heading] for heading in needed))
-    return table
+        lines.append(_laid_out(row, needed))
+    return Group(*lines)
+
+
+def _laid_out(row: Mapping[str, Text], needed: Mapping[str, int]) -> Text:
+    """A line of the table. Rich's tables need seconds for thousands of them."""
+    line = Text(no_wrap=True)
+    for heading, columns in needed.items():
+        cell = row[heading].copy()
+        cell.truncate(columns - 2, overflow="ellipsis")
+        room = columns - 2 - cell.cell_len
+        before = room if heading in RIGHT else 0
+        line.append(" " * before).append_text(cell).append(" " * (room - before + 2))
+    line.rstrip()
+    return line
 
 
 def _fitting(needed: Mapping[str, int], width: int) -> set[str]:
