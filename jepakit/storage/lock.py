@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from typing import IO, Any
 from jepakit.errors import UserError
 
 NAME = "lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  #: a network file system that is mounted without locks
 PATIENCE = 0.5  #: seconds to wait, because `is_locked` of another process takes the lock for a moment
 
 
@@ -28,7 +30,7 @@ class Lock:
         """Take the lock.
 
         Raises:
-            UserError: Another process holds the lock, or a process on another host left it.
+            UserError: Another process holds the lock, a process on another host left it, or the file system has no locks.
             OSError: The folder cannot be written.
         """
         self.path = folder / NAME
@@ -37,9 +39,16 @@ class Lock:
             self.file = self.path.open("a+", encoding="utf-8")
             try:
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as error:
                 owner = _owner(self.file)
                 self.file.close()
+                if error.errno in NO_LOCKS:
+                    if not owner:  # it was made just now
+                        self.path.unlink(missing_ok=True)
+                    told = f"the file system of {folder} cannot lock files ({error.strerror})"
+                    raise UserError(f"{told}: mount it with locks (Lustre: `-o flock`), or name a folder elsewhere") from None
+                if not isinstance(error, BlockingIOError):
+                    raise
                 if time.monotonic() < until:
                     time.sleep(PATIENCE / 10)
                     continue
@@ -84,8 +93,8 @@ def is_locked(folder: Path, *, here: bool = False) -> bool:
             return not here and _is_far(_owner(file))
     except BlockingIOError:
         return True
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in NO_LOCKS and not here  # who wrote the file could lock it, and may be alive
 
 
 def forget_lock(folder: Path, host: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -97,3 +98,30 @@ def test_a_lock_released_during_acquisition_is_created_anew(tmp_path: Path, monk
     second = Lock(tmp_path)
     assert is_locked(tmp_path)
     second.release()
+
+
+@pytest.mark.parametrize("number", lock.NO_LOCKS)
+def test_a_file_system_without_locks_is_refused_and_a_lock_on_it_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert not is_locked(tmp_path)
+    with pytest.raises(UserError, match=r"cannot lock files \(.*\): mount it with locks"):
+        Lock(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "lock").write_text('{"pid": 1, "host": "another"}')
+    assert is_locked(tmp_path)
+    assert not is_locked(tmp_path, here=True)
+
+
+def test_where_locks_do_not_reach_other_hosts_their_name_in_the_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Lock(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)  # this host sees nothing of the other's lock
+    monkeypatch.setattr(platform, "node", lambda: "another-node")
+    assert is_locked(tmp_path)
+    with pytest.raises(UserError, match="if it has ended, remove"):
+        Lock(tmp_path)
+    held.release()
