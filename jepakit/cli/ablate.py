@@ -14,7 +14,7 @@ from jepakit.cli.importing import importing
 from jepakit.cli.options import RecipeArg, RecordedOption, SetOption
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from jepakit.protocols import Engine
     from jepakit.sweep.outcome import Outcome
@@ -144,7 +144,7 @@ def _seeds(text: str | None) -> int | list[int] | None:
         raise UserError(f"--seeds {text}: write how many seeds (5), or which ones (0,3,5)") from None
 
 
-def _dry(plan: Plan, out: Path, recorded: Sequence[Path], jobs: int) -> list[str | Table]:
+def _dry(plan: Plan, out: Path, recorded: Sequence[Path], jobs: int) -> list[RenderableType]:
     """The table of runs, and what the command would do without ``--dry-run``."""
     from jepakit.cli.output import fitting_table
     from jepakit.sweep.found import find_run
@@ -160,7 +160,7 @@ def _dry(plan: Plan, out: Path, recorded: Sequence[Path], jobs: int) -> list[str
     ]
 
 
-def _result(plan: Plan, outcomes: Sequence[Outcome], out: Path, recorded: Sequence[Path]) -> list[str | Table]:
+def _result(plan: Plan, outcomes: Sequence[Outcome], out: Path, recorded: Sequence[Path]) -> list[RenderableType]:
     """Each configuration's result, the failed runs, and the command that compares the runs."""
     from jepakit.cli.output import table
     from jepakit.sweep.table import figure
@@ -173,7 +173,7 @@ def _result(plan: Plan, outcomes: Sequence[Outcome], out: Path, recorded: Sequen
         collapsed = sum(bool(summary["collapsed"]) for summary in ended)
         mean = figure(sum(returns) / len(returns)) if returns else "-"
         rows.append((label, f"{len(ended)}/{len(mine)}", mean, str(collapsed)))
-    lines: list[str | Table] = [table("configuration", "finished", "final return (mean over seeds)", "collapsed", rows=rows)]
+    lines: list[RenderableType] = [table("configuration", "finished", "final return (mean over seeds)", "collapsed", rows=rows)]
     for outcome in outcomes:
         name = f"{outcome.planned.label}, seed {outcome.planned.seed}"
         if outcome.state == "failed":
