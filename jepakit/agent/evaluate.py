@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jepakit.agent.planning.policy import PlanningPolicy, planner_fields
 from jepakit.agent.trained import opened
 from jepakit.protocols import ReferenceScores
 from jepakit.recipe.compose import Overrides, override_texts
 from jepakit.training.monitoring.evaluation import MODES, SEED_OFFSET, play
 from jepakit.training.policy import Policy
 
-__all__ = ["MODES", "SEED_OFFSET", "evaluate"]
+__all__ = ["MODES", "PLANNED", "SEED_OFFSET", "evaluate"]
+
+PLANNED = "planned"  #: the name of the policy that plans
 
 
 def evaluate(
@@ -21,6 +24,7 @@ def evaluate(
     seed: int | None = None,
     *,
     overrides: Overrides = (),
+    planner: str | Mapping[str, Any] | None = None,
     best: bool = False,
     trust: bool = False,
     warn: Callable[[str], object] = lambda _: None,
@@ -28,11 +32,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Play ``episodes`` held-out episodes with the newest weights of the run in folder ``run``, greedily and then sampling.
 
+    With a ``planner`` the same episodes are then played by planning.
+
     Args:
         run: A run's folder.
-        episodes: Number of episodes for each of the two policies.
+        episodes: Number of episodes for each of the policies.
         seed: Seed of the episodes and the sampling; by default the run's seed + 1,000,003.
         overrides: Changes of where the agent acts: of the recipe's ``env`` and ``distractions``.
+        planner: Plans as well, with these fields over those of the recipe's planner: a mapping, or YAML such as ``{kind: cem}``.
         best: Use the best checkpoint, not the newest: by the run's periodic evaluation or, without it, by the mean return of the last 100
             training episodes.
         trust: Whether to run the plug-ins that the run's recipe names.
@@ -42,22 +49,30 @@ def evaluate(
     Returns:
         ``env_steps`` (of training), ``best`` (the argument), ``seed``, ``episodes``, with ``overrides`` these as a list of
         ``path=value``, and for each policy ``mean``, ``ci95`` (half width,
-        normal approximation; None for one episode), ``returns`` and ``lengths``. Where the env's task has reference scores, also
+        normal approximation; None for one episode), ``returns`` and ``lengths``. With a planner also these of ``planned``, and ``planner``,
+        its fields. Where the env's task has reference scores, also
         ``human_normalized``: the mean on the scale on which a random policy has 0 and a human 1.
 
     Raises:
         UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
-            something else than where the agent acts.
+            something else than where the agent acts, or the run lacks a part that planning needs.
     """
-    with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as (recipe, env, learner, env_steps):
+    with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
+        recipe, env, learner, env_steps = trained
         env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
         learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
         policy = Policy(learner)
         learner.parts.eval()
+        planning = (
+            None if planner is None else PlanningPolicy(trained, planner_fields(run, planner))
+        )  # an error should come before the evaluation
         results = {mode: play(env, policy, mode, episodes, env_seed, on_episode) for mode in MODES}
+        if planning:
+            results[PLANNED] = play(env, planning, "greedy", episodes, env_seed, on_episode)
         reference: ReferenceScores | None = getattr(env, "reference_scores", None)
     if reference:
         for played in results.values():
             played["human_normalized"] = (played["mean"] - reference.random) / (reference.human - reference.random)
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
-    return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | elsewhere | results
+    planned = {"planner": planning.config.model_dump(mode="json")} if planning else {}
+    return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | elsewhere | planned | results

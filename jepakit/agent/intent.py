@@ -10,7 +10,7 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.data import TensorSpec
 
-from jepakit.protocols import ACTION, ActionValued
+from jepakit.protocols import ACTION, PIXELS, S_X, ActionValued
 from jepakit.training.learner import Learner
 
 
@@ -44,9 +44,32 @@ def intent(acted: TensorDictBase, learner: Learner, head: TensorDictModuleBase, 
     """
     first = acted[:1]
     q = action_values(first, head)
-    name, value = _value(first, q, learner)
-    scale = float(getattr(learner.algorithm, "reward_scale", 1.0))
-    return Intent(name, value / scale, *_bars(first, None if q is None else q[0] / scale, action_spec))
+    name, value = _value(first, learner, head)
+    return Intent(name, value, *_bars(first, None if q is None else q[0] / reward_scale(learner), action_spec))
+
+
+def reward_scale(learner: Learner) -> float:
+    """The factor on rewards that the algorithm's values are in units of."""
+    return float(getattr(learner.algorithm, "reward_scale", 1.0))
+
+
+def state_values(acted: TensorDictBase, learner: Learner, head: TensorDictModuleBase) -> tuple[str, Tensor] | None:
+    """What the policy expects of each of N states, [N], in units of the env's rewards, and its name; None if there is no critic.
+
+    Args:
+        acted: All that the policy head has written [N], and ``s_x``, or ``pixels``.
+        learner: The policy's learner.
+        head: The policy head.
+    """
+    scale, q = reward_scale(learner), action_values(acted, head)
+    if (value := acted.get("state_value", None)) is not None:
+        return "V(s)", value.squeeze(-1) / scale
+    if q is not None:
+        return "max Q(s, a)", q.amax(dim=-1) / scale
+    if isinstance(learner.algorithm, ActionValued):
+        s_x = acted[S_X] if S_X in acted else learner.embed(acted[PIXELS])
+        return "Q(s, a)", learner.algorithm.action_value(s_x, acted[ACTION]) / scale
+    return None
 
 
 def action_values(acted: TensorDictBase, head: TensorDictModuleBase) -> Tensor | None:
@@ -58,14 +81,9 @@ def action_values(acted: TensorDictBase, head: TensorDictModuleBase) -> Tensor |
     return (q.exp() * support[:, None]).sum(dim=-2)
 
 
-def _value(acted: TensorDictBase, q: Tensor | None, learner: Learner) -> tuple[str, float]:
-    if (value := acted.get("state_value", None)) is not None:
-        return "V(s)", value.item()
-    if q is not None:
-        return "max Q(s, a)", q.max().item()
-    if isinstance(learner.algorithm, ActionValued):
-        return "Q(s, a)", learner.algorithm.action_value(learner.embed(acted["pixels"]), acted[ACTION]).item()
-    return "", 0.0
+def _value(acted: TensorDictBase, learner: Learner, head: TensorDictModuleBase) -> tuple[str, float]:
+    found = state_values(acted, learner, head)
+    return (found[0], found[1].item()) if found else ("", 0.0)
 
 
 def _bars(acted: TensorDictBase, q: Tensor | None, spec: TensorSpec) -> tuple[str, list[Bar]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,13 @@ import typer
 
 from jepakit.cli import completion
 from jepakit.cli.options import TrustOption
+
+
+class Acting(StrEnum):
+    """Who acts."""
+
+    trained = "trained"
+    plan = "plan"
 
 
 def command(
@@ -30,6 +38,18 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change where the agent acts: env.… or distractions=[…]. May be repeated."),
     ] = None,
+    policy: Annotated[
+        Acting, typer.Option("--policy", help="The trained policy alone, or planning in the latent space beside it.")
+    ] = Acting.trained,
+    planner: Annotated[
+        str | None,
+        typer.Option(
+            "--planner",
+            metavar="FIELDS",
+            help="With --policy plan: change fields of the recipe's planner: '{kind: cem, horizon: 5}'.",
+            show_default=False,
+        ),
+    ] = None,
     best: Annotated[bool, typer.Option("--best", help="Use the best checkpoint, not the newest.")] = False,
     trust: TrustOption = False,
     video: Annotated[
@@ -42,17 +62,19 @@ def command(
 ) -> None:
     """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json.
 
-    With --set the agent acts elsewhere than it was trained, and the result is written to a file beside it, RUN/eval-….json.
+    With --set the agent acts elsewhere than it was trained, and the result is written to a file beside it, RUN/eval-….json. So is a result
+    with --policy plan, where the same episodes are also played by planning over the predictor's roll-outs.
 
     With --video further episodes are filmed: the env, what the agent sees of it, and what it expects and intends. They change no result.
     """
     import hashlib
     import json
 
-    from jepakit.agent.evaluate import MODES, evaluate
+    from jepakit.agent.evaluate import MODES, PLANNED, evaluate
     from jepakit.cli.output import counted, emit, table
     from jepakit.errors import UserError
     from jepakit.files.writing import write_atomically
+    from jepakit.recipe.dump import flow
 
     def warn(text: str) -> None:
         typer.echo(f"warning: {text}", err=True)
@@ -64,19 +86,32 @@ def command(
     elif videos:
         raise UserError("--videos says how many episodes to film: add --video DIR")
 
-    with typer.progressbar(length=2 * episodes, label="episodes", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    if planner is not None and policy is not Acting.plan:
+        raise UserError("--planner says how to plan: add --policy plan")
+    plan = (planner or "{}") if policy is Acting.plan else None
+    modes = (*MODES, PLANNED) if plan else tuple(MODES)
+
+    with typer.progressbar(length=len(modes) * episodes, label="episodes", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         result = evaluate(
-            run, episodes, seed, overrides=overrides or (), best=best, trust=trust, warn=warn, on_episode=lambda: bar.update(1)
+            run,
+            episodes,
+            seed,
+            overrides=overrides or (),
+            planner=plan,
+            best=best,
+            trust=trust,
+            warn=warn,
+            on_episode=lambda: bar.update(1),
         )
-    changes = result.get("overrides")
+    changes = [*result.get("overrides", []), *([result["planner"]] if plan else [])]
     written = run / (f"eval-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.json" if changes else "eval.json")
     try:
         write_atomically(written, json.dumps(result, indent=2) + "\n")  # before it is printed, which may fail
     except OSError as error:
         warn(f"can't write {written}: {error.strerror}")
-        changes = None
+        changes = []
     rows = []
-    for mode in MODES:
+    for mode in modes:
         played = result[mode]
         places = 1 if abs(played["mean"]) >= 10 else 3  # MiniGrid's returns are below 1
         interval = "" if played["ci95"] is None else f" ± {played['ci95']:.{places}f}"
@@ -86,6 +121,7 @@ def command(
     headings = ["policy", "return (mean ± 95% CI)", "min", "max", "human-normalised"][: len(rows[0])]
     emit(
         f"{run}: weights of {result['env_steps']:,} env steps, {counted(episodes, 'episode')} each, seed {result['seed']}",
+        *([f"planned by {flow(result['planner'])}"] if plan else []),
         table(*headings, rows=rows),
         *([f"written to {written}"] if changes else []),
     )

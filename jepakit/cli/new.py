@@ -30,6 +30,7 @@ PATHS = {
     "augmentation": ("augmentations", True),
     "algorithm": ("algorithm", False),
     "diagnostic": ("diagnostics", True),
+    "planner": ("planner", False),
     "sink": ("sinks", True),
     "engine": ("", False),
 }

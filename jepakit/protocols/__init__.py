@@ -35,6 +35,7 @@ from jepakit.protocols.keys import (
     ReferenceScores,
 )
 from jepakit.protocols.monitoring import LOOKS, MOST_NUMBERS, Diagnostic, MirroredRun, ShowsMedia, Sink
+from jepakit.protocols.planning import Planner, PredictsReward, PredictsTermination, Score
 from jepakit.protocols.representation import (
     INPUTS,
     Attentive,
@@ -91,11 +92,15 @@ __all__ = [
     "OffPolicyAlgorithm",
     "OnPolicyAlgorithm",
     "Pictured",
+    "Planner",
     "Predictor",
+    "PredictsReward",
+    "PredictsTermination",
     "Projector",
     "ReferenceScores",
     "Restorable",
     "Scripted",
+    "Score",
     "ShowsMedia",
     "ShowsPolicy",
     "ShowsValues",

@@ -126,7 +126,9 @@ class ManyViews(Protocol):
 class Minibatch(NamedTuple):
     """What one optimizer step learns from."""
 
-    window: TensorDictBase  #: [B, H+1]: ``pixels``, ``action``, ``reward``, ``terminated``, ``mask``; position 0 is x, the next steps follow
+    window: (
+        TensorDictBase  #: [B, H+1]: ``pixels``, ``action``, ``reward``, ``terminated``, ``mask``; position 0 is x, the next steps follow
+    )
     steps: TensorDictBase  #: [B]: what the algorithm's losses read, in addition to ``s_x``
 
 

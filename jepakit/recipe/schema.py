@@ -202,6 +202,8 @@ class Recipe(Block):
     """Held-out episodes of such an evaluation, for each of the greedy and the sampled policy."""
     probe_every: Annotated[PositiveInt | None, BesidesResults()] = None
     """Env steps between state probes: what of the simulator's true state s_x tells (R²). They play 30 episodes each time. Null: none."""
+    planner: Annotated[Annotated[ComponentFields, InSlot("planner")] | None, BesidesResults()] = None
+    """How `jepakit eval --policy plan` plans; null: `cem` with its defaults."""
     sinks: Annotated[tuple[Annotated[ComponentFields, InSlot("sink")], ...], BesidesResults()] = ()
     """Other tools that show the run's metrics, each kind at most once. `metrics.jsonl` is always written."""
     plugins: Annotated[tuple[str, ...], BesidesResults()] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from jepakit.registry.signature import ComponentFields
 
@@ -32,6 +32,16 @@ class TermFields(ComponentFields):
     """The fields of every regularizer and every auxiliary term."""
 
     weight: NonNegativeFloat = Field(1.0, description="Factor of this term in the total loss (Eq. 3).")
+
+
+class PlannerFields(ComponentFields):
+    """The fields of every planner."""
+
+    horizon: PositiveInt = Field(10, description="Steps that a plan looks ahead.")
+    value: bool = Field(True, description="Whether the critic's value of where a plan ends is added to its rewards.")
+    policy_samples: NonNegativeInt = Field(
+        16, description="Sequences that the run's policy proposes, sampled in the predictor's roll-outs (as in TD-MPC); 0: none."
+    )
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,13 @@ SLOTS = {
             "jepakit.components.diagnostics",
             "figures about what has been learned, on which nothing is trained; the collapse watch is always on",
             ("frames", "action_spec", "embedding_width"),
+        ),
+        Slot(
+            "planner",
+            "jepakit.components.planners",
+            "searches for actions by the predictor's roll-outs, in `eval --policy plan`",
+            ("action_spec",),
+            PlannerFields,
         ),
         Slot("sink", "jepakit.components.sinks", "shows a run's metrics in another tool", ("folder",)),
         Slot("engine", "jepakit.components.engines", "where a sweep's runs are started; chosen by `ablate --engine`, in no recipe"),

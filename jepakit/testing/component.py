@@ -23,6 +23,7 @@ from jepakit.testing.modules import Make
 from jepakit.testing.outside.engines import check_engine
 from jepakit.testing.outside.sinks import check_sink
 from jepakit.testing.parts import check_augmentation, check_distraction, check_objective, check_predictor, check_projector, check_term
+from jepakit.testing.planners import check_planner
 from jepakit.testing.rules import NonConformant, Rules
 from jepakit.testing.settings import FRAME_SHAPES, Setting, settings
 
@@ -39,6 +40,7 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "distraction": check_distraction,
     "algorithm": check_algorithm,
     "diagnostic": check_diagnostic,
+    "planner": check_planner,
     "sink": check_sink,
     "engine": check_engine,
 }

@@ -87,6 +87,9 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     for i, config in enumerate(recipe.sinks):
         with blame.at(f"sinks.{i}"):
             registry.build("sink", config, folder=Path())
+    if recipe.planner:
+        with blame.at("planner"):
+            registry.build("planner", recipe.planner, action_spec=env.single_action_spec)
     diagnoses = build_diagnostics(recipe, env, learner, blame)
     _check_rows(recipe, env.batch_size[0], learner.algorithm)
     if not isinstance(learner.algorithm, OffPolicyAlgorithm):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class RewardModel(nn.Module):
     """L_aux = (r̂(ŝ[k], a[k]) - r[k])² over the steps k of each window, with ŝ[0] = s_x and then the predictor's own ŝ_y.
 
-    A mean over all steps that lie in their episode. The head therefore learns the reward where planning asks for it: on predictions, as far
-    ahead as ``jepa.horizon``. Gradients reach predictor and encoder. The reward is unscaled, so the loss has the scale of the env's rewards,
-    squared: its ``weight`` should make up for that.
+    A mean over all steps that lie in their episode. The head therefore learns the reward where planning asks for it: on predictions, as
+    far ahead as ``jepa.horizon``. Gradients reach predictor and encoder. The reward is unscaled, so the loss has the scale of the env's
+    rewards, squared: its ``weight`` should make up for that.
 
     Source: Hansen et al. 2022, Temporal Difference Learning for Model Predictive Control (TD-MPC), Eq. 9, without its weights that
     fall with k; ``hidden`` is a choice.

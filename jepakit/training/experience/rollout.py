@@ -55,9 +55,9 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
     """The windows [B, H+1] of ``rollout`` [N, T] that begin at the flat positions ``starts`` [B].
 
     Position h holds the stack h steps after the start. It is the *true* next stack, even at an episode's end, so ``pixels`` from position
-    1 on come from ``("next", "pixels")``; ``action``, ``reward`` and ``terminated`` belong to the step that leaves the position. ``mask`` is true where
-    the position is in the first step's episode and in this rollout; elsewhere the content is arbitrary. Position 0 and, at horizon 1,
-    position 1 are always inside.
+    1 on come from ``("next", "pixels")``; ``action``, ``reward`` and ``terminated`` belong to the step that leaves the position. ``mask``
+    is true where the position is in the first step's episode and in this rollout; elsewhere the content is arbitrary. Position 0 and, at
+    horizon 1, position 1 are always inside.
     """
     starts = starts.to(rollout[PIXELS].device)
     env, start = starts // rollout.shape[1], starts % rollout.shape[1]

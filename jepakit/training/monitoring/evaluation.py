@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import NormalDist, fmean, stdev
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
 SEED_OFFSET = 1_000_003  #: added to the run's seed, so that evaluation repeats no training episode
 PERIODIC_OFFSET = 2_000_003  #: the same within a run: `jepakit eval` judges on other episodes than those that chose the best checkpoint
+
+
+class Acting(Protocol):
+    """A policy of a learner: writes ``action`` into a TensorDict [N] of observations."""
+
+    learner: Learner
+
+    def __call__(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """The same TensorDict, with ``action``."""
+        ...
 
 
 class Evaluation:
@@ -64,7 +75,7 @@ class Evaluation:
 
 @torch.no_grad()
 def play(
-    env: EnvBase, policy: Policy, mode: str, episodes: int, seed: int, on_episode: Callable[[], object] = lambda: None
+    env: EnvBase, policy: Acting, mode: str, episodes: int, seed: int, on_episode: Callable[[], object] = lambda: None
 ) -> dict[str, Any]:
     """Play ``episodes`` with ``policy`` in one of `MODES`. Seeds the env and all generators.
 

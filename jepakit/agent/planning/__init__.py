@@ -1,0 +1,1 @@
+"""Acting by planning in the latent space."""
