@@ -43,38 +43,38 @@ class Canvas:
     """
 
     def __init__(self, first: Moment) -> None:
-        self.env_size = _fitted(first.drawn, ENV_BOX)
-        self.agent_size = _fitted(first.seen, AGENT_BOX)
+        self.env_size = fitted(first.drawn, ENV_BOX)
+        self.agent_size = fitted(first.seen, AGENT_BOX)
         self.top = MARGIN + 24
         text = 22 * 3 + 18 + BARS
         height = max(self.env_size[1], 20 + self.agent_size[1] + 10 + text)
         width = MARGIN + self.env_size[0] + 2 * MARGIN + COLUMN + MARGIN
-        self.size = _even(width), _even(self.top + height + MARGIN)
+        self.size = even(width), even(self.top + height + MARGIN)
 
     def draw(self, moment: Moment) -> Picture:
         """uint8 [height, width, 3]; both even, as video codecs want it."""
         picture = Image.new("RGB", self.size, PAPER)
         pen = ImageDraw.Draw(picture)
-        pen.text((MARGIN, MARGIN - 4), moment.heading, INK, _font(15))
-        picture.paste(_enlarged(moment.drawn, self.env_size), (MARGIN, self.top))
+        pen.text((MARGIN, MARGIN - 4), moment.heading, INK, font(15))
+        picture.paste(enlarged(moment.drawn, self.env_size), (MARGIN, self.top))
 
         pen.rectangle((MARGIN - 1, self.top - 1, MARGIN + self.env_size[0], self.top + self.env_size[1]), outline=TRACK)
 
         left = MARGIN + self.env_size[0] + 2 * MARGIN
-        pen.text((left, self.top - 3), "what the agent sees: newest frame", FAINT, _font(13))
+        pen.text((left, self.top - 3), "what the agent sees: newest frame", FAINT, font(13))
         below = self.top + 20 + self.agent_size[1]
-        picture.paste(_enlarged(moment.seen, self.agent_size), (left, self.top + 20))
+        picture.paste(enlarged(moment.seen, self.agent_size), (left, self.top + 20))
         pen.rectangle((left - 1, self.top + 19, left + self.agent_size[0], below), outline=TRACK)
         lines = [("return so far", f"{moment.episode_return:,.4g}"), ("step", f"{moment.length:,}")]
         if moment.intent and moment.intent.value_name:
             lines.append((moment.intent.value_name, f"{moment.intent.value:,.4g}"))
         for i, (name, figure) in enumerate(lines):
-            pen.text((left, below + 8 + 22 * i), name, FAINT, _font(15))
-            pen.text((left + 130, below + 8 + 22 * i), figure, INK, _font(15))
+            pen.text((left, below + 8 + 22 * i), name, FAINT, font(15))
+            pen.text((left + 130, below + 8 + 22 * i), figure, INK, font(15))
         if moment.intent is None:
-            pen.text((left, below + 8 + 22 * 3), "the episode is over", INK, _font(15))
+            pen.text((left, below + 8 + 22 * 3), "the episode is over", INK, font(15))
         else:
-            pen.text((left, below + 10 + 22 * 3), moment.intent.bars_name, FAINT, _font(13))
+            pen.text((left, below + 10 + 22 * 3), moment.intent.bars_name, FAINT, font(13))
             _bars(pen, moment.intent.bars, left, below + 10 + 22 * 3 + 18)
         return np.asarray(picture)
 
@@ -104,12 +104,12 @@ def _bars(pen: ImageDraw.ImageDraw, bars: list[Bar], left: int, top: int) -> Non
         pen.rectangle((x, start, x + width, max(end, start + 1)), CHOSEN if bar.chosen else OTHER)
         ink = INK if bar.chosen else FAINT
         if texts:
-            pen.text((x + width / 2, highest - 3), bar.text, ink, _font(12), anchor="mb")
+            pen.text((x + width / 2, highest - 3), bar.text, ink, font(12), anchor="mb")
         if numbers:
-            pen.text((x + width / 2, lowest + 4), bar.label, ink, _font(12 if slot >= 20 else 9), anchor="mt")
+            pen.text((x + width / 2, lowest + 4), bar.label, ink, font(12 if slot >= 20 else 9), anchor="mt")
 
 
-def _fitted(picture: Picture, box: tuple[int, int]) -> tuple[int, int]:
+def fitted(picture: Picture, box: tuple[int, int]) -> tuple[int, int]:
     """Width and height of ``picture`` enlarged by the largest whole number that fits ``box``, or shrunk to fit."""
     height, width = picture.shape[:2]
     ratio = min(box[0] / width, box[1] / height)
@@ -117,16 +117,19 @@ def _fitted(picture: Picture, box: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(width * ratio)), max(1, round(height * ratio))
 
 
-def _enlarged(picture: Picture, size: tuple[int, int]) -> Image.Image:
+def enlarged(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """``picture`` in RGB at this width and height: with hard edges where it grows, averaged where it shrinks."""
     image = Image.fromarray(picture).convert("RGB")
     larger = size[0] >= image.width and size[1] >= image.height
     return image.resize(size, Image.Resampling.NEAREST if larger else Image.Resampling.BOX)
 
 
-def _even(length: int) -> int:
+def even(length: int) -> int:
+    """``length``, or the next number if it is odd."""
     return length + length % 2
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Matplotlib's own, which every installation has."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -20,6 +20,7 @@ from jepakit.storage.stored import chosen_checkpoint, stored_recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.learner import Learner
 from jepakit.training.state import load_weights
+from jepakit.training.terms import JEPA
 
 
 class Trained(NamedTuple):
@@ -56,6 +57,19 @@ def opened(
         learner = build_learner(recipe, env, hardware)
         load_weights(saved, learner)
         yield Trained(recipe, env, learner, int(saved.name))
+
+
+def looking_ahead(learner: Learner) -> JEPA:
+    """The learner's JEPA, whose predictor can be rolled out.
+
+    Raises:
+        UserError: It cannot; the message says why.
+    """
+    if learner.jepa is None:
+        raise UserError("this run has no predictor (its recipe says `jepa: null`): there is nothing to roll out")
+    if learner.jepa.y == "same":
+        raise UserError("this run's predictor looks no step ahead (its recipe says `jepa.y: same`): there is nothing to roll out")
+    return learner.jepa
 
 
 def _elsewhere(run: Path, trust: bool, overrides: Overrides) -> Recipe:

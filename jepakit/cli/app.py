@@ -26,7 +26,7 @@ from jepakit.version import __version__
 VERBS = (
     *("run", "resume", "ablate"),  # training
     *("validate", "show", "list", "explain", "new", "check", "schema"),  # recipes and components
-    *("eval", "probe", "export", "runs", "watch", "plot", "compare", "report", "record", "export-logs", "reproduce"),  # results
+    *("eval", "probe", "imagine", "export", "runs", "watch", "plot", "compare", "report", "record", "export-logs", "reproduce"),  # results
     *("doctor", "profile"),  # this machine
 )
 

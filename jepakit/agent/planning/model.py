@@ -9,6 +9,7 @@ from torch import Tensor
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.agent.intent import state_values
+from jepakit.agent.trained import looking_ahead
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, S_X, PredictsReward, PredictsTermination
 from jepakit.training.learner import Learner
@@ -34,7 +35,7 @@ class WorldModel:
 
     def __init__(self, learner: Learner, gamma: float, *, value: bool = True) -> None:
         self.learner = learner
-        self.jepa = predicting(learner.jepa)
+        self.jepa = _predicting(learner)
         self.gamma = gamma
         self.head: TensorDictModuleBase = learner.algorithm.policy_head()
         self.head.reset_out_keys()  # all that it computes: values, too
@@ -95,19 +96,17 @@ class WorldModel:
         return None if found is None else found[1]
 
 
-def predicting(jepa: JEPA | None) -> JEPA:
-    """``jepa``, if roll-outs of its predictor lie where s_x lies.
+def _predicting(learner: Learner) -> JEPA:
+    """The learner's JEPA, if roll-outs of its predictor lie where s_x lies.
 
     Raises:
         UserError: They do not; the message says why.
     """
-    if jepa is None:
-        raise UserError("this run has no predictor (`jepa: null`): there is nothing to roll out")
-    if jepa.y == "same":
-        raise UserError("this run's predictor looks no step ahead (`jepa.y: same`): there is nothing to roll out")
+    jepa = looking_ahead(learner)
     if jepa.projector or jepa.y == "newest":
-        why = "behind a projector" if jepa.projector else "of the newest frame alone (`jepa.y: newest`)"
+        how = "behind a projector" if jepa.projector else "with embeddings of the newest frame alone (`jepa.y: newest`)"
         raise UserError(
-            f"this run's predictions are compared {why}, so they need not lie where s_x lies, and nothing that reads s_x can judge them"
+            f"this run's predictions are compared {how}: they need not lie where s_x lies, and what reads s_x (policy, critic) "
+            "cannot judge them"
         )
     return jepa

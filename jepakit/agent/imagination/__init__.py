@@ -1,0 +1,1 @@
+"""What a run's predictor expects k steps ahead, beside what happens."""
