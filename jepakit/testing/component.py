@@ -22,8 +22,15 @@ from jepakit.testing.envs import check_env
 from jepakit.testing.modules import Make
 from jepakit.testing.outside.engines import check_engine
 from jepakit.testing.outside.sinks import check_sink
-from jepakit.testing.parts import check_augmentation, check_distraction, check_objective, check_predictor, check_projector, check_term
-from jepakit.testing.planners import check_planner
+from jepakit.testing.parts import (
+    check_augmentation,
+    check_distraction,
+    check_objective,
+    check_planner,
+    check_predictor,
+    check_projector,
+    check_term,
+)
 from jepakit.testing.rules import NonConformant, Rules
 from jepakit.testing.settings import FRAME_SHAPES, Setting, settings
 

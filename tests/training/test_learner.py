@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import math
 from typing import Any
 
@@ -13,7 +14,7 @@ from jepakit.components.predictors.mlp import MLPPredictor
 from jepakit.components.regularizers.variance import Variance
 from jepakit.components.targets.ema import EMA
 from jepakit.diagnostics.finite import BadWeights
-from jepakit.protocols import ACTION, MASK, PIXELS, Minibatch
+from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, Minibatch
 from jepakit.training.experience.rollout import window
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
@@ -109,6 +110,35 @@ def test_the_jepa_loss_matches_equation_1(make_learner: Any, collect: Any, horiz
     assert mine.keys() == reference.keys()
     for name, gradient in reference.items():
         torch.testing.assert_close(mine[name], gradient, rtol=1e-3, atol=1e-4 * gradient.abs().max().item())
+
+
+def test_terms_see_where_each_step_of_a_rollout_starts(make_learner: Any, collect: Any) -> None:
+    """s_x, then the predictor's own outputs, with the action, the reward and the end that followed there: of each window in turn."""
+    seen: dict[str, Tensor] = {}
+
+    def term(s_hat: Tensor, s_hat_action: Tensor, s_hat_reward: Tensor, s_hat_terminated: Tensor) -> Tensor:
+        seen.update(s_hat=s_hat, action=s_hat_action, reward=s_hat_reward, terminated=s_hat_terminated)
+        return s_hat.square().mean()
+
+    projector = nn.Linear(WIDTH, 3)
+    learner = make_learner(jepa={"horizon": 3}, terms={"auxiliary/model": WeightedTerm(term, 1.0)})
+    target = EMA(ProjectedEncoder(learner.encoder, projector))
+    learner.jepa = dataclasses.replace(learner.jepa, projector=projector, target=target)  # which the term is not behind
+    minibatch = a_minibatch(learner, collect, 3)
+    terms, _ = learner.losses(minibatch)
+
+    expected: list[tuple[Tensor, ...]] = []
+    for row in minibatch.window:
+        here = learner.encoder(row[PIXELS][0])
+        for h in range(3):
+            if row[MASK][h + 1]:
+                expected.append((here, row[ACTION][h], row[REWARD][h], row[TERMINATED][h]))
+            here = learner.jepa.predictor(here[None], row[ACTION][h][None])[0]
+    for name, values in zip(seen, zip(*expected, strict=True), strict=True):
+        torch.testing.assert_close(seen[name], torch.stack(values), rtol=1e-4, atol=1e-5)
+    assert seen["terminated"].any()
+    assert not seen["terminated"].all()
+    assert {name.partition(".")[0] for name in gradients(learner, terms["auxiliary/model"].loss)} == {"encoder", "predictor"}
 
 
 def test_y_may_be_the_newest_frame_alone(make_learner: Any, collect: Any) -> None:

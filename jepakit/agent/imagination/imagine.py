@@ -83,7 +83,13 @@ def imagine(
     curves(out / "error.png", found, heading)
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     return {
-        "env_steps": env_steps, "best": best, "seed": seed, "steps": steps, **elsewhere, **found, "decoder_unexplained": missed,
+        "env_steps": env_steps,
+        "best": best,
+        "seed": seed,
+        "steps": steps,
+        **elsewhere,
+        **found,
+        "decoder_unexplained": missed,
         "files": [video.name, "imagined.png", "error.png"],
     }
 

@@ -115,6 +115,7 @@ def check(minibatch: Minibatch, world: World, horizon: int, n_step: int, gamma: 
             if reached and start + h < len(past) and not (h and past[start + h - 1].done):
                 assert window[ACTION][b, h] == address + h
                 assert window[REWARD][b, h].item() == pytest.approx(past[start + h].reward)
+                assert window["terminated"][b, h] == past[start + h].terminated
         assert window[MASK][b].tolist() == mask
         assert mask[:2] == [True, True]
 

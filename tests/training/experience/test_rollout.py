@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, Embed
+from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, Embed
 from jepakit.training.experience.rollout import Rollout, window
 
 
@@ -25,6 +25,7 @@ def numbered_rollout(done: Tensor) -> TensorDictBase:
             "next": {
                 PIXELS: after[:, :, None, None, None].to(torch.uint8),
                 "done": done[..., None],
+                "terminated": (done & (step % 2 == 0))[..., None],
                 "reward": (10.0 * env + step)[..., None],
             },
         },
@@ -58,7 +59,7 @@ def test_windows_match_a_slow_loop(done: Tensor, horizon: int) -> None:
     windows = window(rollout, starts, horizon)
 
     assert windows.shape == (done.numel(), horizon + 1)
-    assert set(windows.keys()) == {PIXELS, ACTION, REWARD, MASK}
+    assert set(windows.keys()) == {PIXELS, ACTION, REWARD, TERMINATED, MASK}
     for b, flat in enumerate(starts.tolist()):
         env, start = divmod(flat, done.shape[1])
         addresses, mask = slow_window(done, env, start, horizon)
@@ -70,6 +71,7 @@ def test_windows_match_a_slow_loop(done: Tensor, horizon: int) -> None:
                 assert tuple(windows[PIXELS][b, h].flatten().tolist()) == addresses[h]
             if h < horizon and mask[h + 1]:  # this action leads from position h to position h + 1
                 assert windows[ACTION][b, h] == 100 * env + start + h
+                assert windows[TERMINATED][b, h] == (done[env, start + h] and (start + h) % 2 == 0)
 
 
 def test_windows_stay_on_the_rollouts_device() -> None:
