@@ -28,6 +28,9 @@ def command(
     """Continue a run that was interrupted, killed or failed, from its newest checkpoint."""
     with importing():
         from jepakit.cli.result import tell
+        from jepakit.machine.group import is_first
         from jepakit.training.run import resume
 
-    tell(resume(run, total_steps=total_steps, trust=trust, quiet=quiet))
+    result = resume(run, total_steps=total_steps, trust=trust, quiet=quiet)
+    if is_first():
+        tell(result)

@@ -24,6 +24,9 @@ def command(
     """Train a recipe and print the result."""
     with importing():
         from jepakit.cli.result import tell
+        from jepakit.machine.group import is_first
         from jepakit.training.run import run
 
-    tell(run(recipe, overrides=overrides or (), seed=seed, out=out, quiet=quiet))
+    result = run(recipe, overrides=overrides or (), seed=seed, out=out, quiet=quiet)
+    if is_first():
+        tell(result)

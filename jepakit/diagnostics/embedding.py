@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
@@ -62,12 +62,19 @@ class EmbeddingProbe:
         encoder: The online encoder.
         width: D.
         device: The encoder's device; only the measured stacks are moved there.
+        ranks: Over how many processes the batches are spread; each keeps its share of the observations.
+        gathered: Joins the embeddings [M, D] of all of them.
     """
 
-    def __init__(self, encoder: nn.Module, width: int, device: str = "cpu") -> None:
+    def __init__(
+        self, encoder: nn.Module, width: int, device: str = "cpu", ranks: int = 1, gathered: Callable[[Tensor], Tensor] = lambda rows: rows
+    ) -> None:
         self.encoder = encoder
         self.device = device
-        self.rows = 4 * width
+        self.every = 4 * width  #: env steps
+        self.rows = -(-self.every // ranks)  #: observations to keep here
+        self.ranks = ranks
+        self.gathered = gathered
         self.kept: deque[Tensor] = deque()  #: of the newest batches, joined only when needed: 4·D stacks may be hundreds of megabytes
         self.stacks = 0  #: in ``kept``
 
@@ -95,10 +102,10 @@ class EmbeddingProbe:
         self.stacks += len(spaced)
         while self.stacks - len(self.kept[0]) >= self.rows:
             self.stacks -= len(self.kept.popleft())
-        if env_steps // self.rows == (env_steps - len(pixels)) // self.rows:
+        if env_steps // self.every == (env_steps - len(pixels) * self.ranks) // self.every:
             return {}
         with only_looking(self.encoder):
-            embeddings = torch.cat([self.encoder(chunk) for chunk in cast(Tensor, self.recent).split(256)])
+            embeddings = self.gathered(torch.cat([self.encoder(chunk) for chunk in cast(Tensor, self.recent).split(256)]))
         expect_finite_embedding(embeddings)
         figures = spread(embeddings)._asdict() | {"rank": effective_rank(embeddings)}
         return {f"embedding/{name}": value.item() for name, value in figures.items()}

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from jepakit.components.shared import ranks
 from jepakit.errors import UserError
+from jepakit.machine.group import local_rank, local_size
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
@@ -39,7 +41,7 @@ def resolve_hardware(device: str, precision: str, threads: int | str) -> Hardwar
     device = _resolve_device(device)
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "fp32"
-    return Hardware(device, precision, usable_cores() if threads == "auto" else int(threads))
+    return Hardware(device, precision, max(1, usable_cores() // local_size()) if threads == "auto" else int(threads))
 
 
 def settle(recipe: Recipe) -> tuple[Recipe, Hardware]:
@@ -54,7 +56,19 @@ def settle(recipe: Recipe) -> tuple[Recipe, Hardware]:
         raise recipe.error("device", str(error)) from error
     keep_freed_memory()
     torch.set_num_threads(hardware.threads)
-    return recipe.model_copy(update=hardware._asdict()), hardware
+    return recipe.model_copy(update=hardware._asdict()), _of_rank(recipe, hardware)
+
+
+def _of_rank(recipe: Recipe, hardware: Hardware) -> Hardware:
+    """The hardware of this rank: each has a GPU of its own."""
+    if ranks.size() == 1 or hardware.device == "cpu":
+        return hardware
+    if hardware.device != "cuda":
+        raise recipe.error("device", f"{ranks.size()} ranks cannot share {hardware.device}", "`device: cuda`, a GPU for each, or `cpu`")
+    if local_rank() >= torch.cuda.device_count():
+        wrong = f"{local_size()} ranks on this machine, but only {torch.cuda.device_count()} GPUs"
+        raise recipe.error("device", wrong, f"torchrun --nproc-per-node {torch.cuda.device_count()}, or `device: cpu`")
+    return hardware._replace(device=f"cuda:{local_rank()}")
 
 
 def keep_freed_memory() -> None:

@@ -19,6 +19,7 @@ from jepakit.protocols.algorithm import (
 )
 from jepakit.protocols.engine import Ended, Engine, Going, Job, Scripted
 from jepakit.protocols.env import Distractible, Distraction, Env, HasState, Pictured, Restorable
+from jepakit.protocols.env import Distractible, Distraction, Env, HasState, Pictured, Restorable, Shareable
 from jepakit.protocols.keys import (
     ACTION,
     EPISODE_LENGTH,
@@ -101,6 +102,7 @@ __all__ = [
     "Restorable",
     "Score",
     "Scripted",
+    "Shareable",
     "ShowsMedia",
     "ShowsPolicy",
     "ShowsValues",

@@ -54,6 +54,13 @@ class Restorable(Protocol):
 
 
 @runtime_checkable
+class Shareable(Protocol):
+    """An `Env` whose simulators can be those of one rank: ``set_seed`` then seeds them as one process would, which had all of them."""
+
+    first_simulator: int  #: the number that its first simulator has among those of all ranks
+
+
+@runtime_checkable
 class Pictured(Protocol):
     """An `Env` that can draw its simulators for people; without it, videos show what the agent sees."""
 

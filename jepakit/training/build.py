@@ -13,8 +13,10 @@ from torchrl.envs import EnvBase
 
 from jepakit import registry
 from jepakit.components.encoders.simnorm import SimNorm
+from jepakit.components.shared import ranks
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import seed_everything
+from jepakit.machine.group import seed_of_rank
 from jepakit.machine.hardware import Hardware, usable_cores
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Distractible, Distraction, Env, FrameShape, OffPolicyAlgorithm
 from jepakit.training.blame import Blame
@@ -102,6 +104,9 @@ def build_learner(
     augmentations = [part("augmentation", f"augmentations.{i}", config) for i, config in enumerate(recipe.augmentations)]
     losses = terms("regularizer", "regularizers", recipe.regularizers) | terms("auxiliary", "auxiliary", recipe.auxiliary)
     algorithm = part("algorithm", "algorithm", recipe.algorithm)
+    if isinstance(algorithm, OffPolicyAlgorithm) and ranks.size() > 1:
+        wrong = f"`{recipe.algorithm.kind}` learns from replay, which one process holds; {ranks.size()} ranks cannot share it"
+        raise recipe.error("algorithm.kind", wrong, "an on-policy kind, such as `ppo`, or no torchrun")
     replay = build_replay(recipe, algorithm, env, hardware, replay_folder) if isinstance(algorithm, OffPolicyAlgorithm) else None
     with blame.at("optimizer"):
         learner = Learner(
@@ -115,7 +120,8 @@ def build_learner(
             hardware=hardware,
             **recipe.optimizer.model_dump(),
         )
-    seed_everything(recipe.seed)
+    ranks.share_batch_norms(learner.parts)
+    seed_everything(seed_of_rank(recipe.seed))
     return learner
 
 

@@ -10,8 +10,10 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
+from jepakit.components.shared import ranks
 from jepakit.diagnostics.embedding import Spread, spread
 from jepakit.diagnostics.finite import BadEmbedding, bad_terms, expect_finite_embedding, expect_finite_weights, figures
+from jepakit.machine.group import from_all
 from jepakit.machine.hardware import Hardware
 from jepakit.protocols import (
     ACTION,
@@ -30,11 +32,9 @@ from jepakit.protocols import (
     Term,
 )
 from jepakit.training.experience.rollout import Rollout
-from jepakit.training.terms import JEPA, WeightedTerm, expect_shape, steps_ahead
+from jepakit.training.terms import JEPA, WeightedTerm, averaged, expect_shape, steps_ahead
 from jepakit.training.update.rates import parameter_groups
 from jepakit.training.update.views import augmented, hand_over
-
-Metrics = dict[str, float]
 
 BF16_TRUSTED = 1e-3  #: ratio of variance to mean square above which bf16's rounding error (some 1e-5) is negligible
 
@@ -43,7 +43,8 @@ class Learner:
     """Owns all trained parts, and takes the optimizer's steps on Eq. 3.
 
     L = w_J · L_JEPA + L_RL + Σ w_R · L_reg + Σ w_A · L_aux, where L_RL comes from the algorithm: for PPO L_actor + L_critic and an entropy
-    bonus. The online encoder runs once a minibatch and serves all terms. With ∇ off, the RL terms see s_x detached.
+    bonus. The online encoder runs once a minibatch and serves all terms. With ∇ off, the RL terms see s_x detached. Terms, metrics and
+    gradients are means over ranks, so all ranks take the same steps.
 
     Source: Kenneweg et al., JEPA for RL, Eq. 3 and section 2 (Gradient Propagation).
 
@@ -129,9 +130,10 @@ class Learner:
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
         """Encode for acting: uint8 [*, K, C, H, W] -> s_x [*, D], fp32, no gradient."""
-        return self._encoded(pixels)
+        with ranks.alone():
+            return self._encoded(pixels)
 
-    def learn(self, batch: TensorDictBase, progress: float) -> Metrics:
+    def learn(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
         """Run one round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.
 
         Returns:
@@ -150,16 +152,16 @@ class Learner:
         tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
         if progress > 0:
             self._observe(batch)
+        ranks.average_batch_norms(self.parts)
         expect_finite_weights(self.trained)  # after the last step, which no later update checks
         rows = [row for row in tried if row is not None]
         summary = {"updates_skipped": float(len(tried) - len(rows))}
         if not rows:
             return summary
         names = dict.fromkeys(name for row in rows for name in row)  # an algorithm may have terms at some updates only
-        metrics = {name: torch.stack([row[name] for row in rows if name in row]) for name in names}
+        metrics = {name: ranks.averaged(torch.stack([row[name] for row in rows if name in row])) for name in names}
         summary |= {name: values.mean().item() for name, values in metrics.items()}
-        for name in ("embedding/variance", "embedding/mean_square"):
-            summary[name] = metrics[name][-1].item()
+        summary |= {name: metrics[name][-1].item() for name in ("embedding/variance", "embedding/mean_square")}
         summary["embedding/variance_min"] = metrics["embedding/variance"].min().item()
         return summary
 
@@ -187,6 +189,7 @@ class Learner:
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         total.backward()
+        ranks.average([parameter.grad for parameter in self.parameters if parameter.grad is not None])
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         if not (total.isfinite() and metrics["grad_norm"].isfinite()):
             self._count_bad(minibatch)
@@ -212,7 +215,7 @@ class Learner:
 
     def _bad_terms(self, minibatch: Minibatch) -> str:
         terms, _ = self.losses(minibatch)  # recomputed, because backward freed the graph
-        return ", ".join(bad_terms(terms, self.parameters))
+        return ", ".join(dict.fromkeys(name for found in from_all(bad_terms(terms, self.parameters)) for name in found))
 
     def losses(self, minibatch: Minibatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """The terms of Eq. 3 for ``minibatch``, and further metrics. The algorithm's losses may write into ``minibatch.steps``.
@@ -223,8 +226,8 @@ class Learner:
         window, steps = minibatch
         pixels = self._augmented(window[PIXELS])  # [B, H+1, K, C, H, W]
         s_x = self._encoded(pixels[:, 0])  # [B, D]
-        expect_finite_embedding(s_x)
-        variance, mean_square = self._spread(s_x, pixels[:, 0])
+        expect_finite_embedding(everyones := ranks.gathered(s_x.detach()))
+        variance, mean_square = self._spread(everyones, pixels[:, 0])
 
         more = [self._encoded(self._augmented(window[PIXELS][:, 0])) for _ in range(self.views - 1)]
         hand_over(steps, [view if self.algorithm.gradients_to_encoder else view.detach() for view in (s_x, *more)])
@@ -248,14 +251,14 @@ class Learner:
             inputs |= steps_ahead(window, s_x, unrolled) if "s_hat" in self.inputs else {}
             distances = self.jepa.objective(inputs["s_y_hat"], inputs["s_y"])
             expect_shape("objective", distances, inputs["s_y"].shape[:-1], self.jepa.objective)
-            terms["jepa"] = Term(self.jepa.weight, distances.mean())
+            terms["jepa"] = Term(self.jepa.weight, ranks.mean(distances))
         if "s_x_next" in self.inputs:
             inputs["s_x_next"] = self._encoded(pixels[:, 1])
         for name, term in self.terms.items():
             loss = term.loss(**{wanted: inputs[wanted] for wanted in term.inputs})
             expect_shape(name, loss, (), term.loss)
             terms[name] = Term(term.weight, loss)
-        return terms, {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
+        return averaged(terms), {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
 
     def _encoded(self, pixels: Tensor) -> Tensor:
         with self.hardware.autocast():
@@ -265,11 +268,11 @@ class Learner:
         return augmented(pixels, self.augmentations)
 
     def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:
-        """Variance and mean square of ``s_x`` [B, D]; if bf16's rounding would show, of the same ``pixels`` encoded in fp32."""
+        """Variance and mean square of all ranks' ``s_x``; if bf16's rounding would show, of the same ``pixels`` encoded in fp32."""
         found = spread(s_x)
         if self.hardware.precision == "bf16" and found.variance < BF16_TRUSTED * found.mean_square:
             with torch.no_grad():
-                found = spread(self.encoder(pixels))
+                found = spread(ranks.gathered(self.encoder(pixels)))
         return found
 
     def _anneal(self, progress: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from statistics import fmean
 from time import perf_counter
 from typing import Any, Literal
@@ -11,14 +12,17 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.collectors import Collector
 
+from jepakit.components.shared import ranks
 from jepakit.diagnostics.collapse import below_paper_variance
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import set_generators
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS
+from jepakit.machine.group import any_rank, from_all
+from jepakit.protocols import PIXELS
 from jepakit.recipe import recipe_id
 from jepakit.storage.checkpoint import save_checkpoint
 from jepakit.storage.manifest import best_evaluated, checkpoints, named_frames
 from jepakit.training.advice import advice
+from jepakit.training.experience.episodes import ended_episodes
 from jepakit.training.monitoring.evaluation import MODES, Evaluation
 from jepakit.training.monitoring.periodic_probes import PeriodicProbes
 from jepakit.training.policy import Policy
@@ -58,7 +62,10 @@ class Loop:
         """Collect, learn and record until all steps are done or something ends the run early."""
         self.has_begun = True
         device, steps = self.learner.hardware.device, self.learner.algorithm.rollout_steps
-        with only_looking(self.learner.parts):  # a new collector tries the policy out, which must not count in batch statistics
+        with (
+            only_looking(self.learner.parts),
+            ranks.alone(),
+        ):  # a new collector tries the policy out, which must not count in batch statistics
             collector = Collector(
                 self.env,
                 self.policy,
@@ -84,13 +91,14 @@ class Loop:
         checkpoint_due = history.env_steps + every
         while history.env_steps < self.recipe.total_steps:
             started, env_before, policy_before = perf_counter(), self.env.seconds, self.policy.seconds
-            batch = next(batches)  # [N, T]
+            batch = next(batches)  # [N, T], with N simulators of this rank's own
+            steps = batch.numel() * ranks.size()
             learning = perf_counter()
-            diagnoses.begin(history.env_steps + batch.numel())
+            diagnoses.begin(history.env_steps + steps)
             metrics: dict[str, Any] = self.learner.learn(batch, progress=history.env_steps / self.recipe.total_steps)
             learned = perf_counter()
             self._record_episodes(batch)
-            history.env_steps += batch.numel()
+            history.env_steps += steps
             known = {name: history.latest.get(name) for name in EMBEDDING}
             metrics = known | self.state.probe.measure(batch[PIXELS].flatten(0, 1), history.env_steps) | metrics
             times = {
@@ -102,11 +110,11 @@ class Loop:
             for part in ("env", "policy", "learner"):
                 history.spend(part, times[f"time/{part}"])
             self._diagnose()
-            best_so_far = self._evaluate(history.env_steps - batch.numel())
-            self._probe(batch.numel())
+            best_so_far = any_rank(self._evaluate(history.env_steps - steps))
+            self._probe(steps)
             self._record_batch(metrics, times)
             self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"], batch[PIXELS])
-            if self.stop_requested():
+            if any_rank(self.stop_requested()):
                 return self._end("interrupted")
             if self.state.watch.collapsed and self.recipe.on_collapse == "stop":
                 return self._end("stopped")
@@ -120,7 +128,9 @@ class Loop:
     def checkpoint(self) -> None:
         """Save everything that determines how the run continues."""
         started, keep = perf_counter(), self.recipe.keep_checkpoints
-        save_checkpoint(self.folder.checkpoints, capture(self.state), keep)
+        captured = capture(self.state)
+        if ranks.rank() == 0:
+            save_checkpoint(self.folder.checkpoints, captured, keep)
         if self.state.frames:
             self.state.frames.prune(set().union(*map(named_frames, checkpoints(self.folder.checkpoints)[-keep:])))
         self.history.spend("checkpoint", perf_counter() - started)
@@ -136,24 +146,13 @@ class Loop:
         return {} if per_step == 1 else {"frames": self.history.env_steps * per_step}
 
     def _record_episodes(self, batch: TensorDictBase) -> None:
-        """Write one record for each finished episode, in the order of their ends."""
-        num_envs = batch.shape[0]
-        over = batch["next"].get(EPISODE_OVER, batch["next", "done"])
-        ended = over.squeeze(-1).T.nonzero().tolist()  # [T, N]: time first
-        for step, env in ended:
-            end = batch["next"][env, step]
-            episode_return = end[EPISODE_RETURN].item()
-            learned_return = end[LEARNED_RETURN].item() if LEARNED_RETURN in end else episode_return
+        """Write one record for each episode that has finished on any rank, in the order of their ends."""
+        episodes = [episode for found in from_all(ended_episodes(batch)) for episode in found]
+        for step, episode in sorted(episodes, key=itemgetter(0)):
             self.history.episodes += 1
-            self.history.returns.append(episode_return)
-            self.folder.metric(
-                "episode",
-                env_steps=self.history.env_steps + (step + 1) * num_envs,
-                episode_return=episode_return,
-                **({} if learned_return == episode_return else {"learned_return": learned_return}),
-                episode_length=end[EPISODE_LENGTH].item(),
-                terminated=end["terminated"].item(),
-            )
+            self.history.returns.append(episode["episode_return"])
+            ended_at = self.history.env_steps + (step + 1) * batch.shape[0] * ranks.size()
+            self.folder.metric("episode", env_steps=ended_at, **episode)
 
     def _diagnose(self) -> None:
         """Write a record of the diagnostics if it is due; it precedes the batch's own."""
@@ -167,9 +166,10 @@ class Loop:
     def _evaluate(self, before: int) -> bool:
         """Evaluate if it is due after a batch that began at ``before`` env steps; whether the weights are the best that were evaluated."""
         self.history.eval_return = None
-        if not self.evaluation.is_due(before, self.history.env_steps):
+        if ranks.rank() or not self.evaluation.is_due(before, self.history.env_steps):
             return False
-        figures = self.evaluation.measure()
+        with ranks.alone():
+            figures = self.evaluation.measure()
         self._record("eval", figures)
         self.history.eval_return = max(figures[f"eval/return_{mode}"] for mode in MODES)
         best = best_evaluated(self.folder.checkpoints)
@@ -177,8 +177,12 @@ class Loop:
 
     def _probe(self, steps: int) -> None:
         """Write a record of the state probes if they became due in the last ``steps``; it precedes the batch's own."""
+        if ranks.rank():
+            return
         failed = self.probes.failure
-        if figures := self.probes.measure(self.history.env_steps - steps, self.history.env_steps):
+        with ranks.alone():
+            figures = self.probes.measure(self.history.env_steps - steps, self.history.env_steps)
+        if figures:
             self._record("probe", figures)
         if self.probes.failure and not failed:
             text = f"the state probes have failed, and there are no more of them; the run goes on: {self.probes.failure}"

@@ -72,6 +72,13 @@ class Quiet(Silent):
         """Print nothing."""
 
 
+class Mute(Quiet):
+    """Prints nothing: another process shows the run."""
+
+    def warn(self, text: str) -> None:
+        """Print nothing."""
+
+
 class Plain(Quiet):
     """Prints a line every few seconds, for logs and pipes."""
 

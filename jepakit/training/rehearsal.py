@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchrl.envs import EnvBase
 
 from jepakit import registry
+from jepakit.components.shared import ranks
 from jepakit.diagnostics.finite import BadWeights
 from jepakit.errors import shown
 from jepakit.machine.hardware import Hardware
@@ -53,7 +54,7 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
     views = max(getattr(recipe.algorithm, "views", 1), getattr(recipe.algorithm, "next_views", 1))
     if (views > 1 or (recipe.jepa and recipe.jepa.y == "same")) and not recipe.augmentations:
         found.append("without augmentations all views of a stack are equal")
-    batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0]
+    batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0] * ranks.size()
     whole = -(-recipe.total_steps // batch) * batch
     if whole != recipe.total_steps:
         found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {whole:,}")
@@ -91,9 +92,10 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         with blame.at("planner"):
             registry.build("planner", recipe.planner, action_spec=env.single_action_spec)
     diagnoses = build_diagnostics(recipe, env, learner, blame)
-    _check_rows(recipe, env.batch_size[0], learner.algorithm)
+    num_envs = env.batch_size[0] * ranks.size()
+    _check_rows(recipe, num_envs, learner.algorithm)
     if not isinstance(learner.algorithm, OffPolicyAlgorithm):
-        _check_rollout(recipe, env.batch_size[0], learner.algorithm)
+        _check_rollout(recipe, num_envs, learner.algorithm)
     elif not recipe.replay.memory_map:
         _check_memory(recipe, build_replay(recipe, learner.algorithm, env, hardware))
     policy, witness = Policy(learner), Witness(learner)

@@ -11,16 +11,19 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from jepakit.diagnostics.collapse import below_paper_variance
+from torchrl.envs import EnvBase
+
+from jepakit.components.shared import ranks
 from jepakit.errors import UserError, shown
 from jepakit.files.writing import DiskFull, write_atomically
+from jepakit.machine.group import first_says, joined, on_first
 from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
 from jepakit.recipe.identity import source_digests
+from jepakit.storage.elsewhere import WrittenElsewhere
 from jepakit.storage.folder import RunFolder, read_provenance, read_summary, refuse_read_only, refuse_taken
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import checkpoints, newest_whole
@@ -28,9 +31,12 @@ from jepakit.storage.mirror import Mirrors
 from jepakit.storage.provenance import provenance
 from jepakit.storage.stored import resume_command, stored_recipe
 from jepakit.training.build import build_env, build_learner
+from jepakit.training.experience.share import seed_share, share_of
 from jepakit.training.extend import extended
+from jepakit.training.learner import Learner
 from jepakit.training.loop import Loop
-from jepakit.training.progress import progress_for
+from jepakit.training.monitoring.summary import summarise
+from jepakit.training.progress import Mute, progress_for
 from jepakit.training.rehearsal import notices, rehearse
 from jepakit.training.state import RunState, put_back
 
@@ -69,33 +75,39 @@ def run(
         UserError: The recipe, the folder or the requested hardware can't be used; nothing was trained.
         Exception: The run failed; the traceback is in its folder.
     """
-    if not isinstance(recipe, Recipe) or overrides or seed is not None:
-        recipe = load_recipe(recipe, overrides, seed)
+    with joined():
+        if not isinstance(recipe, Recipe) or overrides or seed is not None:
+            recipe = load_recipe(recipe, overrides, seed)
+        return _run(recipe, Path(out) if out is not None else None, quiet)
+
+
+def _run(recipe: Recipe, out: Path | None, quiet: bool) -> RunResult:
     if recipe.sweep:
         advice = "run them all with `jepakit ablate`, or the recipe as it is with `--set sweep=null`"
         raise recipe.error("sweep", f"this recipe is a sweep of {recipe.sweep.size:,} runs", advice)
     if recipe.parent:
         raise recipe.error("parent", "this run extended another run's checkpoint: a run from the start has no parent", "leave `parent` out")
     recipe, hardware = settle(recipe)
-    path = Path(out) if out is not None else RUNS / recipe.name / recipe_id(recipe)
-    if out is None and path.exists():
-        return _earlier_run(path)
-    refuse_taken(path)
-    refuse_read_only(path)
-    with contextlib.closing(build_env(recipe)) as env:
-        rehearse(recipe, env, hardware)
-        env.set_seed(recipe.seed)
-        learner = build_learner(recipe, env, hardware, path / "replay")
-        if out is None and path.exists():  # created meanwhile by another process
+    share = share_of(recipe)
+    path = out or RUNS / recipe.name / recipe_id(recipe)
+
+    def earlier() -> RunResult | None:
+        if out is None and path.exists():
             return _earlier_run(path)
-        with (
-            contextlib.closing(RunFolder.create(path)) as folder,
-            progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
-            graceful_stop(progress.note) as stop_requested,
-            contextlib.closing(Mirrors(recipe.sinks, path, progress.warn)) as mirrors,
-        ):
-            loop = Loop(RunState(recipe, env, learner, folder), progress, stop_requested)
-            return RunResult(path, _train(loop, _begin, mirrors), fresh=True)
+        refuse_taken(path)
+        refuse_read_only(path)
+        return None
+
+    if found := first_says(earlier):
+        return found
+    with contextlib.closing(build_env(share)) as env:
+        rehearse(recipe, env, hardware)
+        seed_share(env, recipe.seed)
+        learner = build_learner(recipe, env, hardware, path / "replay")
+        if found := first_says(earlier):  # created meanwhile by another process
+            return found
+        with contextlib.closing(on_first(lambda: RunFolder.create(path)) or WrittenElsewhere(path)) as folder:
+            return _trained(recipe, env, learner, folder, _begin, quiet)
 
 
 def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = False, quiet: bool = False) -> RunResult:
@@ -113,23 +125,51 @@ def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = Fa
         UserError: There is no run to resume, another process is writing it, or its checkpoints are of another jepakit.
         Exception: The run failed; the traceback is in its folder.
     """
-    path = Path(path)
+    with joined():
+        return _resume(Path(path), total_steps, trust, quiet)
+
+
+def _resume(path: Path, total_steps: int | None, trust: bool, quiet: bool) -> RunResult:
     if total_steps is not None:
-        path = extended(path, total_steps, trust, warnings.warn)
-    summary = read_summary(path)
+        path = first_says(lambda: extended(path, total_steps, trust, warnings.warn))
+    summary = first_says(lambda: read_summary(path))
     if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)
     recipe, hardware = settle(stored_recipe(path, trust))
-    with contextlib.closing(RunFolder.reopen(path)) as folder, contextlib.closing(build_env(recipe)) as env:
-        env.set_seed(recipe.seed)
+    _expect_as_many_ranks(path)
+    share = share_of(recipe)
+    with (
+        contextlib.closing(on_first(lambda: RunFolder.reopen(path)) or WrittenElsewhere(path)) as folder,
+        contextlib.closing(build_env(share)) as env,
+    ):
+        seed_share(env, recipe.seed)
         learner = build_learner(recipe, env, hardware, path / "replay")
-        with (
-            progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) as progress,
-            graceful_stop(progress.note) as stop_requested,
-            contextlib.closing(Mirrors(recipe.sinks, path, progress.warn)) as mirrors,
-        ):
-            loop = Loop(RunState(recipe, env, learner, folder), progress, stop_requested)
-            return RunResult(path, _train(loop, _go_on, mirrors), fresh=True)
+        return _trained(recipe, env, learner, folder, _go_on, quiet)
+
+
+def _expect_as_many_ranks(path: Path) -> None:
+    """Refuse to go on with another number of ranks: each has simulators and random numbers of its own.
+
+    Raises:
+        UserError: The run in folder ``path`` began with another number.
+    """
+    begun = read_provenance(path).get("ranks", 1)
+    if begun != ranks.size():
+        command = resume_command(path)
+        with_as_many = f"torchrun --nproc-per-node {shown(str(begun))} -m {command}" if begun != 1 else command
+        raise UserError(f"{path} was begun by {shown(str(begun))} ranks, and {ranks.size()} cannot go on with it: `{with_as_many}`")
+
+
+def _trained(recipe: Recipe, env: EnvBase, learner: Learner, folder: RunFolder, prepare: Callable[[Loop], None], quiet: bool) -> RunResult:
+    """Train in ``folder`` with everything that stands around it: display, signals, mirrors."""
+    path, is_writer = folder.path, ranks.rank() == 0
+    with (
+        progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) if is_writer else Mute() as progress,
+        graceful_stop(progress.note) as stop_requested,
+        contextlib.closing(Mirrors(recipe.sinks if is_writer else (), path, progress.warn)) as mirrors,
+    ):
+        loop = Loop(RunState(recipe, env, learner, folder), progress, stop_requested)
+        return RunResult(path, _train(loop, prepare, mirrors), fresh=True)
 
 
 def _earlier_run(path: Path) -> RunResult:
@@ -152,7 +192,7 @@ def _begin(loop: Loop) -> None:
     folder.write_recipe(loop.recipe)
     code = {"id": loop.id, "sources": source_digests(loop.recipe)}
     drawing = {"drawing": loop.env.drawing} if hasattr(loop.env, "drawing") else {}
-    folder.write_json("provenance.json", provenance(loop.learner.hardware) | code | drawing)
+    folder.write_json("provenance.json", provenance(loop.learner.hardware) | {"ranks": ranks.size()} | code | drawing)
     folder.event("start", pid=os.getpid(), host=platform.node())
     for plugin in loop.recipe.loaded_plugins:
         if plugin.failure:
@@ -171,23 +211,28 @@ def _go_on(loop: Loop) -> None:
         folder.event("warning", text=text)
         loop.progress.warn(text)
 
-    newest = newest_whole(folder.checkpoints, warn, folder.replay if loop.state.frames else None)
+    newest = first_says(lambda: newest_whole(folder.checkpoints, warn, folder.replay if loop.state.frames else None))
     if newest:
         lost = put_back(loop.state, newest)
     else:
         lost = []
         folder.go_on_from(0, 0.0)
-    for later in checkpoints(folder.checkpoints):  # corrupt, and in the way of new ones
-        if newest is None or later > newest:
-            shutil.rmtree(later)
-    for name in ("summary.json", "traceback.txt"):
-        (folder.path / name).unlink(missing_ok=True)
+    on_first(lambda: _clear_away(folder, newest))
     told = {"env_steps": loop.history.env_steps, "pid": os.getpid(), "host": platform.node()}
     folder.event("resume", **told, checkpoint=newest.name if newest else None)
     loop.progress.resume(loop.history.env_steps)
     for text in lost:
         _notice(loop, text)
     _compare_with_the_start(loop, warn)
+
+
+def _clear_away(folder: RunFolder, newest: Path | None) -> None:
+    """Remove what a run that goes on from ``newest`` will write anew."""
+    for later in checkpoints(folder.checkpoints):  # corrupt, and in the way of new ones
+        if newest is None or later > newest:
+            shutil.rmtree(later)
+    for name in ("summary.json", "traceback.txt"):
+        (folder.path / name).unlink(missing_ok=True)
 
 
 def _compare_with_the_start(loop: Loop, warn: Callable[[str], None]) -> None:
@@ -222,6 +267,9 @@ def _train(loop: Loop, prepare: Callable[[Loop], None], mirrors: Mirrors) -> dic
     except Exception as error:
         if isinstance(error, UserError) and not loop.has_begun:
             raise  # the checkpoints do not fit the recipe: the run itself is unharmed
+        if ranks.rank():
+            error.add_note(f"on rank {ranks.rank()} of {ranks.size()}")
+            raise  # the first rank then has lost this one, and records that
         if isinstance(error, DiskFull):
             error.add_note(f"earlier checkpoints are intact; once there is room, resume with: {resume_command(folder.path)}")
         elif saved := checkpoints(folder.checkpoints):
@@ -236,39 +284,3 @@ def _train(loop: Loop, prepare: Callable[[Loop], None], mirrors: Mirrors) -> dic
     folder.event(status)
     folder.write_json("summary.json", summary)
     return summary
-
-
-def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
-    """The content of ``summary.json``.
-
-    ``return_auc`` is the area under the curve of ``return_last_100`` against env steps, divided by the steps: the curve's mean.
-    ``collapsed`` is the verdict at the end, and ``collapsed_at`` the env steps at which the embedding was first found collapsed.
-    ``below_paper_variance`` is the paper's own measure at the end: a variance below 1e-7. ``seconds`` says where ``wall_s`` went.
-    """
-    history, latest = loop.history, loop.history.latest
-    return {
-        "id": loop.id,
-        "parent": loop.recipe.parent,
-        "status": status,
-        "env_steps": history.env_steps,
-        **loop.frames,
-        "updates": loop.learner.updates,
-        "episodes": history.episodes,
-        "return_last_100": history.return_last(100),
-        "return_last_20": history.return_last(20),
-        "return_auc": fmean(history.return_curve) if history.return_curve else None,
-        "embedding_variance": latest.get("embedding/variance"),
-        "embedding_mean_square": latest.get("embedding/mean_square"),
-        "embedding_rank": latest.get("embedding/rank"),
-        "below_paper_variance": None if latest.get("embedding/variance") is None else below_paper_variance(latest["embedding/variance"]),
-        "collapsed": loop.state.watch.collapsed,
-        "collapsed_at": loop.state.watch.collapsed_at,
-        "steps_per_second": round(history.env_steps / max(wall_s, 1e-3), 1),
-        "wall_s": wall_s,
-        "seconds": {part: round(spent, 2) for part, spent in _budget(history.seconds, wall_s).items()},
-    }
-
-
-def _budget(seconds: dict[str, float], wall_s: float) -> dict[str, float]:
-    """The wall-clock time by part; ``other`` is what no part has taken: start-up, records, TorchRL's collector."""
-    return {**seconds, "other": max(0.0, wall_s - sum(seconds.values()))}

@@ -13,10 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from torch import Tensor
 from torchrl.envs import EnvBase
 
+from jepakit.components.shared import ranks
 from jepakit.diagnostics.collapse import CollapseWatch
 from jepakit.diagnostics.embedding import EmbeddingProbe
 from jepakit.errors import UserError, shown
 from jepakit.machine.generators import generators, set_generators
+from jepakit.machine.group import from_all
 from jepakit.protocols import Restorable
 from jepakit.recipe import Recipe
 from jepakit.storage.checkpoint import Checkpoint, Tensors, checked_names, load_tensors
@@ -25,6 +27,7 @@ from jepakit.storage.manifest import Corrupt, load_state
 from jepakit.training.build import build_diagnostics
 from jepakit.training.experience.frame_log import FrameLog
 from jepakit.training.experience.replay import Replay
+from jepakit.training.experience.share import seed_share
 from jepakit.training.learner import Learner
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -68,12 +71,22 @@ class RunState:
         self.folder = folder
         self.history = History()
         self.watch = CollapseWatch(recipe.collapse_threshold)
-        self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device)
+        self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device, ranks.size(), ranks.gathered)
         self.diagnoses = build_diagnostics(recipe, env, learner)
         replay = learner.experience if isinstance(learner.experience, Replay) else None
         self.frames = FrameLog(folder.replay, replay) if replay else None
         self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run continues its episodes
         self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
+
+
+class StoredRank(BaseModel):
+    """What each rank has of its own."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+    probe: Tensor | None
+    generators: dict[str, Any]
+    env: Any
 
 
 class Stored(BaseModel):
@@ -102,11 +115,19 @@ class Stored(BaseModel):
     seconds: dict[str, float] = {}  #: absent from older checkpoints
     wall_s: Annotated[NonNegativeFloat, Field(allow_inf_nan=False)]
     metrics_bytes: NonNegativeInt
+    other_ranks: list[StoredRank] = []  #: those after the first; absent if there is one process
 
 
 def capture(run: RunState) -> Checkpoint:
-    """The content of a checkpoint of ``run``."""
+    """The content of a checkpoint of ``run``. With several ranks each calls this, and the first one's result is complete."""
     history, learner = run.history, run.learner
+    first, *others = from_all(
+        {
+            "probe": run.probe.recent if ranks.size() == 1 else _on_device(run.probe.recent, "cpu"),
+            "generators": generators(),
+            "env": run.env.snapshot() if isinstance(run.env, Restorable) and run.exact else None,
+        }
+    )
     state = {
         "env_steps": history.env_steps,
         "return_last_100": history.return_last(100),
@@ -120,15 +141,14 @@ def capture(run: RunState) -> Checkpoint:
         "latest": history.latest,
         "collapsed": run.watch.collapsed,
         "collapsed_at": run.watch.collapsed_at,
-        "probe": run.probe.recent,
         "diagnostics": run.diagnoses.state_dict(),
-        "generators": generators(),
-        "env": run.env.snapshot() if isinstance(run.env, Restorable) and run.exact else None,
+        **first,
         "experience": learner.experience.state_dict(),
         "frames": run.frames.save() if run.frames else [],
         "seconds": history.seconds,
         "wall_s": run.folder.wall_s,
         "metrics_bytes": run.folder.metrics_bytes(),
+        **({"other_ranks": others} if others else {}),
     }
     tensors: Tensors = {}
     plain = _split(state, "", tensors)
@@ -160,6 +180,9 @@ def put_back(run: RunState, path: Path) -> list[str]:
 
 def _put_back(run: RunState, path: Path) -> list[str]:
     state = Stored.model_validate(_joined(load_state(path), load_tensors(path, "state")))
+    if len(state.other_ranks) != ranks.size() - 1:
+        raise ValueError(f"it is of {1 + len(state.other_ranks)} ranks, not of {ranks.size()}")
+    own = state.other_ranks[ranks.rank() - 1] if ranks.rank() else state
     load_weights(path, run.learner)
     _load_optimizer(path, run.learner)
     for name in ("updates", "bad_updates", "first_bad"):
@@ -172,19 +195,19 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     history.returns = deque(state.returns, maxlen=history.returns.maxlen)
     history.return_curve, history.seconds = state.return_curve, state.seconds
     run.watch.collapsed, run.watch.collapsed_at = state.collapsed, state.collapsed_at
-    run.probe.recent = None if state.probe is None else state.probe.to(run.learner.hardware.device)
+    run.probe.recent = None if own.probe is None else own.probe.to(run.learner.hardware.device)
     if state.diagnostics:
         run.diagnoses.load_state_dict(_on_device(state.diagnostics, run.learner.hardware.device))
     lost = []
-    if state.env is not None and run.exact:
-        run.env.restore(state.env)
+    if own.env is not None and run.exact:
+        run.env.restore(own.env)
     else:
         lost.append("this env's simulators cannot be restored exactly: new episodes begin")
-        run.env.set_seed((run.recipe.seed + history.env_steps) % 2**32)  # a seed that the run has not used
+        seed_share(run.env, (run.recipe.seed + history.env_steps) % 2**32)  # a seed that the run has not used
         if run.frames:
             _break_off(run.frames.replay)
-    set_generators(state.generators)  # set here to check them; `Loop.run` sets them again, after all else that draws numbers
-    run.generators = state.generators
+    set_generators(own.generators)  # set here to check them; `Loop.run` sets them again, after all else that draws numbers
+    run.generators = own.generators
     if lacking := run.folder.go_on_from(state.metrics_bytes, state.wall_s):
         lost.append(f"metrics.jsonl is {lacking:,} bytes shorter than at the checkpoint")
     return lost

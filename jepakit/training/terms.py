@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,7 +11,8 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
-from jepakit.protocols import ACTION, INPUTS, MASK, REWARD, TERMINATED, LossTerm, Objective, Predictor, Projector, Target
+from jepakit.components.shared import ranks
+from jepakit.protocols import ACTION, INPUTS, MASK, REWARD, TERMINATED, LossTerm, Objective, Predictor, Projector, Target, Term
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,14 @@ class WeightedTerm:
         if unknown:
             raise ValueError(f"its forward asks for `{unknown[0]}`; a minibatch offers {', '.join(INPUTS)}")
         object.__setattr__(self, "inputs", inputs)
+
+
+def averaged(terms: Mapping[str, Term]) -> dict[str, Term]:
+    """The terms with each loss as its mean over ranks, so that all ranks agree on it; gradients are still of this rank's own."""
+    if ranks.size() == 1:
+        return dict(terms)
+    losses = ranks.averaged(torch.stack([term.loss.float() for term in terms.values()]))
+    return {name: term._replace(loss=loss) for (name, term), loss in zip(terms.items(), losses.unbind(), strict=True)}
 
 
 def unroll(predictor: Predictor, s_x: Tensor, actions: Tensor) -> Tensor:

@@ -23,11 +23,14 @@ from jepakit.components.algorithms.actor_critic import (
     values_and_targets,
 )
 from jepakit.components.algorithms.ranges import Rows, Share
+from jepakit.components.shared.ranks import gathered
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
 if TYPE_CHECKING:
     from torchrl.data import TensorSpec
+
+SMALLEST_STD = 1e-6  #: of advantages, to divide by
 
 
 @register("algorithm", "ppo")
@@ -88,6 +91,7 @@ class PPO(nn.Module):
         self.critic_weight = critic_weight
         self.entropy_weight = entropy_weight
         self.reward_scale = reward_scale
+        self.normalize_advantage = normalize_advantage
 
         self.actor = make_actor(embedding_width, action_spec, hidden, initial_std)
         self.critic = make_critic(embedding_width, hidden)
@@ -99,7 +103,7 @@ class PPO(nn.Module):
             entropy_coeff=1.0,
             critic_coeff=1.0,
             loss_critic_type="l2",
-            normalize_advantage=normalize_advantage,
+            normalize_advantage=False,  # `losses` does it, over all ranks
             functional=False,  # there are no target networks, and exchanging parameters at every call takes time
         )
         self.gae = GAE(gamma=gamma, lmbda=lmbda, value_network=None)
@@ -114,6 +118,9 @@ class PPO(nn.Module):
 
     def losses(self, minibatch: TensorDictBase) -> tuple[Mapping[str, Term], Mapping[str, Tensor]]:
         """L_actor, L_critic and the entropy bonus of ``minibatch`` [B]; logs approximate KL and clip fraction."""
+        if self.normalize_advantage:
+            advantage, all_ranks = minibatch["advantage"], gathered(minibatch["advantage"])
+            minibatch = minibatch.copy().set("advantage", (advantage - all_ranks.mean()) / all_ranks.std().clamp(min=SMALLEST_STD))
         out = self.loss(minibatch)
         terms = {
             "actor": Term(1.0, out["loss_objective"]),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from jepakit.components.shared.ranks import summed
+
 if TYPE_CHECKING:
     from jepakit.protocols import FrameShape
 
@@ -69,12 +71,15 @@ class NormalizedPixels(nn.Module):
 
     @torch.no_grad()
     def observe(self, frames: Tensor) -> None:
-        """Add uint8 ``frames`` [M, C, H, W] to the statistics."""
+        """Add uint8 ``frames`` [M, C, H, W], and those of all other ranks, to the statistics."""
+        count, total, squares = (torch.zeros_like(each) for each in (self.count, self.sum, self.square_sum))
         for chunk in frames.split(256):
             levels = chunk.to(self.sum.device, torch.int32)
-            self.count += len(levels)
-            self.sum += levels.sum(dim=0)
-            self.square_sum += levels.square().sum(dim=0)
+            count += len(levels)
+            total += levels.sum(dim=0)
+            squares += levels.square().sum(dim=0)
+        for statistic, more in ((self.count, count), (self.sum, total), (self.square_sum, squares)):
+            statistic += summed(more)
 
 
 class FixedPixels(nn.Module):

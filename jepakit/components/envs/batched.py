@@ -84,6 +84,7 @@ class BatchedEnv(EnvBase):
         self.episodes = [0] * num_envs  #: how many each simulator has begun since it was seeded
         self.is_restored = False  #: the next reset continues the restored episodes instead of starting new ones
         self.seconds = 0.0  #: wall-clock time in steps and resets so far
+        self.first_simulator = 0  #: its number among the simulators of all ranks
         self._first_seeds: list[int] = []
         self._seeds: list[int | None] = []
         self.set_seed(seed)
@@ -181,7 +182,8 @@ class BatchedEnv(EnvBase):
 
     def _set_seed(self, seed: int | None) -> None:
         # Only the next reset seeds each simulator: later episodes continue its own stream.
-        self._first_seeds = np.random.SeedSequence(seed).generate_state(self.numel()).tolist()
+        first = self.first_simulator
+        self._first_seeds = np.random.SeedSequence(seed).generate_state(first + self.numel())[first:].tolist()
         self._seeds = list(self._first_seeds)
         self.episodes = [0] * self.numel()
 

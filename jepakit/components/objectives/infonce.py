@@ -9,6 +9,7 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jepakit.components.shared.ranks import gathered, place
 from jepakit.registry import register
 
 
@@ -50,5 +51,5 @@ class InfoNCE(nn.Module):
             query, key = s_y_hat, self.bilinear(s_y)
         else:
             query, key = F.normalize(s_y_hat, dim=-1), F.normalize(s_y, dim=-1)
-        logits = torch.einsum("m...d,k...d->mk...", query, key) / self.temperature  # [M, M], or [M, M, N]
-        return -logits.log_softmax(dim=1).diagonal().movedim(-1, 0)
+        logits = torch.einsum("m...d,k...d->mk...", query, gathered(key)) / self.temperature  # [M, K], or [M, K, N]: K rows on all ranks
+        return -logits.log_softmax(dim=1).diagonal(offset=place(key)).movedim(-1, 0)

@@ -6,6 +6,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jepakit.components.shared.ranks import gathered
 from jepakit.registry import register
 
 
@@ -32,8 +33,8 @@ class BarlowTwins(nn.Module):
 
     def forward(self, s_y_hat: Tensor, s_y: Tensor) -> Tensor:
         """ŝ_y and s_y, both [M, D] -> scalar."""
-        predicted, target = (F.batch_norm(s, None, None, training=True, eps=self.eps) for s in (s_y_hat, s_y))
-        correlations = predicted.T @ target / len(s_y)  # [D, D]
+        predicted, target = (F.batch_norm(s, None, None, training=True, eps=self.eps) for s in map(gathered, (s_y_hat, s_y)))
+        correlations = predicted.T @ target / len(target)  # [D, D]
         diagonal = correlations.diagonal()
         redundant = correlations.square().sum() - diagonal.square().sum()
         return (1 - diagonal).square().sum() + self.redundancy * redundant

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jepakit.components.shared.ranks import gathered
 from jepakit.registry import register
 
 
@@ -51,7 +52,8 @@ class SIGReg(nn.Module):
     def forward(self, s_x: Tensor) -> Tensor:
         """``s_x`` [B, D] -> scalar."""
         with torch.autocast(s_x.device.type, enabled=False):
-            along = s_x.float() @ self.draw(s_x.shape[-1]).to(s_x.device)  # [B, directions]
+            s_x = gathered(s_x.float())
+            along = s_x @ self.draw(s_x.shape[-1]).to(s_x.device)  # [B, directions]
             phase = along[..., None] * self.t  # [B, directions, knots > 0]
             real, imaginary = phase.cos().mean(dim=0), phase.sin().mean(dim=0)
             distance = (real - torch.exp(-self.t.square() / 2)).square() + imaginary.square()

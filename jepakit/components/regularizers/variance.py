@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from jepakit.components.shared.ranks import gathered
 from jepakit.registry import register
 
 
@@ -18,4 +19,4 @@ class Variance(nn.Module):
 
     def forward(self, s_x: Tensor) -> Tensor:
         """``s_x`` [B, D] -> scalar."""
-        return -s_x.var(dim=0).mean().clamp(max=1)
+        return -gathered(s_x).var(dim=0).mean().clamp(max=1)

@@ -6,6 +6,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jepakit.components.shared.ranks import gathered
 from jepakit.registry import register
 
 
@@ -43,6 +44,7 @@ class VICReg(nn.Module):
 
     def forward(self, s_x: Tensor) -> Tensor:
         """``s_x`` [B, D] -> scalar."""
+        s_x = gathered(s_x)
         batch, width = s_x.shape
         centred = s_x - s_x.mean(dim=0)
         covariances = centred.T @ centred / (batch - 1)  # [D, D]

@@ -8,6 +8,7 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
+from jepakit.components.shared import ranks
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, Embed, Minibatch, OnPolicyAlgorithm
 
 
@@ -28,7 +29,8 @@ class Rollout:
     def minibatches(self) -> Iterator[Minibatch]:
         """Yield minibatches; in each epoch every step of the rollout starts one window."""
         steps = self.rollout.numel()
-        minibatches = max(1, steps // (self.algorithm.minibatch_size or steps))
+        everyones = steps * ranks.size()  # a minibatch has rows of every rank, as many of each
+        minibatches = max(1, everyones // (self.algorithm.minibatch_size or everyones))
         for _ in range(self.algorithm.epochs):
             for starts in torch.randperm(steps).tensor_split(minibatches):
                 yield self._at(starts)

@@ -10,12 +10,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from jepakit.components.shared import ranks
 from jepakit.protocols import ACTION, MASK, PIXELS, S_X, Minibatch, ShowsPolicy, ShowsValues, Term
 from jepakit.training.learner import Learner
 from jepakit.training.terms import JEPA
 
 MOST_OBSERVATIONS = 1_024
 WINDOWS = 256  #: windows that are sampled; fewer if a rollout has fewer steps
+SAMPLED = ("inside", "s_y", "s_y_copied", "s_y_hat", "values", "value_targets")  #: looks at these windows, of which each rank has its own
 
 
 class Absent(Exception):
@@ -66,7 +68,9 @@ class Witness:
 def _gradient(loss: Tensor, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The gradient of ``loss`` by parameter, where it has one; its graph stays."""
     found = torch.autograd.grad(loss, [*named.values()], retain_graph=True, allow_unused=True)
-    return {name: gradient for name, gradient in zip(named, found, strict=True) if gradient is not None}
+    gradients = {name: gradient for name, gradient in zip(named, found, strict=True) if gradient is not None}
+    ranks.average([*gradients.values()])
+    return gradients
 
 
 class Look:
@@ -74,7 +78,7 @@ class Look:
 
     Args:
         learner: The learner.
-        recent: uint8 [M, K, C, H, W], recent observations.
+        recent: uint8 [M, K, C, H, W], recent observations; of every rank its own.
         witness: Of an update of this round.
         windows: How many windows to sample, at most.
     """
@@ -82,7 +86,7 @@ class Look:
     def __init__(self, learner: Learner, recent: Tensor, witness: Witness, windows: int = WINDOWS) -> None:
         self._learner = learner
         self._count = windows
-        self._recent = recent
+        self._recent = ranks.gathered(recent)
         self._by_term = witness.gradients
         self._weights_before = witness.before
         self._weights_after = witness.after
@@ -93,7 +97,8 @@ class Look:
         Raises:
             Absent: The recipe does not have it.
         """
-        return getattr(self, f"_{name}")
+        found = getattr(self, f"_{name}")
+        return ranks.gathered(found) if name in SAMPLED else found
 
     @property
     def _gradients(self) -> Mapping[str, Mapping[str, Tensor]]:
@@ -140,7 +145,7 @@ class Look:
         algorithm = self._learner.algorithm
         if not isinstance(algorithm, ShowsPolicy):
             raise Absent
-        return algorithm.policy_figures(self._steps)
+        return {name: ranks.averaged(figure) for name, figure in algorithm.policy_figures(self._steps).items()}
 
     @cached_property
     def _valued(self) -> tuple[Tensor, Tensor]:
@@ -165,7 +170,7 @@ class Look:
 
     @cached_property
     def _windows(self) -> Minibatch:
-        return self._learner.experience.sample(self._count)
+        return self._learner.experience.sample(max(2, self._count // ranks.size()))
 
     @cached_property
     def _steps(self) -> Any:
