@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import pkgutil
 import signal
+import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -49,6 +51,37 @@ def forked(target: Callable[..., None], *args: Any, cwd: Path, timeout: float = 
             process.join()
             raise TimeoutError(f"{target.__name__}{args} took more than {timeout} s")
         return Outcome(process.exitcode, *(path.read_text(encoding="utf-8") for path in printed))
+
+
+def on_ranks(target: Callable[..., None], *args: Any, cwd: Path, size: int = 2, timeout: float = 100) -> list[Outcome]:
+    """Call a function in ``size`` processes at once, which see the variables that torchrun would set; their outcomes by rank."""
+    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        shared = dict(os.environ) | {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        printed = [[Path(folder) / f"{name}{rank}" for name in ("out", "err")] for rank in range(size)]
+        processes = []
+        for rank in range(size):
+            environment = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            processes.append(server().Process(target=_redirected, args=(target, args, cwd, environment, printed[rank])))
+            processes[-1].start()
+        until = time.monotonic() + timeout
+        for process in processes:
+            process.join(max(0.0, until - time.monotonic()))
+        hung = [rank for rank, process in enumerate(processes) if process.exitcode is None]
+        for process in processes:
+            process.kill()
+            process.join()
+        outcomes = [Outcome(int(process.exitcode or 0), *(path.read_text() for path in paths)) for process, paths in zip(processes, printed, strict=True)]
+        if hung:
+            raise TimeoutError(f"ranks {hung} took more than {timeout} s: {[outcome.err[-2000:] for outcome in outcomes]}")
+        return outcomes
+
+
+def jepakit_on_ranks(*args: str, cwd: Path, size: int = 2) -> list[Outcome]:
+    """Call ``jepakit`` as torchrun would, in ``size`` processes."""
+    return on_ranks(_main, list(args), cwd=cwd, size=size)
 
 
 class ForkedRun:
