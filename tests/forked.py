@@ -59,7 +59,12 @@ def on_ranks(target: Callable[..., None], *args: Any, cwd: Path, size: int = 2, 
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        shared = dict(os.environ) | {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        shared = dict(os.environ) | {
+            "WORLD_SIZE": str(size),
+            "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
         printed = [[Path(folder) / f"{name}{rank}" for name in ("out", "err")] for rank in range(size)]
         processes = []
         for rank in range(size):
@@ -73,7 +78,10 @@ def on_ranks(target: Callable[..., None], *args: Any, cwd: Path, size: int = 2, 
         for process in processes:
             process.kill()
             process.join()
-        outcomes = [Outcome(int(process.exitcode or 0), *(path.read_text() for path in paths)) for process, paths in zip(processes, printed, strict=True)]
+        outcomes = [
+            Outcome(int(process.exitcode or 0), *(path.read_text() for path in paths))
+            for process, paths in zip(processes, printed, strict=True)
+        ]
         if hung:
             raise TimeoutError(f"ranks {hung} took more than {timeout} s: {[outcome.err[-2000:] for outcome in outcomes]}")
         return outcomes

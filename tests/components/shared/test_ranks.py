@@ -153,7 +153,13 @@ def two(folder: Path, alone: object) -> list[dict[str, Any]]:
 def expect_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert found.keys() == expected.keys()
     for name in found:
-        torch.testing.assert_close(torch.as_tensor(found[name]), torch.as_tensor(expected[name]), rtol=1e-5, atol=1e-5, msg=f"{name}: {found[name]} {expected[name]}")
+        torch.testing.assert_close(
+            torch.as_tensor(found[name]),
+            torch.as_tensor(expected[name]),
+            rtol=1e-5,
+            atol=1e-5,
+            msg=f"{name}: {found[name]} {expected[name]}",
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
