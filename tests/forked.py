@@ -59,16 +59,12 @@ def on_ranks(target: Callable[..., None], *args: Any, cwd: Path, size: int = 2, 
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        shared = dict(os.environ) | {
-            "WORLD_SIZE": str(size),
-            "LOCAL_WORLD_SIZE": str(size),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }
+        count = str(size)
+        shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         printed = [[Path(folder) / f"{name}{rank}" for name in ("out", "err")] for rank in range(size)]
         processes = []
         for rank in range(size):
-            environment = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            environment = dict(os.environ) | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             processes.append(server().Process(target=_redirected, args=(target, args, cwd, environment, printed[rank])))
             processes[-1].start()
         until = time.monotonic() + timeout

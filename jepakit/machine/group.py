@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from jepakit.components.shared import ranks
 from jepakit.errors import UserError
@@ -55,11 +56,11 @@ def joined() -> Iterator[None]:
     if not launched() or dist.is_initialized():
         yield
         return
-    store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
+    store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
-    dist.init_process_group(backend, store=dist.PrefixStore("jepakit", store), rank=rank, world_size=size, timeout=PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         yield
     except UserError as error:
@@ -73,7 +74,7 @@ def joined() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _reported(store: dist.Store) -> str | None:
+def _reported(store: Any) -> str | None:
     try:
         store.wait(["mistake"], SAME_MISTAKE)
     except RuntimeError:  # rank 0 has found none

@@ -109,8 +109,9 @@ def share_batch_norms(module: nn.Module) -> None:
         return
     for each in module.modules():
         if isinstance(each, _BatchNorm):
-            each.register_forward_pre_hook(_all_rows)
-            each.register_forward_hook(_own_rows)
+            shared = _OverRanks()
+            each.register_forward_pre_hook(shared.all_rows)
+            each.register_forward_hook(shared.own_rows)
 
 
 def average_batch_norms(module: nn.Module) -> None:
@@ -119,15 +120,20 @@ def average_batch_norms(module: nn.Module) -> None:
     average([each for norm in norms for each in (norm.running_mean, norm.running_var) if each is not None])
 
 
-def _all_rows(norm: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    (rows,) = args
-    norm._own_rows = (place(rows), len(rows)) if norm.training or norm.running_mean is None else (0, len(rows))
-    return (gathered(rows),) if norm.training or norm.running_mean is None else args
+class _OverRanks:
+    """The hooks of one batch normalisation: before it the rows of all ranks, behind it this rank's own."""
 
+    def all_rows(self, norm: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        (rows,) = args
+        if not norm.training and norm.running_mean is not None:
+            self.own = slice(None)
+            return args
+        first = place(rows)
+        self.own = slice(first, first + len(rows))
+        return (gathered(rows),)
 
-def _own_rows(norm: nn.Module, _: tuple[Any, ...], normalised: Tensor) -> Tensor:
-    first, count = norm._own_rows
-    return normalised[first : first + count]
+    def own_rows(self, _: nn.Module, __: tuple[Tensor, ...], normalised: Tensor) -> Tensor:
+        return normalised[self.own]
 
 
 def _counts(rows: Tensor) -> list[int]:

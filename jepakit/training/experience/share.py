@@ -38,8 +38,7 @@ def share_of(recipe: Recipe) -> Recipe:
 
 def seed_share(env: EnvBase, seed: int) -> None:
     """Seed this rank's simulators: as one process would seed those of the same numbers, if the env is `Shareable`."""
-    if isinstance(env, Shareable):
+    shareable = isinstance(env, Shareable)
+    if shareable:
         env.first_simulator = ranks.rank() * env.batch_size[0]
-        env.set_seed(seed)
-    else:
-        env.set_seed(seed_of_rank(seed))
+    env.set_seed(seed if shareable else seed_of_rank(seed))

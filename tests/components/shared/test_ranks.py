@@ -158,7 +158,7 @@ def expect_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
             torch.as_tensor(expected[name]),
             rtol=1e-5,
             atol=1e-5,
-            msg=f"{name}: {found[name]} {expected[name]}",
+            msg=lambda text, name=name: f"{name}: {text}",
         )
 
 
