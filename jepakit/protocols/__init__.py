@@ -18,7 +18,6 @@ from jepakit.protocols.algorithm import (
     Term,
 )
 from jepakit.protocols.engine import Ended, Engine, Going, Job, Scripted
-from jepakit.protocols.env import Distractible, Distraction, Env, HasState, Pictured, Restorable
 from jepakit.protocols.env import Distractible, Distraction, Env, HasState, Pictured, Restorable, Shareable
 from jepakit.protocols.keys import (
     ACTION,
