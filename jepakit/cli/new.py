@@ -29,6 +29,7 @@ PATHS = {
     "auxiliary": ("auxiliary", True),
     "augmentation": ("augmentations", True),
     "algorithm": ("algorithm", False),
+    "curiosity": ("curiosity", False),
     "diagnostic": ("diagnostics", True),
     "planner": ("planner", False),
     "sink": ("sinks", True),

@@ -17,10 +17,12 @@ from jepakit.protocols.algorithm import (
     ShowsValues,
     Term,
 )
+from jepakit.protocols.curiosity import STEP_INPUTS, Curiosity, LearnsSurprise
 from jepakit.protocols.engine import Ended, Engine, Going, Job, Scripted
 from jepakit.protocols.env import Distractible, Distraction, Env, HasState, Pictured, Restorable, Shareable
 from jepakit.protocols.keys import (
     ACTION,
+    BONUS,
     EPISODE_LENGTH,
     EPISODE_OVER,
     EPISODE_RETURN,
@@ -52,6 +54,7 @@ from jepakit.protocols.representation import (
 
 __all__ = [
     "ACTION",
+    "BONUS",
     "EPISODE_LENGTH",
     "EPISODE_OVER",
     "EPISODE_RETURN",
@@ -62,6 +65,7 @@ __all__ = [
     "MOST_NUMBERS",
     "PIXELS",
     "REWARD",
+    "STEP_INPUTS",
     "S_X",
     "TERMINATED",
     "VIEWS",
@@ -70,6 +74,7 @@ __all__ = [
     "Annealed",
     "Attentive",
     "Augmentation",
+    "Curiosity",
     "Diagnostic",
     "Distractible",
     "Distraction",
@@ -83,6 +88,7 @@ __all__ = [
     "Going",
     "HasState",
     "Job",
+    "LearnsSurprise",
     "LossTerm",
     "ManyViews",
     "Minibatch",

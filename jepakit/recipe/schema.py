@@ -24,7 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from jepakit.recipe.errors import Place, Problem, RecipeError
 from jepakit.recipe.slots import InSlot, default_kind, default_kinds
 from jepakit.recipe.tree import KeyPath, Node, dotted
-from jepakit.registry import EncoderFields, TermFields
+from jepakit.registry import CuriosityFields, EncoderFields, TermFields
 from jepakit.registry.plugins import Plugin
 from jepakit.registry.signature import ComponentFields
 
@@ -180,6 +180,8 @@ class Recipe(Block):
     augmentations: tuple[Annotated[ComponentFields, InSlot("augmentation")], ...] = ()
     """Random changes of the stacks that an update encodes, applied in order, drawn separately for x and y. Acting uses the env's pixels."""
     algorithm: Annotated[ComponentFields, InSlot("algorithm")] = default_kind("ppo")
+    curiosity: Annotated[CuriosityFields, InSlot("curiosity")] | None = None
+    """A reward for surprise, added to the task's in training alone; null: none."""
     replay: Replay = Replay()
     optimizer: Optimizer = Optimizer()
     on_collapse: Literal["warn", "stop"] = "warn"

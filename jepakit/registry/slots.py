@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -44,6 +45,18 @@ class PlannerFields(ComponentFields):
     )
 
 
+class CuriosityFields(ComponentFields):
+    """The fields of every curiosity."""
+
+    weight: NonNegativeFloat = Field(
+        0.01, description="Factor of the scaled surprise, in units of the unscaled reward; the algorithm's `reward_scale` applies to both."
+    )
+    gamma: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.99, description="Discount of the running return of surprises, whose standard deviation scales them (RND: 0.99)."
+    )
+    episodic: bool = Field(False, description="Whether that running return begins anew with each episode; RND's does not.")
+
+
 @dataclass(frozen=True)
 class Slot:
     """A place in a recipe for components of one sort."""
@@ -82,6 +95,13 @@ SLOTS = {
         Slot("augmentation", "jepakit.components.augmentations", "changes stacks before an update encodes them", ("frames",)),
         Slot(
             "algorithm", "jepakit.components.algorithms", "acts and learns on s_x", ("frames", "action_spec", "embedding_width", "encoder")
+        ),
+        Slot(
+            "curiosity",
+            "jepakit.components.curiosities",
+            "how surprising a step was, which is scaled and added to its reward",
+            ("frames", "action_spec"),
+            CuriosityFields,
         ),
         Slot(
             "diagnostic",

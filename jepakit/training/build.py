@@ -25,11 +25,12 @@ from jepakit.training.learner import Learner
 from jepakit.training.monitoring.diagnoses import Diagnoses, Named
 from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.terms import JEPA, Headed, ProjectedEncoder, WeightedTerm
+from jepakit.training.update.bonus import Bonus, ReturnScale, distance_of
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
     from jepakit.recipe.schema import Jepa
-    from jepakit.registry import TermFields
+    from jepakit.registry import CuriosityFields, TermFields
 
 PREDICTED = ("s_y_hat", "s_y", "s_hat")  #: term inputs that exist only with JEPA
 
@@ -107,6 +108,10 @@ def build_learner(
     if isinstance(algorithm, OffPolicyAlgorithm) and ranks.size() > 1:
         wrong = f"`{recipe.algorithm.kind}` learns from replay, which one process holds; {ranks.size()} ranks cannot share it"
         raise recipe.error("algorithm.kind", wrong, "an on-policy kind, such as `ppo`, or no torchrun")
+    if recipe.curiosity and ranks.size() > 1:
+        wrong = f"it scales surprises by those of one process; {ranks.size()} ranks cannot share it"
+        raise recipe.error("curiosity", wrong, "`curiosity: null`")
+    curiosity = _build_curiosity(recipe.curiosity, part, blame, env, encoder, jepa, hardware) if recipe.curiosity else None
     replay = build_replay(recipe, algorithm, env, hardware, replay_folder) if isinstance(algorithm, OffPolicyAlgorithm) else None
     with blame.at("optimizer"):
         learner = Learner(
@@ -116,6 +121,7 @@ def build_learner(
             terms=losses,
             augmentations=augmentations,
             algorithm=algorithm,
+            curiosity=curiosity,
             replay=replay,
             hardware=hardware,
             **recipe.optimizer.model_dump(),
@@ -145,6 +151,16 @@ def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder:
         horizon=config.horizon,
         y=config.y,
     )
+
+
+def _build_curiosity(
+    config: CuriosityFields, part: Callable[..., Any], blame: Blame, env: EnvBase, encoder: nn.Module, jepa: JEPA | None, hardware: Hardware
+) -> Bonus:
+    curiosity = part("curiosity", "curiosity", config)
+    scale = ReturnScale(env.batch_size[0], config.gamma, config.episodic)
+    with blame.at("curiosity"):
+        distance = distance_of(jepa, encoder, hardware) if jepa else None
+        return Bonus(config.kind, curiosity, config.weight, scale, distance, hardware.device)
 
 
 def build_diagnostics(recipe: Recipe, env: EnvBase, learner: Learner, blame: Blame | None = None) -> Diagnoses:

@@ -33,7 +33,9 @@ from jepakit.protocols import (
 )
 from jepakit.training.experience.rollout import Rollout
 from jepakit.training.terms import JEPA, WeightedTerm, averaged, expect_shape, steps_ahead
+from jepakit.training.update.bonus import Bonus
 from jepakit.training.update.rates import parameter_groups
+from jepakit.training.update.summary import summarised
 from jepakit.training.update.views import augmented, hand_over
 
 BF16_TRUSTED = 1e-3  #: ratio of variance to mean square above which bf16's rounding error (some 1e-5) is negligible
@@ -55,6 +57,7 @@ class Learner:
         terms: Regularizers and auxiliary terms, by the name of their metric.
         augmentations: Applied in order to stacks before they are encoded.
         algorithm: The RL algorithm.
+        curiosity: Adds a bonus for surprise to the rewards; None for none. Its gradients are clipped apart from the agent's.
         replay: Source of an off-policy algorithm's minibatches; None for on-policy algorithms, which use the rollout just collected.
         hardware: Device, and precision of the encoders; heads, predictor and losses always run in fp32.
         lr: Adam's initial learning rate.
@@ -75,6 +78,7 @@ class Learner:
         terms: Mapping[str, WeightedTerm],
         augmentations: Sequence[Augmentation] = (),
         algorithm: Algorithm,
+        curiosity: Bonus | None = None,
         replay: Experience | None = None,
         hardware: Hardware,
         lr: float,
@@ -92,6 +96,7 @@ class Learner:
         self.inputs = {name for term in terms.values() for name in term.inputs}  #: all inputs that the terms name
         self.augmentations = augmentations
         self.algorithm = algorithm
+        self.curiosity = curiosity
         self.bootstrap_encoder: nn.Module | None = None  #: embeds the stacks from which values bootstrap
         self.followers: list[Callable[[], None]] = []  #: called after each optimizer step
         self.witnesses: list[Callable[[Mapping[str, Term]], None]] = []  #: shown each update's terms before their backward pass
@@ -120,11 +125,13 @@ class Learner:
         if jepa:
             trained |= {"predictor": jepa.predictor, "objective": jepa.objective, "projector": jepa.projector}
         trained |= {name.replace("/", "_"): term.loss for name, term in terms.items()}
-        trained |= {"algorithm": algorithm}
+        trained |= {"algorithm": algorithm} | ({"curiosity": curiosity.curiosity} if curiosity else {})
         self.trained = _modules(trained)
         self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: everything a checkpoint must hold
         self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
-        self.parameters = [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
+        self.aside = curiosity.parameters if curiosity else []
+        apart = {id(each) for each in self.aside}
+        self.parameters = [each for each in self.trained.parameters() if each.requires_grad and id(each) not in apart]
         self.optimizer = torch.optim.Adam(parameter_groups(self.trained, lr_factors), lr=lr, eps=eps, fused=True)
 
     @torch.no_grad()
@@ -137,33 +144,26 @@ class Learner:
         """Run one round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.
 
         Returns:
-            ``updates_skipped`` and, if any update was taken, metrics by name. Each is a mean over the round's updates, except
-            ``embedding/variance`` and ``embedding/mean_square`` (of the last update) and ``embedding/variance_min`` (the round's minimum).
+            Metrics by name (`summarised`), and with curiosity figures about its bonus.
 
         Raises:
-            FloatingPointError: s_x, a loss term or its gradient was not finite in ``max_bad_updates`` consecutive updates, or a step made
+            FloatingPointError: A surprise was not finite, s_x, a loss term or its gradient was not finite in ``max_bad_updates`` consecutive updates, or a step made
                 a weight non-finite.
             ValueError: A component's output does not have the shape that its slot promises.
         """
         self._anneal(progress)
         if progress == 0:
             self._observe(batch)  # before the first updates; later batches after theirs, so that updates see pixels as acting did
+        curious: dict[str, float] = {}
+        if self.curiosity:
+            batch, curious = self.curiosity.rewarded(batch, self.parts)
         self.experience.extend(batch)
         tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
         if progress > 0:
             self._observe(batch)
         ranks.average_batch_norms(self.parts)
         expect_finite_weights(self.trained)  # after the last step, which no later update checks
-        rows = [row for row in tried if row is not None]
-        summary = {"updates_skipped": float(len(tried) - len(rows))}
-        if not rows:
-            return summary
-        names = dict.fromkeys(name for row in rows for name in row)  # an algorithm may have terms at some updates only
-        metrics = {name: ranks.averaged(torch.stack([row[name] for row in rows if name in row])) for name in names}
-        summary |= {name: values.mean().item() for name, values in metrics.items()}
-        summary |= {name: metrics[name][-1].item() for name in ("embedding/variance", "embedding/mean_square")}
-        summary["embedding/variance_min"] = metrics["embedding/variance"].min().item()
-        return summary
+        return summarised(tried) | curious
 
     def update(self, minibatch: Minibatch) -> dict[str, Tensor] | None:
         """Take one optimizer step.
@@ -191,7 +191,9 @@ class Learner:
         total.backward()
         ranks.average([parameter.grad for parameter in self.parameters if parameter.grad is not None])
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
-        if not (total.isfinite() and metrics["grad_norm"].isfinite()):
+        if self.aside:
+            metrics["curiosity/grad_norm"] = nn.utils.clip_grad_norm_(self.aside, self.max_grad_norm)
+        if not (total.isfinite() and all(metrics[name].isfinite() for name in metrics if name.endswith("grad_norm"))):
             self._count_bad(minibatch)
             return None
         self.bad_updates, self.first_bad = 0, ""
@@ -215,7 +217,8 @@ class Learner:
 
     def _bad_terms(self, minibatch: Minibatch) -> str:
         terms, _ = self.losses(minibatch)  # recomputed, because backward freed the graph
-        return ", ".join(dict.fromkeys(name for found in from_all(bad_terms(terms, self.parameters)) for name in found))
+        found = from_all(bad_terms(terms, [*self.parameters, *self.aside]))
+        return ", ".join(dict.fromkeys(name for names in found for name in names))
 
     def losses(self, minibatch: Minibatch) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """The terms of Eq. 3 for ``minibatch``, and further metrics. The algorithm's losses may write into ``minibatch.steps``.
@@ -258,6 +261,8 @@ class Learner:
             loss = term.loss(**{wanted: inputs[wanted] for wanted in term.inputs})
             expect_shape(name, loss, (), term.loss)
             terms[name] = Term(term.weight, loss)
+        if self.curiosity and (surprise := self.curiosity.loss(window)) is not None:
+            terms["curiosity"] = Term(1.0, surprise)
         return averaged(terms), {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
 
     def _encoded(self, pixels: Tensor) -> Tensor:

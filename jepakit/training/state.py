@@ -108,6 +108,7 @@ class Stored(BaseModel):
     collapsed_at: int | None
     probe: Tensor | None
     diagnostics: dict[str, Any] = {}  #: absent from checkpoints of before there were diagnostics
+    curiosity: dict[str, Tensor] = {}  #: the running scale of surprises; empty without curiosity
     generators: dict[str, Any]
     env: Any  #: only the env knows its type
     experience: dict[str, Any]
@@ -142,6 +143,7 @@ def capture(run: RunState) -> Checkpoint:
         "collapsed": run.watch.collapsed,
         "collapsed_at": run.watch.collapsed_at,
         "diagnostics": run.diagnoses.state_dict(),
+        "curiosity": learner.curiosity.scale.state if learner.curiosity else {},
         **first,
         "experience": learner.experience.state_dict(),
         "frames": run.frames.save() if run.frames else [],
@@ -198,6 +200,8 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     run.probe.recent = None if own.probe is None else own.probe.to(run.learner.hardware.device)
     if state.diagnostics:
         run.diagnoses.load_state_dict(_on_device(state.diagnostics, run.learner.hardware.device))
+    if run.learner.curiosity:
+        run.learner.curiosity.scale.load(state.curiosity)
     lost = []
     if own.env is not None and run.exact:
         run.env.restore(own.env)

@@ -13,7 +13,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import LazyTensorStorage, RandomSampler, Storage
 
-from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, FrameShape, Minibatch, OffPolicyAlgorithm
+from jepakit.protocols import ACTION, BONUS, MASK, PIXELS, REWARD, TERMINATED, FrameShape, Minibatch, OffPolicyAlgorithm
 from jepakit.training.experience.stored import check_stored
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ class Replay:
                 "terminated": batch["next", "terminated"],
                 "position": position,
                 "age": position - first,
+                **({BONUS: batch["next", BONUS]} if BONUS in batch["next"].keys() else {}),
             },
             batch_size=done.shape,
         )[:, -self.rows :]
@@ -204,7 +205,8 @@ class Replay:
         window[MASK] = position <= reach
 
         discount = self.algorithm.gamma ** torch.arange(n_step)
-        reward = (rows[REWARD].squeeze(-1) * taken)[:, :n_step] @ discount
+        earned = rows[REWARD] + rows[BONUS] if BONUS in rows.keys() else rows[REWARD]  # the window's is the task's
+        reward = (earned.squeeze(-1) * taken)[:, :n_step] @ discount
         final = rows[torch.arange(len(index)), count.squeeze(-1) - 1]
         following = {PIXELS: stacks[:, -1], REWARD: reward[:, None], "terminated": final["terminated"], "done": final["done"]}
         steps = {ACTION: rows[ACTION][:, 0], "next": following, "steps_to_next_obs": count, "index": index}

@@ -9,7 +9,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from jepakit.components.shared import ranks
-from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, Embed, Minibatch, OnPolicyAlgorithm
+from jepakit.protocols import ACTION, BONUS, MASK, PIXELS, REWARD, TERMINATED, Embed, Minibatch, OnPolicyAlgorithm
 
 
 class Rollout:
@@ -23,7 +23,14 @@ class Rollout:
 
     def extend(self, batch: TensorDictBase) -> None:
         """Replace the rollout with a collected batch [N, T]."""
-        self.rollout = self.algorithm.prepare(batch.to(self.device), self.embed)
+        batch = batch.to(self.device)
+        bonus = batch["next"].get(BONUS, None)
+        if bonus is None:
+            self.rollout = self.algorithm.prepare(batch, self.embed)
+        else:  # the algorithm learns from the sum; windows show the task's reward to the other terms
+            task = batch["next", REWARD]
+            self.rollout = self.algorithm.prepare(batch.set(("next", REWARD), task + bonus), self.embed)
+            self.rollout["next", REWARD] = task
         self.steps = self.rollout.exclude(PIXELS, "next").flatten()  # [N·T]
 
     def minibatches(self) -> Iterator[Minibatch]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from jepakit.protocols import ACTION, REWARD
+from jepakit.protocols import ACTION, BONUS, REWARD
 
 if TYPE_CHECKING:
     from jepakit.recipe.schema import Replay as Settings
@@ -45,6 +45,8 @@ def check_stored(replay: Rings, state: Mapping[str, Tensor]) -> None:
     if held:
         for name, dtype in _OF_A_STEP.items():
             _expect(f"rows.{name}", state[f"rows.{name}"], dtype, held)
+        if (bonus := state.get(f"rows.{BONUS}")) is not None:
+            _expect(f"rows.{BONUS}", bonus, torch.float32, held)
         _expect(f"rows.{ACTION}", state[f"rows.{ACTION}"], None, held)
         position, age = state["rows.position"].view(-1, n), state["rows.age"].view(-1, n)
         if (age < 0).any() or (age > position).any() or (position >= state["end"]).any():

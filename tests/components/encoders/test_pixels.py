@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from jepakit.components.encoders.nature_cnn import NatureCNN
-from jepakit.components.encoders.pixels import CLIP, EPSILON, pixel_scaling
+from jepakit.components.encoders.pixels import pixel_scaling
 from jepakit.components.encoders.vit import ViT
+from jepakit.components.shared.normalized import CLIP, EPSILON
 from jepakit.protocols import FrameShape
 
 FRAMES = FrameShape(3, 2, 6, 5)
