@@ -20,8 +20,8 @@ STEP_INPUTS = {
 class Curiosity(Protocol):
     """Says how surprising steps were. The run scales that and adds it to the rewards that the algorithm learns from.
 
-    ``surprise`` names the `STEP_INPUTS` that it takes. It is called once for every collected step, before the updates on it, without gradient
-    and in eval mode; it draws no random numbers.
+    ``surprise`` names the `STEP_INPUTS` that it takes. It is called once for every collected step, before the updates on it, without
+    gradient and in eval mode; it draws no random numbers.
     """
 
     def surprise(self, **inputs: Tensor) -> Tensor:

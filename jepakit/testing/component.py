@@ -24,6 +24,7 @@ from jepakit.testing.outside.engines import check_engine
 from jepakit.testing.outside.sinks import check_sink
 from jepakit.testing.parts import (
     check_augmentation,
+    check_curiosity,
     check_distraction,
     check_objective,
     check_planner,
@@ -46,6 +47,7 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "augmentation": check_augmentation,
     "distraction": check_distraction,
     "algorithm": check_algorithm,
+    "curiosity": check_curiosity,
     "diagnostic": check_diagnostic,
     "planner": check_planner,
     "sink": check_sink,

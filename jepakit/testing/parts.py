@@ -1,4 +1,4 @@
-"""The rules for predictors, objectives, projectors, loss terms, augmentations, distractions and planners."""
+"""The rules for predictors, objectives, projectors, loss terms, augmentations, distractions, curiosities and planners."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from jepakit.testing.modules import Call, Inputs, Make, by_name, check_gradients
 from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, flat
 from jepakit.testing.settings import Setting
 from jepakit.training.terms import WeightedTerm
+from jepakit.training.update.bonus import Bonus, ReturnScale
 
 BATCHES = (2, 7)
 ENVS, PROPOSED, STEPS = 5, 3, 4  #: of a plan
@@ -177,6 +178,49 @@ def check_planner(rules: Rules, make: Make, setting: Setting) -> None:
         found = score(planned(make(0), cases[" without proposals"])[ACTION][:, None])[:, 0]
         expect((found > random).all(), f"plans scored {found.tolist()}, where random sequences have a mean of {random.tolist()}")
     check_module(rules, make, planned, given)
+
+
+def check_curiosity(rules: Rules, make: Make, setting: Setting) -> None:
+    """A curiosity maps the `STEP_INPUTS` that ``surprise`` names to [M] ≥ 0, without random numbers; its loss trains all its weights."""
+    with rules.rule("output", "surprise returns one number a step, at least 0: sum or average over all but the first dimension"):
+        bonus = Bonus("it", make(0), 1.0, ReturnScale(1, 0.9, False), lambda *_: torch.rand(1))
+        for batch in BATCHES:
+            given = _steps(setting, batch)
+            surprise = bonus.curiosity.surprise(**{name: given[name] for name in bonus.wanted})
+            expect_tensor(f"the surprise of {batch} steps", surprise, (batch,), torch.float32)
+            expect((surprise >= 0).all(), "a surprise is negative")
+        torch.manual_seed(1)
+        expect_same("surprises of the same steps, at two calls", surprise, bonus.curiosity.surprise(**{n: given[n] for n in bonus.wanted}))
+    if "output" in rules.broken:
+        return
+
+    def losses(curiosity: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"loss": curiosity.loss(**{name: inputs[name] for name in bonus.learnt_from})} if bonus.learning else {}
+
+    def everything(curiosity: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"surprise": curiosity.surprise(**{name: inputs[name] for name in bonus.wanted}), **losses(curiosity, inputs)}
+
+    inputs = _steps(setting, 7)
+    with rules.rule("loss", "`loss` returns a scalar; without it, nothing trains weights: freeze them with requires_grad_(False)"):
+        if bonus.learning:
+            expect_tensor("the loss of 7 steps", losses(make(0), inputs)["loss"], (), torch.float32)
+        else:
+            expect(not bonus.parameters, "it has weights to train but no `loss`")
+    if "loss" in rules.broken:
+        return
+    if bonus.parameters:
+        check_gradients(rules, make, losses, inputs, [])
+    check_module(rules, make, everything, inputs)
+
+
+def _steps(setting: Setting, count: int) -> dict[str, Tensor]:
+    """All of `STEP_INPUTS`."""
+    return {
+        "pixels": setting.pixels(count),
+        "pixels_next": setting.pixels(count),
+        "action": setting.action(count),
+        "distance": torch.rand(count),
+    }
 
 
 def _alike(rows: Tensor) -> bool:

@@ -147,8 +147,8 @@ class Learner:
             Metrics by name (`summarised`), and with curiosity figures about its bonus.
 
         Raises:
-            FloatingPointError: A surprise was not finite, s_x, a loss term or its gradient was not finite in ``max_bad_updates`` consecutive updates, or a step made
-                a weight non-finite.
+            FloatingPointError: A surprise was not finite; or s_x, a loss term or its gradient in ``max_bad_updates`` consecutive updates;
+                or a step made a weight non-finite.
             ValueError: A component's output does not have the shape that its slot promises.
         """
         self._anneal(progress)

@@ -26,13 +26,13 @@ LAYERS = 4  #: convolutions, each of which halves height and width, rounding up
 class ICM(nn.Module):
     """surprise[t] = ½ ‖φ̂(x[t+1]) − φ(x[t+1])‖²: the error of a forward model in features that tell which action was taken.
 
-    φ̂ comes from φ(x[t]) and a[t]. The features φ are trained by L_I alone, which predicts a[t] from φ(x[t]) and φ(x[t+1]); so they need not
-    hold what no action changes. Its loss is (1 − β) L_I + β L_F, where L_F is the mean surprise. L_I is the cross-entropy of discrete actions,
-    or the mean squared error of continuous ones, scaled to [-1, 1]. φ has weights of its own: the run's encoder learns nothing from this. The
-    forward model sends no gradient into φ (a choice), where it would favour features that are easy to predict.
+    φ̂ comes from φ(x[t]) and a[t]. The features φ are trained by L_I alone, which predicts a[t] from φ(x[t]) and φ(x[t+1]); so they need
+    not hold what no action changes. Its loss is (1 − β) L_I + β L_F, where L_F is the mean surprise. L_I is the cross-entropy of discrete
+    actions, or the mean squared error of continuous ones, scaled to [-1, 1]. φ has weights of its own: the run's encoder learns nothing
+    from this. The forward model sends no gradient into φ (a choice), where it would favour features that are easy to predict.
 
-    Unlike the paper, the surprise is divided by its running scale instead of multiplied by η / 2 with a fixed η, and the weight of the policy's
-    loss beside the module's (λ = 0.1) is left to `optimizer.lr_factors`. Pixels enter as x/255.
+    Unlike the paper, the surprise is divided by its running scale instead of multiplied by a fixed η, and the weight of the policy's loss
+    beside the module's (λ = 0.1) is left to `optimizer.lr_factors`. Pixels enter as x/255.
 
     Source: Pathak et al. 2017, Curiosity-driven Exploration by Self-supervised Prediction, Eqs. 2 to 7, with the paper's four
     convolutions of 32 filters (3x3, stride 2, ELU).

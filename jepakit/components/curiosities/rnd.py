@@ -24,15 +24,15 @@ class RND(nn.Module):
     """surprise[t] = ‖f̂(f[t+1]) − f(f[t+1])‖² / k: a trained network f̂ predicts the k outputs of a fixed random one, f.
 
     Both see the newest frame after the step, each pixel standardised by all frames so far and clipped to ±5. Frames like those that f̂ was
-    trained on are no surprise, and neither is a random future: the outputs of f are a function of the frame. The division by k is a constant
-    factor, which the scale of the bonus takes away. f̂ learns from the minibatches of the run's updates.
+    trained on are no surprise, and neither is a random future: f is a function of the frame. The division by k is a constant factor, which
+    the scale of the bonus takes away. f̂ learns from the minibatches of the run's updates.
 
-    Unlike the paper, one critic and one discount serve the sum of both rewards, so that the intrinsic return ends with the episode; the frames'
-    statistics begin with the first collected batch instead of a random agent's 50 rollouts, and their deviation is at least 8 of 255; colours
-    stay if the env has them.
+    Unlike the paper, one critic and one discount serve the sum of both rewards, so that the intrinsic return ends with the episode; the
+    frames' statistics begin with the first collected batch instead of a random agent's 50 rollouts, and their deviation is at least 8 of
+    255; colours stay if the env has them.
 
-    Source: Burda et al. 2019, Exploration by Random Network Distillation, sections 2.2 to 2.4 and Algorithm 1; networks as in the authors' code
-    (three convolutions, leaky ReLU, k outputs; f̂ has two more layers; orthogonal weights).
+    Source: Burda et al. 2019, Exploration by Random Network Distillation, sections 2.2 to 2.4 and Algorithm 1; networks as in the authors'
+    code (three convolutions, leaky ReLU, k outputs; f̂ has two more layers; orthogonal weights).
 
     Args:
         width: k; 512 in the paper.

@@ -145,10 +145,12 @@ class Replay:
                 "terminated": batch["next", "terminated"],
                 "position": position,
                 "age": position - first,
-                **({BONUS: batch["next", BONUS]} if BONUS in batch["next"].keys() else {}),
             },
             batch_size=done.shape,
-        )[:, -self.rows :]
+        )
+        if (bonus := batch["next"].get(BONUS, None)) is not None:
+            rows[BONUS] = bonus
+        rows = rows[:, -self.rows :]
         self.steps += taken
         step = torch.arange(self.steps - rows.shape[1], self.steps)
         index = self._row(step[:, None], torch.arange(num_envs)).flatten()  # time first
@@ -205,7 +207,8 @@ class Replay:
         window[MASK] = position <= reach
 
         discount = self.algorithm.gamma ** torch.arange(n_step)
-        earned = rows[REWARD] + rows[BONUS] if BONUS in rows.keys() else rows[REWARD]  # the window's is the task's
+        bonus = rows.get(BONUS, None)
+        earned = rows[REWARD] if bonus is None else rows[REWARD] + bonus  # the window's is the task's alone
         reward = (earned.squeeze(-1) * taken)[:, :n_step] @ discount
         final = rows[torch.arange(len(index)), count.squeeze(-1) - 1]
         following = {PIXELS: stacks[:, -1], REWARD: reward[:, None], "terminated": final["terminated"], "done": final["done"]}

@@ -23,8 +23,8 @@ Distance = Callable[[Tensor, Tensor, Tensor], Tensor]
 class ReturnScale:
     """σ: the standard deviation of the discounted return R of all surprises so far.
 
-    R[t] = γ R[t-1] + surprise[t] for each env, running forward as in the authors' code; over all envs and steps so far, σ² is its population
-    variance. It is kept in float64 on the CPU, and merged batch by batch as in Chan et al. 1979.
+    R[t] = γ R[t-1] + surprise[t] for each env, running forward as in the authors' code; σ² is its population variance over all envs and
+    steps so far. It is kept in float64 on the CPU, and merged batch by batch as in Chan et al. 1979.
 
     Source: Burda et al. 2019, Exploration by Random Network Distillation, section 2.4.
 
@@ -71,9 +71,9 @@ class ReturnScale:
 class Bonus:
     """Adds weight · surprise / σ to the rewards of collected steps.
 
-    The bonus is computed once, when a step is collected: on-policy before the advantages, off-policy before the step enters the replay, which
-    keeps it. So a step is as surprising as it was when it was taken, σ counts every step once and in order, and a minibatch of n-step
-    returns costs no further passes. The price is that old steps in a replay keep the bonus of their time.
+    The bonus is computed once, when a step is collected: on-policy before the advantages, off-policy before the step enters the replay,
+    which keeps it. So σ counts every step once and in order, and minibatches of n-step returns cost no further passes. The price is that
+    old steps in a replay keep the bonus of their time.
 
     Args:
         kind: The curiosity's kind.
