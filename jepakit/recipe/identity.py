@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from jepakit.errors import UserError
+from jepakit.files.checkpoints import weights_file
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
@@ -51,7 +52,8 @@ def _deciding(value: Any) -> Any:
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
         chosen = {name for name in names if name not in blocks and (name == "kind" or _differ(getattr(value, name), fields[name].default))}
         decided = {name: _deciding(block) for name, block in blocks.items()}
-        return value.model_dump(mode="json", include=chosen) | {name: decides for name, decides in decided.items() if decides}
+        held = {name: contents for name in getattr(value, "reads", ()) for contents in _contents(getattr(value, name))}
+        return value.model_dump(mode="json", include=chosen) | {name: decides for name, decides in decided.items() if decides} | held
     return [_deciding(entry) for entry in value]
 
 
@@ -67,7 +69,7 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         yield plugin.digest
     own = {plugin.file for plugin in recipe.loaded_plugins}
     for file in files_read(recipe).values():
-        yield from _contents(file)
+        yield from _contents(str(file))
     for _, fields in _components(recipe):
         found = fields.component
         if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
@@ -77,26 +79,28 @@ def _sources(recipe: Recipe) -> Iterator[str]:
 def files_read(recipe: Recipe) -> dict[str, Path]:
     """The files of weights that the recipe's components read, by the path of the field that names each (``jepa.target.checkpoint``).
 
-    A field that names a checkpoint's folder means the weights in it. A missing file is reported when the component is built.
+    A field may name a folder, as `weights_file` says. A missing file is reported when the component is built.
     """
     found = {}
     for place, fields in _components(recipe):
         for name in _names_of_files(fields):
             if value := getattr(fields, name):
-                path = Path(value)
-                found[f"{place}.{name}"] = path / "weights.safetensors" if path.is_dir() else path
+                found[f"{place}.{name}"] = weights_file(Path(value))
     return found
 
 
 def _names_of_files(fields: BaseModel) -> set[str]:
-    """The fields that name files of weights: the component's class lists them in ``reads``."""
-    return set(getattr(fields.component.cls, "reads", ())) if isinstance(fields, ComponentFields) else set()
+    """The fields that name files of weights: the component's class and its slot's fields list them in ``reads``."""
+    if not isinstance(fields, ComponentFields):
+        return set()
+    return {*getattr(fields.component.cls, "reads", ()), *getattr(fields, "reads", ())}
 
 
-def _contents(file: Path) -> Iterator[str]:
-    """The digest of a file of weights; nothing if the file does not exist."""
-    with contextlib.suppress(OSError, ValueError):
-        yield hashlib.sha256(read_bytes(file, MAX_BYTES)).hexdigest()
+def _contents(path: str | None) -> Iterator[str]:
+    """The digest of the file of weights that ``path`` means; nothing if there is none."""
+    if path:
+        with contextlib.suppress(OSError, ValueError):
+            yield hashlib.sha256(read_bytes(weights_file(Path(path)), MAX_BYTES)).hexdigest()
 
 
 def _components(value: Any, place: str = "") -> Iterator[tuple[str, ComponentFields]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from jepakit.files.checkpoints import weights_file
 from jepakit.recipe.check import retold
 from jepakit.recipe.compose import Composer, Overrides, find_recipe, override_texts
 from jepakit.recipe.errors import Problem, RecipeError
@@ -98,12 +99,16 @@ def draft_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None 
 
 
 def _files_from_where_they_are_written(recipe: Recipe, tree: Node) -> Recipe:
-    """Make the paths of files that components read absolute: each starts at the folder of the recipe or override that names it."""
+    """Make the paths of files that components read absolute: each starts at the folder of the recipe or override that names it.
+
+    A run's folder becomes the file of its best checkpoint now: the run may go on, and have a better one later.
+    """
     full = {}
     for place in files_read(recipe):
         node = tree.find(key_path(place))
         if node and isinstance(node.data, str):
-            full[place] = os.path.abspath(node.place.source.folder / _expanded(node.data))  # noqa: PTH100 - links stay unresolved
+            path = os.path.abspath(node.place.source.folder / _expanded(node.data))  # noqa: PTH100 - links stay unresolved
+            full[place] = str(weights_file(Path(path)))
     return recipe.with_values(full)
 
 

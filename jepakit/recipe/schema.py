@@ -24,7 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from jepakit.recipe.errors import Place, Problem, RecipeError
 from jepakit.recipe.slots import InSlot, default_kind, default_kinds
 from jepakit.recipe.tree import KeyPath, Node, dotted
-from jepakit.registry import CuriosityFields, EncoderFields, TermFields
+from jepakit.registry import BegunFields, CuriosityFields, EncoderFields, FreezableFields, TermFields
 from jepakit.registry.plugins import Plugin
 from jepakit.registry.signature import ComponentFields
 
@@ -56,8 +56,8 @@ class Jepa(Block):
     y: Literal["stack", "newest", "same"] = "stack"
     """What s_y encodes: the whole next stack (f[t-1], f[t], f[t+1]) as in the paper, f[t+1] repeated in place of every frame, or x itself
     with augmentations drawn anew (`same`, as in CURL)."""
-    target: Annotated[ComponentFields, InSlot("target")] = default_kind("ema")
-    predictor: Annotated[ComponentFields, InSlot("predictor")] = default_kind("mlp")
+    target: Annotated[BegunFields, InSlot("target")] = default_kind("ema")
+    predictor: Annotated[FreezableFields, InSlot("predictor")] = default_kind("mlp")
     objective: Annotated[ComponentFields, InSlot("objective")] = default_kind("l2")
     projector: Annotated[ComponentFields, InSlot("projector")] | None = None
     """A head between ŝ_y, s_y and the objective; the target has its own copy, updated as its encoder is. Null: none, as in the paper."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -21,7 +21,25 @@ CONTEXT = {
 }
 
 
-class EncoderFields(ComponentFields):
+class BegunFields(ComponentFields):
+    """The fields of every part that can begin with weights that another run has learned."""
+
+    reads: ClassVar[tuple[str, ...]] = ("checkpoint",)  #: fields that name files of weights: their contents count, not their names
+
+    checkpoint: str | None = Field(
+        None,
+        description="Weights to begin with: a run's folder (its best checkpoint, else its newest), a checkpoint's folder, or a "
+        ".safetensors file, relative to the recipe that names it. The part there must be the same. Null: initial weights.",
+    )
+
+
+class FreezableFields(BegunFields):
+    """The fields of every such part that the optimizer trains."""
+
+    frozen: bool = Field(False, description="Whether the weights stay as they are; the part then always runs in eval mode.")
+
+
+class EncoderFields(FreezableFields):
     """The fields of every encoder."""
 
     simnorm: PositiveInt | None = Field(
@@ -74,8 +92,14 @@ SLOTS = {
         Slot("env", "jepakit.components.envs", "a batched TorchRL EnvBase that yields uint8 `pixels`", ("seed", "processes")),
         Slot("distraction", "jepakit.components.distractions", "changes frames where the task does not depend on it", ("seed", "frames")),
         Slot("encoder", "jepakit.components.encoders", "pixels -> embedding s_x", ("frames",), EncoderFields),
-        Slot("target", "jepakit.components.targets", "the encoder whose embeddings s_y are predicted", ("encoder",)),
-        Slot("predictor", "jepakit.components.predictors", "s_x and action -> predicted ŝ_y", ("frames", "action_spec", "embedding_width")),
+        Slot("target", "jepakit.components.targets", "the encoder whose embeddings s_y are predicted", ("encoder",), BegunFields),
+        Slot(
+            "predictor",
+            "jepakit.components.predictors",
+            "s_x and action -> predicted ŝ_y",
+            ("frames", "action_spec", "embedding_width"),
+            FreezableFields,
+        ),
         Slot("objective", "jepakit.components.objectives", "the distance between ŝ_y and s_y", ("frames", "embedding_width")),
         Slot("projector", "jepakit.components.projectors", "a head between embeddings and the objective", ("embedding_width",)),
         Slot(

@@ -155,6 +155,8 @@ def _part(name: str, value: Any) -> str:
         return f"{name}=[{', '.join(entry['kind'] for entry in value)}]"
     if isinstance(value, dict):
         return f"{name}={value['kind']}" if "kind" in value else name
+    if isinstance(value, str) and value.endswith(".safetensors"):
+        return f"{name}={value.rpartition('/')[2].removesuffix('.safetensors')}"
     return f"{name} unset" if value is ABSENT else f"{name}={value if isinstance(value, str) else json.dumps(value)}"
 
 

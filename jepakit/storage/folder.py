@@ -109,7 +109,7 @@ class RunFolder:
             entries.append(copy.relative_to(self.path).as_posix())
         values: dict[str, Any] = {"plugins": tuple(entries)}
         for place, file in files_read(recipe).items():
-            copy = self.path / "weights" / place / file.name
+            copy = self.path / "weights" / place / _name_of_copy(file)
             if file.is_file():
                 copy.parent.mkdir(parents=True)
                 with needing(file.stat().st_size, f"a copy of {file}", self.path):
@@ -164,6 +164,13 @@ class RunFolder:
         if name not in self._open:
             self._open[name] = (self.path / name).open("a", encoding="utf-8")
         return self._open[name]
+
+
+def _name_of_copy(file: Path) -> str:
+    """The name of a copy of weights: that of the run and its env steps, or the file's own."""
+    if len(file.parents) > 2 and file.parents[1].name == "checkpoints" and file.parent.name.isdecimal():
+        return f"{file.parents[2].name}@{int(file.parent.name)}{file.suffix}"
+    return file.name
 
 
 def _refuse_links(path: Path) -> None:

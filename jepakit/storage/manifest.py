@@ -5,7 +5,6 @@ A manifest holds the checksums of a checkpoint's files, and its own.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -13,41 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.errors import UserError, shown, told
-from jepakit.files.reading import read_text
+from jepakit.files.checkpoints import EVALUATED as EVALUATED
+from jepakit.files.checkpoints import Corrupt as Corrupt
+from jepakit.files.checkpoints import best_checkpoint as best_checkpoint
+from jepakit.files.checkpoints import best_evaluated as best_evaluated
+from jepakit.files.checkpoints import checkpoints as checkpoints
+from jepakit.files.checkpoints import checksum_of as checksum_of
+from jepakit.files.checkpoints import read_manifest as read_manifest
 from jepakit.files.writing import digest
 
 FORMAT = 2
-EVALUATED = "eval_return"  #: in a manifest: the return of the checkpoint's weights in a periodic evaluation, null without one
 FILES = ("weights", "optimizer", "state")  #: a checkpoint's tensor files
 FRAMES = re.compile(r"frames-[0-9]{1,20}\.safetensors")  #: files of a replay's frames, which checkpoints share
 CONTENT = ("state.json", *(f"{name}.safetensors" for name in FILES))  #: the files that every manifest lists
-
-
-class Corrupt(Exception):
-    """A checkpoint is corrupt; the message says how."""
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints under ``folder``, oldest first, without any that a kill cut short."""
-    return sorted(path for path in folder.glob("[0-9]*") if path.name.isdecimal() and path.is_dir())
-
-
-def best_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest return, the newest in a tie; None if no checkpoint has one.
-
-    The return is that of the periodic evaluation of its weights (`EVALUATED`) or, if no checkpoint has been evaluated, the mean of the last
-    100 training episodes.
-    """
-    for name in (EVALUATED, "return_last_100"):
-        returns = {path: value for path in checkpoints(folder) if (value := _return(path, name)) is not None}
-        if returns:
-            return max(returns, key=lambda path: (returns[path], path.name))
-    return None
-
-
-def best_evaluated(folder: Path) -> float | None:
-    """The highest return of a checkpoint in a periodic evaluation; None if none has been evaluated."""
-    return max((value for path in checkpoints(folder) if (value := _return(path, EVALUATED)) is not None), default=None)
 
 
 def newest_whole(folder: Path, warn: Callable[[str], object], frames: Path | None = None) -> Path | None:
@@ -140,39 +117,3 @@ def load_state(path: Path) -> dict[str, Any]:
         return dict(json.loads((path / "state.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
         raise Corrupt(f"state.json: {told(error)}") from None
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's manifest.
-
-    Raises:
-        Corrupt: The manifest is missing, malformed or changed.
-    """
-    try:
-        if not (path / "manifest.json").is_file():
-            raise Corrupt("manifest.json is missing")
-        manifest = dict(json.loads(read_text(path / "manifest.json")))
-        for expected in manifest["files"].values():
-            if not isinstance(expected["bytes"], int):
-                raise TypeError
-            expected["sha256"]
-        manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise Corrupt("manifest.json cannot be read") from None
-    if manifest.get("checksum", checksum := checksum_of(manifest)) != checksum:
-        raise Corrupt("the contents of manifest.json have changed")
-    return manifest
-
-
-def _return(path: Path, name: str) -> float | None:
-    try:
-        value = read_manifest(path).get(name)
-    except Corrupt:
-        return None
-    return value if isinstance(value, (int, float)) else None
-
-
-def checksum_of(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's other entries, the same in every format, so that a newer checkpoint is not taken for a corrupt one."""
-    rest = {name: value for name, value in manifest.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -14,11 +14,13 @@ from torchrl.envs import EnvBase
 from jepakit import registry
 from jepakit.components.encoders.simnorm import SimNorm
 from jepakit.components.shared import ranks
+from jepakit.components.shared.frozen import freeze
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import seed_everything
 from jepakit.machine.group import seed_of_rank
 from jepakit.machine.hardware import Hardware, usable_cores
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Distractible, Distraction, Env, FrameShape, OffPolicyAlgorithm
+from jepakit.storage.weights import Part, begin_with, own_weights
 from jepakit.training.blame import Blame
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
@@ -30,7 +32,7 @@ from jepakit.training.update.bonus import Bonus, ReturnScale, distance_of
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
     from jepakit.recipe.schema import Jepa
-    from jepakit.registry import CuriosityFields, TermFields
+    from jepakit.registry import BegunFields, CuriosityFields, TermFields
 
 PREDICTED = ("s_y_hat", "s_y", "s_hat")  #: term inputs that exist only with JEPA
 
@@ -100,6 +102,7 @@ def build_learner(
         width = measure_width(encoder, env.frame_shape, hardware.device, env.observation_spec[PIXELS].dtype)
         if recipe.encoder.simnorm:
             encoder = nn.Sequential(encoder, SimNorm(width, recipe.encoder.simnorm))
+        _begin(encoder, "encoder", recipe.encoder, recipe)
     context |= {"encoder": encoder, "embedding_width": width}
     jepa = _build_jepa(recipe, recipe.jepa, part, encoder, width, hardware.device) if recipe.jepa else None
     augmentations = [part("augmentation", f"augmentations.{i}", config) for i, config in enumerate(recipe.augmentations)]
@@ -141,10 +144,18 @@ def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder:
         if (found := head(torch.zeros(1, width, device=device)).shape[-1]) != width:
             raise recipe.error("jepa.prediction_head", f"it turns {width} entries into {found}; what it predicts has {width}")
         projector = Headed(projector, head)
+    target = part("target", "jepa.target", config.target, encoder=followed)
+    predictor = part("predictor", "jepa.predictor", config.predictor)
+    blame = Blame(recipe)
+    with blame.at("jepa.target"):
+        if config.target.checkpoint:
+            _begin(own_weights(target, encoder), "encoder", config.target, recipe)
+    with blame.at("jepa.predictor"):
+        _begin(predictor, "predictor", config.predictor, recipe)
     return JEPA(
-        target=part("target", "jepa.target", config.target, encoder=followed),
+        target=target,
         followed=followed,
-        predictor=part("predictor", "jepa.predictor", config.predictor),
+        predictor=predictor,
         objective=part("objective", "jepa.objective", config.objective, embedding_width=width),
         projector=projector,
         weight=config.weight,
@@ -161,6 +172,14 @@ def _build_curiosity(
     with blame.at("curiosity"):
         distance = distance_of(jepa, encoder, hardware) if jepa else None
         return Bonus(config.kind, curiosity, config.weight, scale, distance, hardware.device)
+
+
+def _begin(module: Any, part: Part, fields: BegunFields, recipe: Recipe) -> None:
+    """Give a new part the weights of another run, and freeze it, as its fields say."""
+    if fields.checkpoint:
+        begin_with(module, part, Path(fields.checkpoint), recipe)
+    if getattr(fields, "frozen", False):
+        freeze(module, statistics=fields.checkpoint is not None)
 
 
 def build_diagnostics(recipe: Recipe, env: EnvBase, learner: Learner, blame: Blame | None = None) -> Diagnoses:

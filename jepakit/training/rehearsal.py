@@ -47,7 +47,7 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
     jepa = recipe.jepa and recipe.jepa.weight > 0
     held = any(config.weight > 0 for config in recipe.regularizers)
     reached = held or any(config.weight > 0 for config in recipe.auxiliary) or getattr(recipe.algorithm, "gradients_to_encoder", True)
-    if not (jepa or reached):
+    if not (jepa or reached or recipe.encoder.frozen or recipe.encoder.checkpoint):
         found.append("no loss term reaches the encoder: it keeps its random weights")
     if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and recipe.jepa.objective.kind != "infonce" and not held:
         found.append("with gradients through both encoders a constant embedding minimises L_JEPA: a regularizer prevents that")

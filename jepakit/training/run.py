@@ -22,7 +22,7 @@ from jepakit.machine.group import first_says, joined, on_first
 from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
-from jepakit.recipe.identity import source_digests
+from jepakit.recipe.identity import files_read, source_digests
 from jepakit.storage.elsewhere import WrittenElsewhere
 from jepakit.storage.folder import RunFolder, read_provenance, read_summary, refuse_read_only, refuse_taken
 from jepakit.storage.lock import is_locked
@@ -190,7 +190,9 @@ def _begin(loop: Loop) -> None:
     """Write a new run's recipe, provenance and first events."""
     folder = loop.folder
     folder.write_recipe(loop.recipe)
-    code = {"id": loop.id, "sources": source_digests(loop.recipe)}
+    code: dict[str, Any] = {"id": loop.id, "sources": source_digests(loop.recipe)}
+    if begun := {place: str(file) for place, file in files_read(loop.recipe).items()}:
+        code["weights"] = begun
     drawing = {"drawing": loop.env.drawing} if hasattr(loop.env, "drawing") else {}
     folder.write_json("provenance.json", provenance(loop.learner.hardware) | {"ranks": ranks.size()} | code | drawing)
     folder.event("start", pid=os.getpid(), host=platform.node())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from contextlib import redirect_stdout
@@ -23,6 +24,8 @@ from jepakit.agent.export.greedy import GreedyPolicy
 from jepakit.agent.trained import opened
 from jepakit.cli.export import command
 from jepakit.errors import UserError
+from jepakit.machine.hardware import Hardware
+from jepakit.training.build import build_env, build_learner
 from tests.agent.conftest import ON, RUNS, SAC, Trained, raw_episodes
 
 pytest.importorskip("onnxscript")
@@ -101,6 +104,11 @@ def test_the_card_is_complete_and_its_code_runs(discrete: Made, monkeypatch: pyt
     assert names["action"].shape == (1,)
     weights = load_file(folder / "weights.safetensors")
     assert sum("mean" in name or "deviation" in name for name in weights) == 2  # the running statistics, as constants
+    begun = jepakit.load_recipe(run / "recipe.yaml", {"encoder.checkpoint": str(folder)})
+    with contextlib.closing(build_env(begun)) as env:
+        encoder = build_learner(begun, env, Hardware("cpu", "fp32", threads=1)).encoder.state_dict()
+    learned = jepakit.load_encoder(run).state_dict()
+    assert all(torch.equal(encoder[name], learned[name]) for name in learned), "a run begins with an exported encoder, statistics included"
     assert {path.name for path in folder.iterdir()} == {
         *("README.md", "recipe.yaml", "weights.safetensors", "policy.pt2", "policy.onnx", "encoder.pt2", "encoder.onnx")
     }

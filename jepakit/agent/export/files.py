@@ -27,6 +27,7 @@ from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError, told
 from jepakit.machine.generators import generators, set_generators
 from jepakit.protocols import PIXELS, S_X
+from jepakit.storage.weights import RUNNING
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -105,7 +106,9 @@ def _write(trained: Trained, run: Path, folder: Path) -> Exported:
     checks = []
     for name, module in (("policy", policy), ("encoder", Encoder(learner.encoder))):
         checks += _export(module, folder / name, frames, f"encoder `{recipe.encoder.kind}` and algorithm `{recipe.algorithm.kind}`")
-    save_file({key: tensor.clone().contiguous() for key, tensor in policy.state_dict().items()}, folder / "weights.safetensors")
+    held = policy.state_dict()
+    held |= {f"{RUNNING}encoder.{name}": each for name, each in learner.encoder.state_dict().items() if f"encoder.{name}" not in held}
+    save_file({name: tensor.cpu().clone().contiguous() for name, tensor in held.items()}, folder / "weights.safetensors")
     shutil.copyfile(run / "recipe.yaml", folder / "recipe.yaml")
     write_card(folder / "README.md", trained, run, Parity(checks, frames.unlike), _eager(policy)(frames.pixels[0]))
     return Exported(folder, checks, frames.unlike)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from safetensors import safe_open
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @register("encoder", "timm")
 class TimmBackbone(nn.Module):
-    """Any backbone of the timm library, by its timm name, frozen or trained; the K frames enter as channels. Nothing is downloaded.
+    """Any backbone of the timm library, by its timm name; the K frames enter as channels. Nothing is downloaded.
 
     s_x is the input of the backbone's classifier. Dropout and stochastic depth are switched off, because acting and learning must see the
-    same function. Batch normalisation breaks that too: choose a backbone without it (``convnext_*``, ``vit_*``), or freeze the backbone,
+    same function. Batch normalisation breaks that too: choose a backbone without it (``convnext_*``, ``vit_*``), or write ``frozen: true``,
     which fixes its statistics. timm needs the torchvision build that matches the installed torch.
 
     Source: Wightman 2019, PyTorch Image Models; the default is a small ConvNeXt, Liu et al. 2022, A ConvNet for the 2020s.
@@ -32,7 +32,6 @@ class TimmBackbone(nn.Module):
             the size of the frames.
         weights: A local file of its weights in timm's format (``.safetensors``), relative to the recipe that names it. timm adapts a first
             layer for three colours to K · C channels; a classifier is dropped. Null: random weights.
-        frozen: Whether the backbone is never trained. It then always runs in eval mode.
         scaling: How uint8 pixels x become floats. ``backbone``: x/255, standardised with the mean and standard deviation of each colour
             in timm's configuration, or with their averages over the colours if C is not 3; ``unit``: x/255; ``inverted``: 1 - x/255, so
             that a white background is zero; ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance
@@ -51,15 +50,12 @@ class TimmBackbone(nn.Module):
         *,
         backbone: str = "convnext_atto",
         weights: str | None = None,
-        frozen: bool = False,
         scaling: Scaling | Literal["backbone"] = "backbone",
     ) -> None:
         super().__init__()
         self.standardised = scaling == "backbone"
         self.scale = pixel_scaling(frames, "unit" if scaling == "backbone" else scaling)
-        self.frozen = frozen
-        self.backbone = _make(backbone, frames, weights).requires_grad_(not frozen)
-        self.train()
+        self.backbone = _make(backbone, frames, weights).train()
         config: Any = self.backbone.pretrained_cfg
         colours = torch.tensor((config["mean"], config["std"]))  # [2, 3]
         if frames.channels != 3:
@@ -74,13 +70,6 @@ class TimmBackbone(nn.Module):
         if self.standardised:
             images = (images - self.mean) / self.std
         return with_leading(self.backbone(images), pixels)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; a frozen backbone stays in eval mode."""
-        super().train(mode)
-        if self.frozen:
-            self.backbone.eval()
-        return self
 
 
 def _make(name: str, frames: FrameShape, weights: str | None) -> nn.Module:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import jepakit.components.encoders.timm
 from jepakit import registry
 from jepakit.components.encoders.timm import TimmBackbone
+from jepakit.components.shared.frozen import freeze
 from jepakit.protocols import FrameShape
 
 FRAMES = FrameShape(frames=2, channels=3, height=40, width=60)
@@ -45,7 +46,7 @@ def test_timm_is_listed_without_the_library(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("backbone", ["test_convnext", "test_resnet", "test_efficientnet_gn"])
 @pytest.mark.parametrize("frames", [FRAMES, FrameShape(3, 1, 64, 48)])
 def test_the_encoder_is_the_librarys_backbone_with_frames_as_channels(timm: Any, backbone: str, frames: FrameShape) -> None:
-    encoder, pixels = make(frames, backbone=backbone, scaling="unit", frozen=True), random_pixels(2, 2, frames=frames)
+    encoder, pixels = make(frames, backbone=backbone, scaling="unit").eval(), random_pixels(2, 2, frames=frames)
     torch.manual_seed(0)
     theirs = timm.create_model(backbone, in_chans=frames.frames * frames.channels, num_classes=0).eval()
     images = torch.stack([torch.cat(list(stack)) for stack in pixels.flatten(0, 1)]).float() / 255
@@ -84,7 +85,7 @@ def test_pixels_are_standardised_as_the_backbone_expects(timm: Any) -> None:
 
 
 def test_a_frozen_backbone_never_changes(timm: Any) -> None:
-    encoder = make(backbone="test_resnet", frozen=True)  # has batch normalisation
+    encoder = freeze(make(backbone="test_resnet"), statistics=False)  # has batch normalisation
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     pixels = random_pixels(4)
     s_x = encoder(pixels)
