@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jepakit.components.envs.frames import to_frame
+from jepakit.components.shared.frames import to_frame
 from jepakit.components.envs.simulators import make_simulator
 from jepakit.machine.hardware import keep_freed_memory
 

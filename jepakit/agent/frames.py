@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jepakit.components.envs.frames import to_frame
+from jepakit.components.shared.frames import to_frame
 from jepakit.errors import UserError
 from jepakit.protocols import FrameShape
 

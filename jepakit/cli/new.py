@@ -19,6 +19,7 @@ EXTENDED = "cartpole_pixels"  #: the recipe that a new component is tried in
 #: By slot, the path of its component in a recipe, and whether a list of them stands there; empty: in no recipe.
 PATHS = {
     "env": ("env", False),
+    "source": ("source", False),
     "distraction": ("distractions", True),
     "encoder": ("encoder", False),
     "target": ("jepa.target", False),

@@ -20,6 +20,7 @@ from jepakit.profiling.flops import FlopCounter, peak_flops, synchronised
 from jepakit.recipe import Recipe
 from jepakit.storage.folder import RunFolder
 from jepakit.training.build import build_env, build_learner
+from jepakit.training.experience.sources import build_source
 from jepakit.training.learner import Learner
 from jepakit.training.loop import Loop
 from jepakit.training.progress import progress_for
@@ -94,7 +95,7 @@ def profile(recipe: Recipe, seconds: float = 10.0) -> Profile:
         if hasattr(recipe.algorithm, "learning_starts"):
             recipe = recipe.with_values({"algorithm.learning_starts": batch})
         env.set_seed(recipe.seed)
-        learner = build_learner(recipe, env, hardware, Path(scratch) / "replay")
+        learner = build_learner(recipe, env, hardware, Path(scratch) / "replay", source=build_source(recipe, env))
         with (
             contextlib.closing(RunFolder.create(Path(scratch) / "run")) as folder,
             progress_for("profile", recipe.total_steps, quiet=True) as progress,

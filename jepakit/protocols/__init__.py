@@ -51,6 +51,7 @@ from jepakit.protocols.representation import (
     Projector,
     Target,
 )
+from jepakit.protocols.source import Recording, Source
 
 __all__ = [
     "ACTION",
@@ -103,6 +104,7 @@ __all__ = [
     "PredictsReward",
     "PredictsTermination",
     "Projector",
+    "Recording",
     "ReferenceScores",
     "Restorable",
     "Score",
@@ -112,6 +114,7 @@ __all__ = [
     "ShowsPolicy",
     "ShowsValues",
     "Sink",
+    "Source",
     "Target",
     "Term",
 ]

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from jepakit.errors import UserError
 from jepakit.files.checkpoints import weights_file
+from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
@@ -48,11 +49,14 @@ def _deciding(value: Any) -> Any:
     """
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        names = fields.keys() - besides_results(type(value)) - _names_of_files(value)  # a file's contents count, not its name
+        names = (
+            fields.keys() - besides_results(type(value)) - _names_of_files(value) - names_of_data(value)
+        )  # a file's contents count, not its name
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
         chosen = {name for name in names if name not in blocks and (name == "kind" or _differ(getattr(value, name), fields[name].default))}
         decided = {name: _deciding(block) for name, block in blocks.items()}
         held = {name: contents for name in getattr(value, "reads", ()) for contents in _contents(getattr(value, name))}
+        held |= {name: str(digest_of_data(Path(getattr(value, name)))) for name in names_of_data(value)}
         return value.model_dump(mode="json", include=chosen) | {name: decides for name, decides in decided.items() if decides} | held
     return [_deciding(entry) for entry in value]
 
@@ -94,6 +98,16 @@ def _names_of_files(fields: BaseModel) -> set[str]:
     if not isinstance(fields, ComponentFields):
         return set()
     return {*getattr(fields.component.cls, "reads", ()), *getattr(fields, "reads", ())}
+
+
+def data_read(recipe: Recipe) -> dict[str, Path]:
+    """The folders of data that the recipe's components read, by the path of the field that names each (``source.folder``)."""
+    return {f"{place}.{name}": Path(getattr(fields, name)) for place, fields in _components(recipe) for name in names_of_data(fields)}
+
+
+def names_of_data(fields: BaseModel) -> set[str]:
+    """The fields that name folders of data, which a run does not copy: the component's class lists them in ``data``."""
+    return set(getattr(fields.component.cls, "data", ())) if isinstance(fields, ComponentFields) else set()
 
 
 def _contents(path: str | None) -> Iterator[str]:

@@ -16,7 +16,7 @@ from jepakit.files.checkpoints import weights_file
 from jepakit.recipe.check import retold
 from jepakit.recipe.compose import Composer, Overrides, find_recipe, override_texts
 from jepakit.recipe.errors import Problem, RecipeError
-from jepakit.recipe.identity import files_read
+from jepakit.recipe.identity import data_read, files_read
 from jepakit.recipe.schema import Recipe, key_path
 from jepakit.recipe.slots import default_kinds
 from jepakit.recipe.tree import KeyPath, Node
@@ -104,11 +104,12 @@ def _files_from_where_they_are_written(recipe: Recipe, tree: Node) -> Recipe:
     A run's folder becomes the file of its best checkpoint now: the run may go on, and have a better one later.
     """
     full = {}
-    for place in files_read(recipe):
+    data = data_read(recipe)
+    for place in (*files_read(recipe), *data):
         node = tree.find(key_path(place))
         if node and isinstance(node.data, str):
             path = os.path.abspath(node.place.source.folder / _expanded(node.data))  # noqa: PTH100 - links stay unresolved
-            full[place] = str(weights_file(Path(path)))
+            full[place] = path if place in data else str(weights_file(Path(path)))
     return recipe.with_values(full)
 
 

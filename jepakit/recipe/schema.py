@@ -166,8 +166,11 @@ class Recipe(Block):
     parent: Annotated[str, Field(pattern=r"^[0-9a-f]{10}@[0-9]{1,18}$")] | None = None
     """The run that this run extends: its id and the env steps at which this run starts. `resume --total-steps` writes it."""
     total_steps: PositiveInt = 100_000
-    """Env steps to train for, over all envs."""
+    """Env steps to train for, over all envs; with a `source`, recorded steps to draw."""
     env: Annotated[ComponentFields, InSlot("env")]
+    source: Annotated[ComponentFields, InSlot("source")] | None = None
+    """Recorded data to learn from in place of the env, which then says what observations and actions look like. It needs the algorithm
+    `none`. Null: the env is stepped."""
     distractions: tuple[Annotated[ComponentFields, InSlot("distraction")], ...] = ()
     """Changes of the env's frames that the task does not depend on, applied in order, in training and in `eval`."""
     encoder: Annotated[EncoderFields, InSlot("encoder")] = default_kind("vit")

@@ -90,6 +90,7 @@ SLOTS = {
     slot.name: slot
     for slot in (
         Slot("env", "jepakit.components.envs", "a batched TorchRL EnvBase that yields uint8 `pixels`", ("seed", "processes")),
+        Slot("source", "jepakit.components.sources", "recorded data that a run learns from in place of its env", ("frames", "action_spec")),
         Slot("distraction", "jepakit.components.distractions", "changes frames where the task does not depend on it", ("seed", "frames")),
         Slot("encoder", "jepakit.components.encoders", "pixels -> embedding s_x", ("frames",), EncoderFields),
         Slot("target", "jepakit.components.targets", "the encoder whose embeddings s_y are predicted", ("encoder",), BegunFields),

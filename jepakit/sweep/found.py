@@ -13,7 +13,7 @@ from jepakit.files.reading import read_text
 from jepakit.files.writing import digest
 from jepakit.recipe import Recipe, dump
 from jepakit.recipe.errors import Source
-from jepakit.recipe.identity import files_read
+from jepakit.recipe.identity import data_read, files_read
 from jepakit.recipe.schema import besides_results
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.report.inventory import resumes_at
@@ -74,7 +74,9 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
 
 def _agree(run: Planned, stored: Any, where: Path) -> None:
     """Refuse a stored run with other values. An id leaves out defaults, and these may change between versions of jepakit."""
-    besides = BESIDES | files_read(run.recipe).keys()  # a run has its own copies of files of weights; their contents are in the id
+    besides = (
+        BESIDES | files_read(run.recipe).keys() | data_read(run.recipe).keys()
+    )  # a run has its own copies of files of weights; their contents are in the id
     differences = list(_differences(_plain(dump(run.recipe)), stored, "", besides))
     if differences:
         wrong = f"{where} has the id of `{run.label}`, seed {run.seed}, but other values: {'; '.join(differences)}"

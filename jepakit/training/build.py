@@ -19,9 +19,21 @@ from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import seed_everything
 from jepakit.machine.group import seed_of_rank
 from jepakit.machine.hardware import Hardware, usable_cores
-from jepakit.protocols import EPISODE_LENGTH, EPISODE_RETURN, PIXELS, Distractible, Distraction, Env, FrameShape, OffPolicyAlgorithm
+from jepakit.protocols import (
+    EPISODE_LENGTH,
+    EPISODE_RETURN,
+    PIXELS,
+    Distractible,
+    Distraction,
+    Env,
+    Experience,
+    FrameShape,
+    OffPolicyAlgorithm,
+    Source,
+)
 from jepakit.storage.weights import Part, begin_with, own_weights
 from jepakit.training.blame import Blame
+from jepakit.training.experience.recorded import Recorded
 from jepakit.training.experience.replay import Replay
 from jepakit.training.learner import Learner
 from jepakit.training.monitoring.diagnoses import Diagnoses, Named
@@ -57,7 +69,12 @@ def build_env(recipe: Recipe) -> EnvBase:
 
 
 def build_learner(
-    recipe: Recipe, env: EnvBase, hardware: Hardware, replay_folder: Path | None = None, blame: Blame | None = None
+    recipe: Recipe,
+    env: EnvBase,
+    hardware: Hardware,
+    replay_folder: Path | None = None,
+    blame: Blame | None = None,
+    source: Source | None = None,
 ) -> Learner:
     """Build every trained part, initialised from the recipe's seed.
 
@@ -70,6 +87,7 @@ def build_learner(
         hardware: Device and precision.
         replay_folder: Folder for the files of a memory-mapped replay.
         blame: Records each component's place in the recipe.
+        source: Recorded data to learn from; None: what the env yields.
 
     Raises:
         RecipeError: A component can't be built as the recipe says; the error points at that component.
@@ -108,14 +126,14 @@ def build_learner(
     augmentations = [part("augmentation", f"augmentations.{i}", config) for i, config in enumerate(recipe.augmentations)]
     losses = terms("regularizer", "regularizers", recipe.regularizers) | terms("auxiliary", "auxiliary", recipe.auxiliary)
     algorithm = part("algorithm", "algorithm", recipe.algorithm)
-    if isinstance(algorithm, OffPolicyAlgorithm) and ranks.size() > 1:
-        wrong = f"`{recipe.algorithm.kind}` learns from replay, which one process holds; {ranks.size()} ranks cannot share it"
-        raise recipe.error("algorithm.kind", wrong, "an on-policy kind, such as `ppo`, or no torchrun")
-    if recipe.curiosity and ranks.size() > 1:
-        wrong = f"it scales surprises by those of one process; {ranks.size()} ranks cannot share it"
-        raise recipe.error("curiosity", wrong, "`curiosity: null`")
+    _expect_one_process(recipe, algorithm)
     curiosity = _build_curiosity(recipe.curiosity, part, blame, env, encoder, jepa, hardware) if recipe.curiosity else None
-    replay = build_replay(recipe, algorithm, env, hardware, replay_folder) if isinstance(algorithm, OffPolicyAlgorithm) else None
+    replay: Experience | None = None
+    if source:
+        horizon = recipe.jepa.horizon if recipe.jepa else 1
+        replay = Recorded(source, algorithm, horizon, env.frame_shape, env.batch_size[0], hardware.device)
+    elif isinstance(algorithm, OffPolicyAlgorithm):
+        replay = build_replay(recipe, algorithm, env, hardware, replay_folder)
     with blame.at("optimizer"):
         learner = Learner(
             encoder=encoder,
@@ -162,6 +180,22 @@ def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder:
         horizon=config.horizon,
         y=config.y,
     )
+
+
+def _expect_one_process(recipe: Recipe, algorithm: Any) -> None:
+    """Refuse, with several ranks, what only one process can hold.
+
+    Raises:
+        RecipeError: The recipe has such a part.
+    """
+    alone = {
+        "algorithm.kind": isinstance(algorithm, OffPolicyAlgorithm) and (f"`{recipe.algorithm.kind}` learns from replay", "`ppo`"),
+        "curiosity": recipe.curiosity and ("it scales surprises by all that this process has seen", "`curiosity: null`"),
+        "source": recipe.source and ("recorded data are read by one process", "`source: null`"),
+    }
+    for path, found in alone.items():
+        if found and ranks.size() > 1:
+            raise recipe.error(path, f"{found[0]}, which {ranks.size()} ranks cannot share", f"{found[1]}, or no torchrun")
 
 
 def _build_curiosity(

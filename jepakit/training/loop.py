@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from statistics import fmean
 from time import perf_counter
@@ -23,6 +24,7 @@ from jepakit.storage.checkpoint import save_checkpoint
 from jepakit.storage.manifest import best_evaluated, checkpoints, named_frames
 from jepakit.training.advice import advice
 from jepakit.training.experience.episodes import ended_episodes
+from jepakit.training.experience.recorded import Recorded
 from jepakit.training.monitoring.evaluation import MODES, Evaluation
 from jepakit.training.monitoring.periodic_probes import PeriodicProbes
 from jepakit.training.policy import Policy
@@ -61,6 +63,21 @@ class Loop:
     def run(self) -> Status:
         """Collect, learn and record until all steps are done or something ends the run early."""
         self.has_begun = True
+        try:
+            with self._batches() as batches:
+                if self.state.generators:
+                    set_generators(self.state.generators)  # last: creating a collector may draw random numbers
+                return self._train(batches)
+        finally:
+            self.evaluation.close()
+            self.probes.close()
+
+    @contextmanager
+    def _batches(self) -> Iterator[Iterator[TensorDictBase]]:
+        """What is learned from: a collector's batches [N, T], or those of recorded data."""
+        if isinstance(self.learner.experience, Recorded):
+            yield self.learner.experience.batches()
+            return
         device, steps = self.learner.hardware.device, self.learner.algorithm.rollout_steps
         with (
             only_looking(self.learner.parts),
@@ -77,14 +94,9 @@ class Loop:
                 auto_register_policy_transforms=False,  # the policy keeps no state between steps
             )
         try:
-            batches = iter(collector)
-            if self.state.generators:
-                set_generators(self.state.generators)  # last: creating a collector may draw random numbers
-            return self._train(batches)
+            yield iter(collector)
         finally:
             collector.shutdown(close_env=False)
-            self.evaluation.close()
-            self.probes.close()
 
     def _train(self, batches: Iterator[TensorDictBase]) -> Status:
         history, every, diagnoses = self.history, self.recipe.checkpoint_every, self.state.diagnoses
@@ -97,7 +109,8 @@ class Loop:
             diagnoses.begin(history.env_steps + steps)
             metrics: dict[str, Any] = self.learner.learn(batch, progress=history.env_steps / self.recipe.total_steps)
             learned = perf_counter()
-            self._record_episodes(batch)
+            if self.state.stepped:
+                self._record_episodes(batch)
             history.env_steps += steps
             known = {name: history.latest.get(name) for name in EMBEDDING}
             metrics = known | self.state.probe.measure(batch[PIXELS].flatten(0, 1), history.env_steps) | metrics

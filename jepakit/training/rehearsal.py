@@ -22,6 +22,7 @@ from jepakit.recipe.dump import flow
 from jepakit.training.blame import Blame
 from jepakit.training.build import build_diagnostics, build_learner, build_replay
 from jepakit.training.experience.replay import Replay
+from jepakit.training.experience.sources import build_source
 from jepakit.training.learner import Learner
 from jepakit.training.monitoring.look import Look, Witness
 from jepakit.training.monitoring.periodic_probes import check_state
@@ -82,6 +83,11 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         RecipeError: A part does not fit; the error points at the component that raised, if it is known.
     """
     check_state(recipe, env)
+    build_source(recipe, env)
+    if recipe.env.kind == "none" and recipe.eval_every is not None:
+        raise recipe.error("eval_every", "in the env `none` nothing can be played", "leave `eval_every` out")
+    if recipe.algorithm.kind == "none" and not (recipe.jepa or recipe.regularizers or recipe.auxiliary):
+        raise recipe.error("algorithm", "nothing is learned: there is no RL, no JEPA, no regularizer and no auxiliary term")
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
     blame = Blame(recipe)
     learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)

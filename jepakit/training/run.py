@@ -32,6 +32,7 @@ from jepakit.storage.provenance import provenance
 from jepakit.storage.stored import resume_command, stored_recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.experience.share import seed_share, share_of
+from jepakit.training.experience.sources import build_source
 from jepakit.training.extend import extended
 from jepakit.training.learner import Learner
 from jepakit.training.loop import Loop
@@ -103,7 +104,7 @@ def _run(recipe: Recipe, out: Path | None, quiet: bool) -> RunResult:
     with contextlib.closing(build_env(share)) as env:
         rehearse(recipe, env, hardware)
         seed_share(env, recipe.seed)
-        learner = build_learner(recipe, env, hardware, path / "replay")
+        learner = build_learner(recipe, env, hardware, path / "replay", source=build_source(recipe, env))
         if found := first_says(earlier):  # created meanwhile by another process
             return found
         with contextlib.closing(on_first(lambda: RunFolder.create(path)) or WrittenElsewhere(path)) as folder:
@@ -143,7 +144,7 @@ def _resume(path: Path, total_steps: int | None, trust: bool, quiet: bool) -> Ru
         contextlib.closing(build_env(share)) as env,
     ):
         seed_share(env, recipe.seed)
-        learner = build_learner(recipe, env, hardware, path / "replay")
+        learner = build_learner(recipe, env, hardware, path / "replay", source=build_source(recipe, env))
         return _trained(recipe, env, learner, folder, _go_on, quiet)
 
 
@@ -201,7 +202,7 @@ def _begin(loop: Loop) -> None:
             folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
     for notice in notices(loop.recipe, loop.env, loop.learner.encoder):
         _notice(loop, notice)
-    if not loop.state.exact:
+    if not loop.state.exact and not loop.recipe.source:
         _notice(loop, "this env's simulators cannot be restored exactly: a resumed run begins new episodes")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -75,7 +77,10 @@ class RunState:
         self.diagnoses = build_diagnostics(recipe, env, learner)
         replay = learner.experience if isinstance(learner.experience, Replay) else None
         self.frames = FrameLog(folder.replay, replay) if replay else None
-        self.exact = isinstance(env, Restorable) and env.restores_exactly()  #: whether a resumed run continues its episodes
+        self.stepped = recipe.source is None  #: whether the env is stepped
+        self.exact = (
+            self.stepped and isinstance(env, Restorable) and env.restores_exactly()
+        )  #: whether a resumed run continues its episodes
         self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
 
 
@@ -168,8 +173,26 @@ def put_back(run: RunState, path: Path) -> list[str]:
     Raises:
         UserError: The checkpoint is corrupt, or does not fit the recipe's components.
     """
-    try:
+    with _of_this_recipe(path):
         return _put_back(run, path)
+
+
+def load_replay(path: Path, folder: Path, replay: Replay) -> None:
+    """Load only the replay of the checkpoint ``path``, whose frames lie in ``folder``, into an empty one of the same recipe.
+
+    Raises:
+        UserError: The checkpoint is corrupt, or does not fit the recipe's components.
+    """
+    with _of_this_recipe(path):
+        state = Stored.model_validate(_joined(load_state(path), load_tensors(path, "state")))
+        replay.load_state_dict(state.experience)
+        FrameLog(folder, replay).load(state.frames)
+
+
+@contextmanager
+def _of_this_recipe(path: Path) -> Iterator[None]:
+    try:
+        yield
     except Corrupt as damage:
         raise UserError(f"{path} is corrupt: {damage}") from None
     except ValidationError as error:
@@ -205,7 +228,7 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     lost = []
     if own.env is not None and run.exact:
         run.env.restore(own.env)
-    else:
+    elif run.stepped:
         lost.append("this env's simulators cannot be restored exactly: new episodes begin")
         seed_share(run.env, (run.recipe.seed + history.env_steps) % 2**32)  # a seed that the run has not used
         if run.frames:

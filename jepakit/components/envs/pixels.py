@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jepakit.components.envs.batched import BatchedEnv
-from jepakit.components.envs.frames import to_frame
 from jepakit.components.envs.proof import prove_pixels
 from jepakit.components.envs.tape import Simulator
+from jepakit.components.shared.frames import to_frame
 from jepakit.protocols import FrameShape
 
 

@@ -215,6 +215,10 @@ class Replay:
         steps = {ACTION: rows[ACTION][:, 0], "next": following, "steps_to_next_obs": count, "index": index}
         return Minibatch(window, TensorDict(steps, batch_size=index.shape))
 
+    def observations(self, index: Tensor) -> Tensor:
+        """The stacks [B, K, C, H, W] at the rows ``index`` [B] of the ring of steps."""
+        return self._stacks(index % self.num_envs, self.storage.get(index), torch.zeros(1, 1, dtype=torch.int64)).squeeze(1)
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that determines what comes next, except the frames: cursors, the ring of steps and the priorities."""
         state = {"steps": torch.tensor(self.steps), "updates": torch.tensor(self.updates)}

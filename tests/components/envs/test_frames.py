@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jepakit.components.envs.frames import to_frame
+from jepakit.components.shared.frames import to_frame
 
 
 def triangle(source: int, target: int) -> np.ndarray:

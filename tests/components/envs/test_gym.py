@@ -16,8 +16,8 @@ from torchrl.data import Bounded, Categorical
 from torchrl.envs.utils import check_env_specs
 
 from jepakit.components.envs.batched import EnvFailed
-from jepakit.components.envs.frames import to_frame
 from jepakit.components.envs.gym import GymEnv
+from jepakit.components.shared.frames import to_frame
 from jepakit.protocols import FrameShape
 
 IDS = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0"]

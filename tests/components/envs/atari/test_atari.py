@@ -15,8 +15,8 @@ import jepakit.components.envs.atari.env
 from jepakit import registry
 from jepakit.agent.evaluate import evaluate
 from jepakit.components.envs.atari.env import AtariEnv
-from jepakit.components.envs.frames import to_frame
 from jepakit.components.envs.tape import Tape
+from jepakit.components.shared.frames import to_frame
 from jepakit.errors import UserError
 from jepakit.training.run import run
 

@@ -6,9 +6,9 @@ import gymnasium
 import pytest
 import torch
 
-from jepakit.components.envs.frames import to_frame
 from jepakit.components.envs.gym import GymEnv
 from jepakit.components.envs.wrappers.by_path import Wrapping
+from jepakit.components.shared.frames import to_frame
 from jepakit.errors import UserError
 
 DRAWN = {"make_kwargs": {"render_mode": "rgb_array"}, "observation": "env"}

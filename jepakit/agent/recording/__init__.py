@@ -1,0 +1,1 @@
+"""Writes recordings: of episodes that are played for it, or of a run's replay."""

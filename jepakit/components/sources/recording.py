@@ -1,0 +1,54 @@
+"""A recording that `jepakit record-episodes` has written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from jepakit.components.shared.recordings import Actions, actions_of, read_about, read_recording
+from jepakit.protocols import Recording
+from jepakit.registry import register
+
+if TYPE_CHECKING:
+    from torchrl.data import TensorSpec
+
+    from jepakit.protocols import FrameShape
+
+
+@register("source", "recording")
+class Recorded:
+    """Episodes that `jepakit record-episodes` has written: frames, actions, rewards. The frames stay on the disk, mapped into memory.
+
+    Args:
+        folder: The recording's folder, relative to the recipe that names it.
+
+    Raises:
+        ValueError: The folder holds no recording, or one of other frames or actions than the env's.
+    """
+
+    data: ClassVar[tuple[str, ...]] = ("folder",)
+    lacks: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, frames: FrameShape, action_spec: TensorSpec, *, folder: str) -> None:
+        self.folder = Path(folder)
+        about = read_about(self.folder)
+        if about.frame_shape != frames[1:]:
+            raise ValueError(f"folder {folder} holds frames [C, H, W] of {list(about.frame_shape)}; the env's are {list(frames[1:])}")
+        if about.actions != (ours := actions_of(action_spec)):
+            raise ValueError(f"folder {folder} holds actions {about.actions}; the env's are {ours}")
+        self.actions = ours
+
+    def load(self) -> Recording:
+        """Map the frames into memory, and read the steps."""
+        recording = read_recording(self.folder).recording
+        if not _allowed(recording.action, self.actions):
+            raise ValueError(f"folder {self.folder} holds actions that the env does not have")
+        return recording
+
+
+def _allowed(action: Tensor, actions: Actions) -> bool:
+    if "discrete" in actions:
+        return not action.is_floating_point() and int(action.min()) >= 0 and int(action.max()) < actions["discrete"]
+    return action.is_floating_point() and action.shape[1:] == (len(actions["low"]),)

@@ -1,0 +1,44 @@
+"""Builds a recipe's source of recorded data."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import torch
+from torchrl.envs import EnvBase
+
+from jepakit import registry
+from jepakit.protocols import PIXELS, Source
+from jepakit.training.blame import Blame
+
+if TYPE_CHECKING:
+    from jepakit.recipe import Recipe
+
+
+def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
+    """Build the recipe's source of recorded data, which loads it when it is needed; None: the recipe has none.
+
+    Raises:
+        RecipeError: The recipe has another algorithm than `none`, the data is not there or does not fit, or a loss term needs what it
+            lacks.
+    """
+    config = recipe.source
+    if config is None:
+        if recipe.env.kind == "none":
+            raise recipe.error("env", "the env `none` has no simulator, and there is no source of recorded data", "write a `source`")
+        return None
+    if recipe.algorithm.kind != "none":
+        wrong = f"the algorithm `{recipe.algorithm.kind}` learns from its own steps, and with a source the env is not stepped"
+        raise recipe.error("algorithm.kind", wrong, "write `algorithm: {kind: none}`; another run can begin with the encoder")
+    with Blame(recipe).at("source"):
+        if env.observation_spec[PIXELS].dtype != torch.uint8:
+            raise ValueError(f"the env `{recipe.env.kind}` has no frames, which recorded data is made of")
+        source: Source = registry.build("source", config, frames=env.frame_shape, action_spec=env.single_action_spec)
+        if not isinstance(source, Source):
+            raise ValueError(f"{type(source).__name__} has no `load` and `lacks`")
+    for i, term in enumerate(recipe.auxiliary):
+        with Blame(recipe).at(f"auxiliary.{i}"):
+            if needs := [name for name in source.lacks if name in inspect.signature(term.component.cls.forward).parameters]:
+                raise ValueError(f"kind `{term.kind}` learns from the {needs[0]}, which the source `{config.kind}` does not have")
+    return source
