@@ -13,6 +13,7 @@ from jepakit.version import __version__ as __version__
 if TYPE_CHECKING:
     from jepakit.agent.policy import load_policy
     from jepakit.agent.probe import probe
+    from jepakit.agent.recording.episodes import record_episodes
     from jepakit.agent.trained import load_encoder
     from jepakit.errors import UserError
     from jepakit.protocols import (
@@ -80,6 +81,7 @@ __all__ = [
     "load_policy",
     "load_recipe",
     "probe",
+    "record_episodes",
     "register",
     "resume",
     "run",
@@ -94,6 +96,7 @@ _HOME = {
     "load_policy": "jepakit.agent.policy",
     "load_recipe": "jepakit.recipe",
     "probe": "jepakit.agent.probe",
+    "record_episodes": "jepakit.agent.recording.episodes",
     "register": "jepakit.registry",
     "resume": "jepakit.training.run",
     "run": "jepakit.training.run",

@@ -31,6 +31,7 @@ SMALL = {  #: fields that a kind needs, or that make it quick
     ("algorithm", "ppo"): {"rollout_steps": 8, "minibatch_size": 16, "epochs": 1},
     ("algorithm", "a2c"): {"rollout_steps": 8, "minibatch_size": 16},
     ("algorithm", "reinforce"): {"rollout_steps": 8, "minibatch_size": 16},
+    ("algorithm", "none"): {"rollout_steps": 8, "minibatch_size": 16},
     ("algorithm", "dqn"): {"rollout_steps": 8, "minibatch_size": 16, "learning_starts": 0, "updates_per_step": 0.0625},
     ("algorithm", "sac"): {"rollout_steps": 8, "minibatch_size": 16, "learning_starts": 0, "updates_per_step": 0.0625},
 }

@@ -50,13 +50,13 @@ def check_algorithm(rules: Rules, make: Make, setting: Setting) -> None:
         expect(torch.equal(once, again), "under ExplorationType.DETERMINISTIC the same s_x gave two actions")
     with rules.rule("losses", "losses(minibatch) returns two mappings by name: terms (Terms of finite scalars), and scalars to log"):
         terms, figures = trial.losses(algorithm, setting.embeddings(ENVS * STEPS))
-        expect(isinstance(terms, Mapping) and terms, f"the terms should be a mapping by name and are {terms}")
+        expect(isinstance(terms, Mapping), f"the terms should be a mapping by name and are {terms}")
         for name, term in terms.items():
             expect(isinstance(term, Term), f"`{name}` should be a jepakit.Term(weight, loss) and is {type(term).__name__}")
             expect_tensor(f"the term `{name}`", term.loss, (), torch.float32)
         for name, figure in figures.items():
             expect_tensor(f"the figure `{name}`", figure, ())
-    if "losses" in rules.broken:
+    if "losses" in rules.broken or not terms:  # one without losses only acts
         return
     _check_gradients(rules, made, trial)
     if _is_off_policy(algorithm):

@@ -18,7 +18,7 @@ from jepakit.recipe.slots import InSlot
 from jepakit.testing.algorithms import check_algorithm
 from jepakit.testing.diagnostics import check_diagnostic
 from jepakit.testing.encoders import check_encoder, check_target
-from jepakit.testing.envs import check_env
+from jepakit.testing.envs import check_env, check_source
 from jepakit.testing.modules import Make
 from jepakit.testing.outside.engines import check_engine
 from jepakit.testing.outside.sinks import check_sink
@@ -52,6 +52,7 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "planner": check_planner,
     "sink": check_sink,
     "engine": check_engine,
+    "source": check_source,
 }
 
 

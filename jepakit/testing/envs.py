@@ -1,4 +1,4 @@
-"""The rules for envs."""
+"""The rules for envs, and for sources of recorded data in their place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torchrl.data import Bounded, Categorical
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import check_env_specs, step_mdp
 
-from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, REWARD, Env
+from jepakit.components.shared.recordings import check_recording
+from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, REWARD, Env, Recording, Source
 from jepakit.testing.modules import Make
 from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, name_of
 from jepakit.testing.settings import Setting
@@ -138,3 +139,32 @@ def _check_reset(env: EnvBase) -> None:
     after = env.step(_act(env, now))["next"]
     expected = torch.where(only, first[EPISODE_LENGTH], second[EPISODE_LENGTH])
     expect_same("episode_length after a reset of the first env alone and the expected one", after[EPISODE_LENGTH], expected)
+
+
+def check_source(rules: Rules, make: Make, setting: Setting) -> None:
+    """A source loads whole episodes, in the env's frames and actions, and the same each time."""
+    source = make(0)
+    with rules.rule("protocol", "give it `lacks` and `load()`, as `jepakit.Source` has them"):
+        expect(isinstance(source, Source), "`load` or `lacks` is missing")
+        odd = set(source.lacks) - {"action", "reward"}
+        expect(not odd, f"`lacks` names {', '.join(sorted(map(str, odd)))}; it may name action and reward")
+    if rules.broken:
+        return
+    before = torch.get_rng_state()
+    with rules.rule("episodes", "return a `jepakit.Recording`: each frame once, an episode's steps one after the other, the last one done"):
+        recording = source.load()
+        expect(isinstance(recording, Recording), f"`load` returns {type(recording).__name__}")
+        check_recording(recording)
+    if rules.broken:
+        return
+    with rules.rule("frames and actions", "resize frames to those of `frames`, and refuse actions of another kind with a ValueError"):
+        shape = list(recording.frames.shape[1:])
+        expect(shape == list(setting.frames[1:]), f"its frames are {shape} where {list(setting.frames[1:])} was expected")
+        spec = setting.action_spec
+        expect(
+            recording.action.shape[1:] == spec.shape and recording.action.dtype == spec.dtype, "its actions are not those of action_spec"
+        )
+    with rules.rule("repetition", "load the same data each time, and draw random numbers from a generator of your own"):
+        again = source.load()
+        expect(all(torch.equal(one, other) for one, other in zip(recording, again, strict=True)), "a second `load` returns other data")
+        expect(torch.equal(before, torch.get_rng_state()), "it draws from torch's global generator")

@@ -36,6 +36,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_built_in_component_keeps_the_rules_of_its_slot(found: registry.Component, request: pytest.FixtureRequest) -> None:
     if found.missing:
         pytest.skip(found.missing)
+    if (found.slot, found.kind) == ("env", "none"):
+        pytest.skip("there is nothing to step")
+    if found.slot == "source":
+        pytest.skip("it needs data: see tests/components/sources")
     if found.kind == "dmc":
         request.getfixturevalue("opengl_here")
     if found.slot == "sink":

@@ -21,7 +21,7 @@ from jepakit.errors import UserError
 from jepakit.machine.generators import generators, seed_everything, set_generators
 from jepakit.machine.hardware import settle
 from jepakit.protocols import ACTION, EPISODE_OVER, EPISODE_RETURN, PIXELS
-from jepakit.recipe import Overrides, Recipe, load_recipe, recipe_id
+from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
 from jepakit.training.build import build_env
 from jepakit.training.policy import Policy
 from jepakit.version import __version__
@@ -47,7 +47,7 @@ class _Player(NamedTuple):
 
 
 def record_episodes(
-    origin: str | Path,
+    origin: AnyRecipe,
     out: str | Path,
     steps: int,
     *,
@@ -64,7 +64,7 @@ def record_episodes(
     The global random number generators keep their state.
 
     Args:
-        origin: A recipe, whose env is played at random, or a run's folder, whose newest policy acts as in training, exploring.
+        origin: A recipe as for `run`, whose env is played at random, or a run's folder, whose newest policy acts as in training, exploring.
         out: A new or empty folder.
         steps: Env steps to record, over all envs, rounded up to whole steps of all of them. Episodes that then still run are cut.
         random: Share of the episodes that are played at random; 0 by default if ``origin`` is a run. Drawn at each start of an episode.
@@ -78,7 +78,7 @@ def record_episodes(
     Raises:
         UserError: The recipe or the run can't be used, its observations are not frames, or ``out`` is not empty or cannot be written.
     """
-    run = Path(origin) if (Path(origin) / "recipe.yaml").is_file() else None
+    run = Path(origin) if isinstance(origin, str | Path) and (Path(origin) / "recipe.yaml").is_file() else None
     if random is not None and not run:
         raise UserError(
             "a recipe has no policy, so that all its episodes are random; name a run's folder to mix its policy with random play"
@@ -105,7 +105,7 @@ def record_episodes(
 
 @contextmanager
 def _player(
-    origin: str | Path, run: Path | None, overrides: Overrides, best: bool, trust: bool, warn: Callable[[str], object]
+    origin: AnyRecipe, run: Path | None, overrides: Overrides, best: bool, trust: bool, warn: Callable[[str], object]
 ) -> Iterator[_Player]:
     if run:
         with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
