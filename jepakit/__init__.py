@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from jepakit.report.compare import compare
     from jepakit.sweep.ablate import ablate
     from jepakit.training.run import resume, run
+    from jepakit.tuning.tune import tune
 
 __all__ = [
     "Algorithm",
@@ -85,6 +86,7 @@ __all__ = [
     "register",
     "resume",
     "run",
+    "tune",
 ]
 
 _HOME = {
@@ -100,6 +102,7 @@ _HOME = {
     "register": "jepakit.registry",
     "resume": "jepakit.training.run",
     "run": "jepakit.training.run",
+    "tune": "jepakit.tuning.tune",
 }
 
 

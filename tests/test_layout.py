@@ -26,6 +26,7 @@ ROOMS = [
     {"training"},
     {"agent", "profiling", "report", "testing"},
     {"sweep"},
+    {"tuning"},
     {"cli"},
 ]
 MOST_MODULES = 12  #: in one folder, beside its ``__init__``

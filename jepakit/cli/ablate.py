@@ -68,9 +68,9 @@ def command(
         from jepakit.sweep.scheduler import run_plan
 
     records = recorded or []
-    given_jobs = None if jobs == "auto" else _positive(jobs, "--jobs")
+    given_jobs = None if jobs == "auto" else positive(jobs, "--jobs")
     share = _share(shard)
-    plan = load_sweep(recipe, overrides or (), over or (), _seeds(seeds), threads=None if given_jobs else 1)
+    plan = load_sweep(recipe, overrides or (), over or (), read_seeds(seeds), threads=None if given_jobs else 1)
     plan, notes = plan.shard(*share), [*plan.notes]
     chosen = load_engine(engine)  # now that the recipe's plug-ins are there, which may register it
     if print_commands:
@@ -94,7 +94,8 @@ def command(
         raise typer.Exit(1)
 
 
-def _positive(text: str, option: str) -> int:
+def positive(text: str, option: str) -> int:
+    """The number of an option such as ``--jobs``."""
     from jepakit.errors import UserError
 
     if not text.isdecimal() or not int(text):
@@ -133,7 +134,8 @@ def _print(plan: Plan, out: Path, recorded: Sequence[Path], engine: Engine, note
         typer.echo(command_line(job))
 
 
-def _seeds(text: str | None) -> int | list[int] | None:
+def read_seeds(text: str | None) -> int | list[int] | None:
+    """``5`` as a number of seeds, ``0,3,5`` as seeds."""
     from jepakit.errors import UserError
 
     if text is None:

@@ -24,7 +24,7 @@ from jepakit.version import __version__
 
 #: Each verb is a file beside this one with a function ``command``. The function imports what it needs, so that ``--help`` stays fast.
 VERBS = (
-    *("run", "resume", "ablate", "record-episodes"),  # training
+    *("run", "resume", "ablate", "tune", "record-episodes"),  # training
     *("validate", "show", "list", "explain", "new", "check", "schema"),  # recipes and components
     *("eval", "probe", "imagine", "export", "runs", "watch", "plot", "compare", "report", "record", "export-logs", "reproduce"),  # results
     *("doctor", "profile"),  # this machine

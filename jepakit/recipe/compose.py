@@ -205,7 +205,8 @@ class Composer:
             return layer
         merged = base.merged(layer, self.default_kinds, at)
         # A field that the recipe's file lacks is reported there, not at an override of the same mapping.
-        return merged if merged is layer else replace(merged, place=base.place, keys=merged.keys | base.keys)
+        kept = {key: place for key, place in base.keys.items() if isinstance(merged.data, dict) and key in merged.data}
+        return merged if merged is layer else replace(merged, place=base.place, keys=merged.keys | kept)
 
 
 def can_be_path(text: str) -> bool:

@@ -53,26 +53,31 @@ def run_plan(
     waiting = [run for run in runs if run.state == "waiting" or run in may_end]
     rehearse_runs(run.planned for run in waiting)
     if waiting:
-        _make(root / plan.name)
-    with _home(root / plan.name, engine) as home, board_for(plan.name, runs, quiet=quiet) as board:
+        make_folder(root / plan.name)
+    with jobs_folder(root / plan.name, engine) as home, board_for(plan.name, runs, quiet=quiet) as board:
         for run in waiting:  # written now, so that editing the recipe during the sweep changes nothing
             write_job(run.planned, Path(home))
         if waiting:
             engine.begin(Path(home).absolute(), board.note)
             try:
-                scheduler = _Scheduler(engine, _by_seed(waiting), Path(home), board, recorded)
+                scheduler = Scheduler(engine, _by_seed(waiting), Path(home), board, recorded)
                 scheduler.run(jobs or engine.at_a_time([scheduler.job(run) for run in waiting]) or plan.jobs())
             finally:
                 engine.end()
     return [Outcome(run.planned, run.state, run.path, run.summary, run.fresh, run.error, run.log) for run in runs]
 
 
-def _home(runs: Path, engine: Engine) -> AbstractContextManager[str]:
+def jobs_folder(runs: Path, engine: Engine) -> AbstractContextManager[str]:
     """The folder of the sweep's jobs: beside the runs if other machines read it, else a temporary one."""
     return nullcontext(str(runs / FOLDER)) if engine.remote else tempfile.TemporaryDirectory(prefix="jepakit-")
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of the runs.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -91,7 +96,17 @@ def _by_seed(runs: Sequence[Watched]) -> list[Watched]:
     return sorted(runs, key=lambda run: rank[run.planned.id])
 
 
-class _Scheduler:
+class Scheduler:
+    """Hands waiting runs to an engine, a number of them at a time, until none is left.
+
+    Args:
+        engine: Where runs are started.
+        waiting: The runs, in the order of their start.
+        home: The folder of the jobs.
+        board: Shows what happens.
+        recorded: Folders of records; the runs recorded there count as finished.
+    """
+
     def __init__(self, engine: Engine, waiting: Sequence[Watched], home: Path, board: Board, recorded: Sequence[Path]) -> None:
         self.engine, self.waiting, self.home, self.board, self.recorded = engine, deque(waiting), home, board, recorded
         self.running: dict[str, tuple[Watched, Going]] = {}
@@ -102,6 +117,7 @@ class _Scheduler:
         self.stopping = False
 
     def run(self, jobs: int) -> None:
+        """Run them, ``jobs`` at a time; return once all have ended, or once the running ones have saved after Ctrl-C."""
         try:
             with graceful_stop(self.board.note) as stop_requested:
                 while self.running or ((self.waiting or self.held) and not self.stopping):
@@ -147,6 +163,7 @@ class _Scheduler:
             self.take(run, going)
 
     def take(self, run: Watched, going: Going) -> None:
+        """Note that the engine has a run."""
         self.running[run.planned.id] = run, going
         if going.queued:
             run.state = "waiting"
@@ -155,10 +172,12 @@ class _Scheduler:
             self.board.tell(run)
 
     def fail(self, run: Watched, why: str) -> None:
+        """Note that a run could not be started."""
         run.state, run.error = "failed", why
         self.board.tell(run)
 
     def job(self, run: Watched) -> Job:
+        """The job of a run."""
         return job_of(run.planned, run.path, self.home)
 
     def ready(self, run: Watched) -> Job | None:
@@ -223,6 +242,7 @@ class _Scheduler:
         self.board.update()
 
     def end(self, run: Watched, ended: Ended) -> None:
+        """Settle a run whose job has ended: it has finished, failed, was interrupted, or is started again."""
         summary = read_summary(run.path) or {}
         status = summary.get("status")
         if ended.host:

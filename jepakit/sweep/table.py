@@ -20,7 +20,15 @@ PLAIN_SECONDS = 60.0  #: between two plain lines
 REDRAW_SECONDS = 0.5
 BESIDE_ROWS = 4  #: terminal lines that are not runs: heading, footer, margin
 HEADINGS = ("run", "seed", "state", "done", "return", "variance", "steps/s", "ETA")
-STYLES = {"running": "bold", "failed": "bold red", "interrupted": "yellow", "waiting": "dim", "recorded": "green", "finished": "green"}
+STYLES = {
+    "running": "bold",
+    "failed": "bold red",
+    "interrupted": "yellow",
+    "waiting": "dim",
+    "pruned": "dim",
+    "recorded": "green",
+    "finished": "green",
+}
 
 
 class Board(Protocol):

@@ -17,7 +17,7 @@ from jepakit.recipe.yaml12 import read_yaml
 
 MAX_RUNS = 10_000
 MAX_PATHS = 100  #: paths that a sweep may set in one run
-_NOT_SWEPT = {
+NOT_SWEPT = {
     "seed": "write `seeds: [0, 1, 2]` in the sweep, or how many, `seeds: 3`",
     "name": "it names the folder of all runs",
     "plugins": "list the plug-ins of all runs in the recipe's own `plugins`",
@@ -35,7 +35,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
     """A value that a sweep sets in the recipe."""
 
     path: str
@@ -86,14 +86,14 @@ def expand_recipe(
     if every_seed[-1] >= 2**32:
         raise base.error("sweep.seeds", f"the last seed would be {every_seed[-1]}", "a seed must be below 2**32")
 
-    one_run = _with_threads(tree.without("sweep"), threads)
+    one_run = with_threads(tree.without("sweep"), threads)
     problems: list[Problem] = []
     failed = 0
     configurations = []
     for label, settings in _cells(written):
         composer = Composer(draft.composer.default_kinds)
         try:
-            valid = replace(draft, tree=_laid(composer, one_run, settings), composer=composer).validated()
+            valid = replace(draft, tree=lay_settings(composer, one_run, settings), composer=composer).validated()
             case = label[:300] if sweep.cases else valid.case  # a grid needs no case name: its values tell the runs apart
             seeded = tuple(valid.model_copy(update={"seed": seed, "case": case}) for seed in every_seed)
             configurations.append(Configuration(label, seeded))
@@ -123,7 +123,7 @@ def _with_axis(composer: Composer, tree: Node, source: Source) -> Node:
     return replace(merged, place=tree.place, keys=merged.keys | tree.keys)
 
 
-def _with_threads(tree: Node, threads: int | None) -> Node:
+def with_threads(tree: Node, threads: int | None) -> Node:
     """The recipe with its file's ``threads`` replaced. An override of ``threads`` stays."""
     said = tree.get("threads")
     if threads is None or not isinstance(tree.data, dict) or (said and not said.place.source.is_file):
@@ -132,24 +132,24 @@ def _with_threads(tree: Node, threads: int | None) -> Node:
     return replace(tree, data=tree.data | {"threads": Node(threads, place)})
 
 
-def _settings(paths: Node | None) -> list[_Setting]:
+def _settings(paths: Node | None) -> list[Setting]:
     if paths is None or not isinstance(paths.data, dict):
         return []
-    return [_Setting(path, value, paths.keys[path]) for path, value in paths.data.items()]
+    return [Setting(path, value, paths.keys[path]) for path, value in paths.data.items()]
 
 
-def _cases(sweep: Node) -> dict[str, list[_Setting]]:
+def _cases(sweep: Node) -> dict[str, list[Setting]]:
     cases = sweep.get("cases")
     return {name: _settings(case) for name, case in cases.data.items()} if cases and isinstance(cases.data, dict) else {}
 
 
-def _axes(sweep: Node, part: str) -> list[list[_Setting]]:
+def _axes(sweep: Node, part: str) -> list[list[Setting]]:
     """For each path of ``zip`` or ``grid``, one setting per value."""
     axes = [(setting, setting.value.data) for setting in _settings(sweep.get(part))]
     return [[replace(setting, value=value) for value in values] for setting, values in axes if isinstance(values, list)]
 
 
-def _cells(sweep: Node) -> Iterator[tuple[str, list[_Setting]]]:
+def _cells(sweep: Node) -> Iterator[tuple[str, list[Setting]]]:
     """Each configuration's label and settings."""
     for name, case in (_cases(sweep) or {"": []}).items():
         for side_by_side in list(zip(*_axes(sweep, "zip"), strict=True)) or [()]:
@@ -159,10 +159,10 @@ def _cells(sweep: Node) -> Iterator[tuple[str, list[_Setting]]]:
                 yield ", ".join(filter(None, [name, *values])), [*case, *varied]
 
 
-def _laid(composer: Composer, recipe: Node, settings: Sequence[_Setting]) -> Node:
+def lay_settings(composer: Composer, recipe: Node, settings: Sequence[Setting]) -> Node:
     """The recipe with a configuration's settings applied: a component, or its kind, before its fields."""
 
-    def depth(setting: _Setting) -> tuple[int, bool]:
+    def depth(setting: Setting) -> tuple[int, bool]:
         component = setting.path.removesuffix(".kind")
         return component.count("."), component == setting.path
 
@@ -185,7 +185,7 @@ def _misplaced(sweep: Node) -> Iterator[Problem]:
     parts: dict[str, str] = {}
     for part, setting in [*cases, *axes]:
         path, written = setting.path, setting.written
-        if advice := _NOT_SWEPT.get(path.partition(".")[0]):
+        if advice := NOT_SWEPT.get(path.partition(".")[0]):
             yield Problem(written, f"a sweep cannot vary `{path}`", advice)
         elif parts.setdefault(path, part) != part:
             yield Problem(written, f"`{path}` stands in both `{parts[path]}` and `{part}`", "keep one of the two")

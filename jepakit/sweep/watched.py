@@ -10,7 +10,7 @@ from jepakit.report.inventory import newest_record
 from jepakit.sweep.found import Found
 from jepakit.sweep.plan import Planned
 
-RunState = Literal["waiting", "running", "finished", "recorded", "failed", "interrupted", "elsewhere"]
+RunState = Literal["waiting", "running", "finished", "recorded", "failed", "interrupted", "pruned", "elsewhere"]
 
 
 @dataclass
