@@ -9,7 +9,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jepakit.components.auxiliaries.heads import ActionNumbers, head
+from jepakit.components.auxiliaries.heads import head
+from jepakit.components.shared.actions import ActionNumbers
 from jepakit.registry import register
 
 if TYPE_CHECKING:
