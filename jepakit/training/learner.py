@@ -11,7 +11,6 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from jepakit.components.shared import ranks
-from jepakit.diagnostics.embedding import Spread, spread
 from jepakit.diagnostics.finite import BadEmbedding, bad_terms, expect_finite_embedding, expect_finite_weights, figures
 from jepakit.machine.group import from_all
 from jepakit.machine.hardware import Hardware
@@ -35,10 +34,9 @@ from jepakit.training.experience.rollout import Rollout
 from jepakit.training.terms import JEPA, WeightedTerm, averaged, expect_shape, steps_ahead
 from jepakit.training.update.bonus import Bonus
 from jepakit.training.update.rates import parameter_groups
+from jepakit.training.update.spread import trusted_spread
 from jepakit.training.update.summary import summarised
 from jepakit.training.update.views import augmented, hand_over
-
-BF16_TRUSTED = 1e-3  #: ratio of variance to mean square above which bf16's rounding error (some 1e-5) is negligible
 
 
 class Learner:
@@ -230,7 +228,7 @@ class Learner:
         pixels = self._augmented(window[PIXELS])  # [B, H+1, K, C, H, W]
         s_x = self._encoded(pixels[:, 0])  # [B, D]
         expect_finite_embedding(everyones := ranks.gathered(s_x.detach()))
-        variance, mean_square = self._spread(everyones, pixels[:, 0])
+        variance, mean_square = trusted_spread(everyones, pixels[:, 0], self.encoder, self.hardware.precision)
 
         more = [self._encoded(self._augmented(window[PIXELS][:, 0])) for _ in range(self.views - 1)]
         hand_over(steps, [view if self.algorithm.gradients_to_encoder else view.detach() for view in (s_x, *more)])
@@ -271,14 +269,6 @@ class Learner:
 
     def _augmented(self, pixels: Tensor) -> Tensor:
         return augmented(pixels, self.augmentations)
-
-    def _spread(self, s_x: Tensor, pixels: Tensor) -> Spread:
-        """Variance and mean square of all ranks' ``s_x``; if bf16's rounding would show, of the same ``pixels`` encoded in fp32."""
-        found = spread(s_x)
-        if self.hardware.precision == "bf16" and found.variance < BF16_TRUSTED * found.mean_square:
-            with torch.no_grad():
-                found = spread(ranks.gathered(self.encoder(pixels)))
-        return found
 
     def _anneal(self, progress: float) -> None:
         factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
