@@ -1,0 +1,1 @@
+"""A plan for 1,000 GPUs and a billion frames."""
