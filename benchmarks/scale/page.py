@@ -99,9 +99,9 @@ def page(found: dict[str, Any]) -> str:
             for name, row in sim["apart"].items()
         ),
         "",
-        "Here the shared disk breaks first, as soon as it is slower than assumed: `checkpoint_every` counts env steps (10,000 by default), which",
-        "a GPU makes in half a second or so. Raise it with the speed, and keep runs on local disks where there are some. Listing runs costs",
-        "what [reliability](reliability.md#thousands-of-runs-and-shared-disks) says.",
+        "Here the shared disk breaks first, as soon as it is slower than assumed: `checkpoint_every` counts env steps (10,000 by",
+        "default), which a GPU makes in half a second or so. Raise it with the speed, and keep runs on local disks where there are",
+        "some. Listing runs costs what [reliability](reliability.md#thousands-of-runs-and-shared-disks) says.",
         "",
         "## How often to save, and what failures cost",
         "",
@@ -142,9 +142,10 @@ def page(found: dict[str, Any]) -> str:
 
 def _filled(lines: list[str]) -> str:
     """The lines; those of a paragraph are filled."""
-    out = []
+    out: list[str] = []
     for is_prose, part in groupby(lines, key=lambda line: bool(line) and not line.startswith(("|", "#", "    "))):
-        out += [fill(" ".join(part), 140, break_long_words=False, break_on_hyphens=False)] if is_prose else part
+        block = list(part)
+        out += [fill(" ".join(block), 140, break_long_words=False, break_on_hyphens=False)] if is_prose else block
     return "\n".join(out)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
+from jepakit.cli.output import fitting_table
 from jepakit.machine import doctor
 from jepakit.machine.doctor import examine
 
@@ -135,3 +138,24 @@ def test_a_package_that_cannot_be_imported_is_reported(tmp_path: Path, monkeypat
     assert not found.works
     assert "cannot be imported: ImportError: libcudart" in found.found
     assert found.fix == "pip install --force-reinstall 'numpy>=2'"
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_thousands_of_rows_are_laid_out_in_no_time(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [(f"run_{number:05}", "a configuration with quite some words", str(number)) for number in range(5000)]
+    started = time.process_time()
+    grid, left_out = fitting_table(("run", "configuration", "seed"), rows, foldable=("configuration",), less=("seed",))
+    lines = grid.plain.splitlines()
+    assert time.process_time() - started < 5
+    assert left_out == []
+    assert max(map(len, lines)) <= columns
+    assert (len(lines) == 5001) == (columns == 200)
+
+
+def test_wide_characters_and_long_words_keep_the_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    grid, _ = fitting_table(("run", "configuration"), [("a", "漢字" * 10), ("b", "x" * 40)], foldable=("configuration",))
+    assert all(cell_len(line) <= 30 for line in grid.plain.splitlines())
+    assert grid.plain.count("漢") == 10
+    assert grid.plain.count("x") == 40

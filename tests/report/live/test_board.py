@@ -155,3 +155,20 @@ def test_hundreds_of_runs_are_quick_and_as_many_are_shown_as_fit(tmp_path: Path)
     assert "300 runs  300 killed" in drawn
     assert "of 300" in drawn
     assert len(drawn.splitlines()) <= 30
+
+
+def test_runs_that_ended_are_left_alone_between_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, going = start(tmp_path / "ended"), start(tmp_path / "going", seed=1)
+    (ended / "summary.json").write_text('{"status": "finished"}')
+    lock = Lock(going)
+    looked: list[str] = []
+    look = Watched.look
+    monkeypatch.setattr(Watched, "look", lambda run, index: [looked.append(run.name), look(run, index)])
+    board = Board(tmp_path)
+    for _ in range(3):
+        board.look()
+    assert sorted(looked) == ["ended", "going", "going", "going"]
+    board._search_at = 0.0
+    board.look()
+    assert looked.count("ended") == 2
+    lock.release()
