@@ -161,6 +161,7 @@ def test_runs_that_ended_are_left_alone_between_searches(tmp_path: Path, monkeyp
     ended, going = start(tmp_path / "ended"), start(tmp_path / "going", seed=1)
     (ended / "summary.json").write_text('{"status": "finished"}')
     lock = Lock(going)
+    monkeypatch.setattr(module, "SEARCH_EVERY", 60.0)
     looked: list[str] = []
     look = Watched.look
     monkeypatch.setattr(Watched, "look", lambda run, index: [looked.append(run.name), look(run, index)])
