@@ -41,7 +41,7 @@ def page(found: dict[str, Any]) -> str:
         "|---|---|---|---|",
         *(f"| {name} | {row['predicted']:,.0f} | {row['measured']:,.0f} | {row['error']:+.0%} |" for name, row in found["check"].items()),
         "",
-        "The first line is the same run measured twice: the noise. The model knows no",
+        "The first line is the same run measured twice: the noise. The last is of [throughput](results/throughput.md). The model knows no",
         "shared caches, no memory bandwidth and no cost of",
         "sending frames between processes; the other errors are those, and the noise.",
         "",
