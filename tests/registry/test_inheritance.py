@@ -94,7 +94,7 @@ def test_an_argument_fixed_by_position_is_no_field() -> None:
             super().__init__(7, **rest)
 
     found = component("encoder", Fixed)
-    assert (found.context, set(found.fields.model_fields)) == ((), {"kind", "simnorm", "width"})
+    assert (found.context, set(found.fields.model_fields)) == ((), {"kind", "checkpoint", "frozen", "simnorm", "width"})
 
 
 def test_rest_without_a_base_that_takes_fields_is_an_error() -> None:
