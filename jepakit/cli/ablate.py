@@ -71,13 +71,16 @@ def command(
     given_jobs = None if jobs == "auto" else positive(jobs, "--jobs")
     share = _share(shard)
     plan = load_sweep(recipe, overrides or (), over or (), read_seeds(seeds), threads=None if given_jobs else 1)
-    plan, notes = plan.shard(*share), [*plan.notes]
+    count, plan, notes = len(plan.runs), plan.shard(*share), [*plan.notes]
+    if not plan.runs:
+        typer.echo(f"notice: share {shard} is empty: this sweep has {count} runs", err=True)
+        return
     chosen = load_engine(engine)  # now that the recipe's plug-ins are there, which may register it
     if print_commands:
         _print(plan, out, records, chosen, notes, scripted=engine is not None)
         return
     at_a_time = given_jobs or (len(plan.runs) if chosen.remote else plan.jobs())
-    busy, cores = at_a_time * max((run.threads for run in plan.runs), default=0), usable_cores()
+    busy, cores = at_a_time * max(run.threads for run in plan.runs), usable_cores()
     if busy > cores and len(plan.runs) > 1 and not chosen.remote:
         notes.append(f"{at_a_time} runs at a time use {busy} threads on {cores} cores, which is slower than --jobs auto")
     for note in notes:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @contextmanager
@@ -25,6 +29,7 @@ def graceful_stop(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
         if requested.is_set():
             raise KeyboardInterrupt
         requested.set()
+        _heed_no_parent()
         notify(f"{signal.Signals(number).name}: finishing this batch, then saving; repeat to stop immediately")
 
     if threading.current_thread() is not threading.main_thread():
@@ -36,6 +41,12 @@ def graceful_stop(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heed_no_parent() -> None:
+    """Ask for no more signals at a parent's death: the kernel would send one for each parent that follows, and the second stops at once."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0)
 
 
 @contextmanager

@@ -62,6 +62,7 @@ class Engine(Protocol):
     """
 
     remote: bool  #: whether jobs may run on other machines: what they read and write then lies in the sweep's folder
+    carries: bool  #: whether the engine writes the runs' folders, with what it carries home; the sweep then holds their locks
     retries: int  #: how often a lost job is started again
 
     def begin(self, folder: Path, note: Callable[[str], None]) -> None:

@@ -43,7 +43,7 @@ class Plan:
         if any(run.recipe.device != "cpu" for run in self.runs):
             alike = all(run.recipe.device == "cuda" for run in self.runs)
             return max(1, len(visible_gpus())) if alike else 1  # they would share one accelerator
-        return max(1, usable_cores() // max((run.threads for run in self.runs), default=1))
+        return max(1, usable_cores() // max(run.threads for run in self.runs))
 
     def shard(self, number: int, count: int) -> Plan:
         """Every ``count``-th run, from the ``number``-th on: the shards 1 to ``count`` have no run in common, and together all."""

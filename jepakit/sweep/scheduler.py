@@ -14,7 +14,7 @@ from shutil import copyfile, rmtree
 from jepakit.errors import UserError
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.protocols import Ended, Engine, Going, Job
-from jepakit.storage.folder import read_summary
+from jepakit.storage.folder import RunFolder, read_summary
 from jepakit.storage.lock import forget_lock, is_locked
 from jepakit.sweep.engines import load_engine
 from jepakit.sweep.found import find_run
@@ -112,6 +112,7 @@ class Scheduler:
         self.running: dict[str, tuple[Watched, Going]] = {}
         self.held: list[Watched] = []  #: runs that another process is writing, which may end
         self.changed: dict[str, tuple[float, float]] = {}  #: of a held run, when its folder last changed: by its clock, and noticed by ours
+        self.carried: dict[str, RunFolder] = {}  #: folders that the engine writes, locked as long as their run runs elsewhere
         self.lost: Counter[str] = Counter()  #: how often a run has lost its place
         self.look_again = 0.0
         self.stopping = False
@@ -134,6 +135,8 @@ class Scheduler:
             for run, going in self.running.values():
                 run.state = "waiting" if going.queued else "interrupted"
                 going.kill()
+            for folder in self.carried.values():
+                folder.close()
 
     def stop(self) -> None:
         """Tell the running runs to finish their batch and save; start no more."""
@@ -158,6 +161,8 @@ class Scheduler:
         except (UserError, OSError) as error:
             for run, _ in taken:
                 self.fail(run, str(error))
+                if folder := self.carried.pop(run.planned.id, None):
+                    folder.close()
             return
         for (run, _), going in zip(taken, started, strict=True):
             self.take(run, going)
@@ -191,13 +196,14 @@ class Scheduler:
             run.fresh = True
             self.take(run, going)
         elif found.state == "elsewhere":
-            known = run.state == "elsewhere"
-            run.state, run.fresh = "elsewhere", False
             waits = is_locked(run.path, here=True) or (self.engine.remote and self.is_alive(run))
+            known = run.state == "elsewhere" or bool(self.lost[run.planned.id])  # what is left of a lost run is about to end
             if waits:
                 self.held.append(run)
                 if known:
                     return None
+            run.state, run.fresh = "elsewhere", False
+            if waits:
                 self.board.note(f"notice: another process is running {named(run)} ({run.path}): this sweep waits for it")
             self.board.tell(run)
         else:
@@ -209,6 +215,9 @@ class Scheduler:
                 for name in ("summary.json", "traceback.txt"):
                     (run.path / name).unlink(missing_ok=True)  # they describe the previous attempt
                 job = job._replace(words=job.again)
+            if self.engine.carries:
+                open_or_create = RunFolder.reopen if found.state == "unfinished" else RunFolder.create
+                self.carried[run.planned.id] = open_or_create(run.path)
             return job
         return None
 
@@ -243,6 +252,8 @@ class Scheduler:
 
     def end(self, run: Watched, ended: Ended) -> None:
         """Settle a run whose job has ended: it has finished, failed, was interrupted, or is started again."""
+        if folder := self.carried.pop(run.planned.id, None):
+            folder.close()
         summary = read_summary(run.path) or {}
         status = summary.get("status")
         if ended.host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,16 @@ def test_identical_runs_are_run_once(cli: Cli, sweep: Path) -> None:
         (["--jobs", "many"], "--jobs many: write a number of at least 1, or `auto`"),
         (["--seeds", "a,b"], "--seeds a,b: write how many seeds (5), or which ones (0,3,5)"),
         (["--recorded", "nowhere"], "--recorded: there is no folder nowhere"),
+        (["--engine", "rays"], "--engine: unknown engine `rays`; did you mean `ray`?"),
+        (["--engine", "{cpus: 1}"], "--engine {cpus: 1}: write a kind (local, ray, slurm), or a kind with fields"),
+        (["--engine", "{kind: ray, cpu: 1}"], "--engine: the engine `ray` has no field `cpu`; did you mean `cpus`?"),
+        (["--engine", "{kind: ray, retries: -1}"], "--engine: `retries` cannot be `-1`: expected an integer of at least 0"),
+        (["--engine", "{kind: ray, cpus: .nan}"], "--engine: `cpus` cannot be"),
+        (["--engine", "{kind: slurm, grace_seconds: 60, time_minutes: 1}"], "--engine: grace_seconds 60 leaves no time"),
+        (["--engine", "{kind: ray"], "--engine"),
+        (["--engine", "local", "--print-commands"], "--print-commands: this engine has no script to show"),
+        (["--shard", "3/2"], "--shard 3/2: write which share of how many, from 1/4 to 4/4"),
+        (["--shard", "2"], "--shard 2: write which share of how many, from 1/4 to 4/4"),
         (["--over", "encoder.breaks=1"], "--over #1: unknown field `breaks` in `encoder`"),
         (["--over", "optimizer.lr=1e-3,fast"], '--over #1: `optimizer.lr` cannot be the string "fast"'),
         # Only building the second configuration shows this mistake; the first is not started either.
@@ -162,6 +173,40 @@ def test_an_unwritable_folder_is_reported_before_any_run_starts(cli: Cli, sweep:
         assert (code, out) == (2, "")
         assert err.startswith("can't write to file/")
         assert "running" not in err
+
+
+def test_printed_commands_run_what_is_left_from_any_folder(cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = cli("ablate", str(sweep), "--print-commands", "--shard", "2/2")
+    assert (code, err) == (0, "")
+    (line,) = out.splitlines()
+    assert not list(Path("runs").glob("*/*/events.jsonl")), "nothing was run"
+    sweep.unlink()
+    (sweep.parent / "moody.py").unlink()
+    run = Path.cwd() / "runs" / "moods"
+    monkeypatch.chdir("/")
+    words = shlex.split(line)
+    assert words[0] == "jepakit"
+    code, out, err = cli(*words[1:])
+    assert code == 0, err
+    (finished,) = run.glob("*/summary.json")
+    assert cli("compare", str(run))[0] == 0, "the folder of the recipes is no run"
+    monkeypatch.chdir(sweep.parent)
+    sweep.write_text(SWEEP)
+    (sweep.parent / "moody.py").write_text(PLUGIN)
+    code, out, err = cli("ablate", str(sweep), "--print-commands")
+    (other,) = out.splitlines()
+    assert finished.parent.name not in other
+    (run / other.split("/")[-2]).mkdir(exist_ok=True)
+    code, out, err = cli("ablate", str(sweep), "--print-commands", "--engine", "{kind: slurm, cluster: local, partition: cpu}")
+    assert code == 0, err
+    assert "#SBATCH --partition=cpu\n" in out
+    assert f"# 0: {other}\n" in out
+
+
+def test_more_shares_than_runs_leave_nothing_to_do(cli: Cli, sweep: Path) -> None:
+    for more in ([], ["--dry-run"], ["--print-commands"], ["--engine", "ray"]):
+        assert cli("ablate", str(sweep), "--shard", "3/3", *more) == (0, "", "notice: share 3/3 is empty: this sweep has 2 runs\n")
+    assert not Path("runs").exists()
 
 
 def test_run_refuses_a_sweep(cli: Cli, sweep: Path) -> None:

@@ -19,6 +19,7 @@ FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("encoder", "mlp"): {"hidden": [8]},
     ("predictor", "conv"): {"channels": 1, "rows": 1},
     ("encoder", "timm"): {"backbone": "test_convnext2"},
+    ("engine", "slurm"): {"cluster": "local"},
 }
 VECTORS = (2, 1, 1, 6)  #: state vectors
 BUILTINS = [found for found in registry.components() if found.cls.__module__.startswith("jepakit.")]

@@ -22,6 +22,7 @@ class Local:
     """
 
     remote = False
+    carries = False
     retries = 0
 
     def __init__(self) -> None:

@@ -21,6 +21,7 @@ class MyComponent:
     """
 
     remote = False  # True: jobs run on other machines, and their recipes and logs are written beside the runs
+    carries = False  # True: the engine copies runs home itself
     retries = 0  # how often a job that says `lost` is started again
 
     def __init__(self, *, niceness: int = 10) -> None:
