@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.jsonl"
 STOPPED, RUNS, VALUES, WHY = "stopped_at", "runs", "values", "why"  #: what is stored of a trial beside its parameters
+FIRST_THERE = 4  #: trials that always go on at a rung
 FIRST_RANDOM = 6  #: trials that TPE draws at random before it has something to go by
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("asha", "hyperband", "none")
@@ -141,9 +142,14 @@ class Study:
         return space.draw(lambda name, part: self._suggest(trial, name, part))
 
     def is_behind(self, trial: Trial, step: int, value: float) -> bool:
-        """Note a trial's return at a rung, and whether it is not worth finishing. The recipe as it is always is."""
+        """Note a trial's return at a rung, and whether it is not worth finishing.
+
+        The recipe as it is always is, and so are the first few trials at a rung: Optuna would end the second trial there for being behind
+        one other.
+        """
         trial.report(value, step)
-        return bool(trial.should_prune()) and trial.number > 0
+        there = sum(step in other.intermediate_values for other in self.trials())
+        return bool(trial.should_prune()) and trial.number > 0 and there > FIRST_THERE
 
     def frozen(self, trial: Trial) -> FrozenTrial:
         """What is stored of a trial."""

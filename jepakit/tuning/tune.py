@@ -113,7 +113,7 @@ def _search(candidates: Candidates, rules: Rules, root: Path, name: str, trials:
         write_result(result, candidates)
     if tuner.failure:
         raise UserError(f"the recipe itself, trial 0, has failed: {tuner.failure}")
-    if left := trials - len(result.ended):
+    if (left := trials - len(result.ended)) > 0:
         raise KeyboardInterrupt(f"{left} of {trials} trials are left; the same call goes on with them")
     return result
 

@@ -1,0 +1,37 @@
+"""Studies whose runs are made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jepakit.sweep import scheduler
+from jepakit.tuning import tune as tuning
+
+RECIPE = """\
+name: tuned
+total_steps: 64
+env: {kind: gym, id: CartPole-v1, num_envs: 2, size: [20, 30]}
+encoder: {kind: vit, dim: 16, depth: 1, heads: 2, patch: 10}
+algorithm: {kind: ppo, rollout_steps: 16, minibatch_size: 16, epochs: 1}
+device: cpu
+precision: fp32
+threads: 1
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """The file of a recipe for a small run."""
+    file = tmp_path / "tuned.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting and no rehearsal where runs are made up."""
+    if "real" not in request.keywords:
+        monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.0)
+        monkeypatch.setattr(tuning, "rehearse_runs", lambda runs: len(list(runs)))
