@@ -22,6 +22,8 @@ from jepakit.agent.named_function import named_function
 from jepakit.cli.app import app
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.run import run
+from jepakit.tuning.candidates import load_candidates
+from jepakit.tuning.space import read_space
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -170,6 +172,13 @@ def test_the_recipes_of_the_guides_load(tmp_path: Path, monkeypatch: pytest.Monk
         assert load_recipe("task.yaml").env.id == "Toy-v0"
     finally:
         gymnasium.registry.pop("Toy-v0", None)
+
+
+def test_the_tune_pages_space_fits_the_recipe_of_its_command(tmp_path: Path) -> None:
+    (space,) = yaml_blocks("tune.md")
+    (tmp_path / "space.yaml").write_text(space)
+    candidates = load_candidates("cartpole_pixels", ["total_steps=20_000"], read_space(tmp_path / "space.yaml"))
+    assert set(candidates.defaults()) >= {"optimizer.lr", "algorithm.epochs", "jepa.target.decay (ema)", "regularizers"}
 
 
 def test_the_parts_train_in_a_custom_loop() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from jepakit.sweep import scheduler
+from jepakit.tuning import figures
 from jepakit.tuning import tune as tuning
 
 RECIPE = """\
@@ -31,7 +33,22 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waiting and no rehearsal where runs are made up."""
-    if "real" not in request.keywords:
-        monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.0)
-        monkeypatch.setattr(tuning, "rehearse_runs", lambda runs: len(list(runs)))
+    """Where runs are made up: no waiting, no rehearsal, no flush to the disk, and figures only where a test asks for them."""
+    if "real" in request.fixturenames:
+        return
+    monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(tuning, "rehearse_runs", lambda runs: len(list(runs)))
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(figures, "draw_history", lambda _: None)
+        monkeypatch.setattr(figures, "draw_importance", lambda _: None)
+
+
+@pytest.fixture
+def real() -> None:
+    """Asks for real runs."""
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Asks for figures."""

@@ -30,7 +30,7 @@ Tune = Callable[..., Tuned]
 @pytest.fixture
 def tune(recipe: Path, tmp_path: Path) -> Tune:
     def call(engine: FakeEngine, space: dict[str, Any] = SPACE, **settings: Any) -> Tuned:
-        given = {"trials": 12, "jobs": 1, "out": tmp_path / "runs", "quiet": True} | settings
+        given = {"trials": 10, "jobs": 1, "out": tmp_path / "runs", "quiet": True} | settings
         return jepakit.tune(recipe, space, engine=engine, **given)
 
     return call
@@ -47,7 +47,7 @@ def curve_of(trial: Trial, seeds: tuple[int, ...]) -> Callable[[int], float]:
 
 
 def halved(trials: tuple[Trial, ...], rungs: list[int], reduction: int, seeds: tuple[int, ...]) -> list[tuple[str, dict[int, float]]]:
-    """ASHA, slowly: at each rung the first four go on, then whoever is among the best 1/reduction of those that got there, itself included."""
+    """ASHA, slowly: at each rung the first four go on, then whoever is among the best 1/reduction of those that got there."""
     there: dict[int, list[float]] = {rung: [] for rung in rungs}
     found = []
     for trial in trials:
@@ -94,7 +94,9 @@ def test_decisions_depend_on_env_steps_not_on_how_fast_the_machine_is(tune: Tune
     slow = tune(FakeEngine(records=1), sampler=sampler, pruner=pruner)
     fast = tune(FakeEngine(records=100), sampler=sampler, pruner=pruner, out=tmp_path / "fast")
     assert told(slow.trials) == told(fast.trials)
-    assert sum(trial.env_steps for trial in fast.trials) > sum(trial.env_steps for trial in slow.trials), "a fast run is over before it is stopped"
+    assert sum(trial.env_steps for trial in fast.trials) > sum(trial.env_steps for trial in slow.trials), (
+        "a fast run is over before it is stopped"
+    )
 
 
 @pytest.mark.parametrize("dies_at", [3, 17, 40, 61])
@@ -170,7 +172,7 @@ def test_values_that_fit_alone_and_not_together_fail_their_trial(tune: Tune) -> 
         tune(FakeEngine(), space)
 
 
-def test_files_say_what_came_out_and_best_yaml_is_the_best_trial(tune: Tune, recipe: Path) -> None:
+def test_files_say_what_came_out_and_best_yaml_is_the_best_trial(tune: Tune, recipe: Path, drawn: None) -> None:
     tuned = tune(FakeEngine(), trials=16, pruner="none")
     best = tuned.best
     assert best is not None
@@ -218,12 +220,14 @@ def test_a_study_of_other_rules_or_another_processs_study_is_refused(tune: Tune,
     assert len(tune(FakeEngine(), trials=3).trials) == 3
 
 
-@pytest.mark.parametrize("journal", ["[1]\n", '{"op_code": 0}\n', "\x00\n\n", '{"op_code": 99, "worker_id": 1}\n', '{"op_code": {}, "x": []}\n'])
+@pytest.mark.parametrize(
+    "journal", ["[1]\n", '{"op_code": 0}\n', "\x00\n\n", '{"op_code": 99, "worker_id": 1}\n', '{"op_code": {}, "x": []}\n']
+)
 def test_a_journal_that_is_none_is_a_users_mistake(tune: Tune, tmp_path: Path, journal: str) -> None:
     path = tmp_path / "runs" / "tuned" / "tune" / "space"
     path.mkdir(parents=True)
     (path / JOURNAL).write_text(journal)
-    with pytest.raises(UserError, match="is no journal of a study|holds another study"):
+    with pytest.raises(UserError, match=r"is no journal of a study|holds another study"):
         tune(FakeEngine())
 
 
