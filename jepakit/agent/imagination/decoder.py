@@ -28,7 +28,8 @@ class Decoder:
         s_y = torch.cat([played.s_y for played in episodes])
         frames = torch.cat([played.frames for played in episodes])
         self.middle = s_y.mean(dim=0)
-        self.spread = s_y.std(dim=0).clamp(min=1e-8)
+        spread = s_y.std(dim=0)
+        self.spread = spread.clamp(min=0.1 * spread.square().mean().sqrt().item() + 1e-12)  # noise of dead dimensions stays small
         self.net = Reconstruction(FrameShape(1, *frames.shape[1:]), s_y.shape[-1], penalty=0.0).to(device)
         optimizer = torch.optim.Adam(self.net.parameters(), lr=LR)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, UPDATES)
