@@ -4,7 +4,7 @@
     python benchmarks/planning.py runs/planning --json docs/results/planning/planning.json
 
 Every finished run in the folder plays the same held-out episodes greedily, sampling, and by planning with each of the variants below. A
-table for each task: the interquartile mean over the seeds and its 95% bootstrap interval, and how much more return than the greedy policy has,
+table for each task: the interquartile mean over the seeds, its 95% bootstrap interval, and how much more return than the greedy policy has,
 seed by seed. Runs that the file holds already are not played again.
 """
 
