@@ -46,9 +46,7 @@ class RND(nn.Module):
         super().__init__()
         refuse_vectors("rnd", frames)
         if min(frames.height, frames.width) < LEAST:
-            raise ValueError(
-                f"frames of {frames.height}x{frames.width} pixels are too small for its convolutions: at least {LEAST}x{LEAST}"
-            )
+            raise ValueError(f"frames of {frames.height}x{frames.width} pixels are too small for rnd: at least {LEAST}x{LEAST}")
         self.share = share
         self.scale = NormalizedPixels(frames)
         self.fixed = nn.Sequential(*_convolutions(frames), nn.LazyLinear(width))

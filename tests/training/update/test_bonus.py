@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from benchmarks.resume import differences
 from jepakit.components.envs.gym import GymEnv
 from jepakit.machine.hardware import Hardware
 from jepakit.protocols import BONUS, PIXELS, REWARD
@@ -245,14 +246,14 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize(("kind", "algorithm"), [("rnd", ()), ("icm", (DQN,)), ("jepa", (DQN,))])
+@pytest.mark.parametrize(("kind", "algorithm"), [("rnd", ()), ("jepa", (DQN,))])
 def test_a_curious_run_resumes_bit_for_bit(recipe: Path, tmp_path: Path, kind: str, algorithm: tuple[str, ...]) -> None:
     overrides = (*algorithm, f"curiosity={{kind: {kind}, episodic: true}}")
     run(recipe, overrides=overrides, out=tmp_path / "whole", quiet=True)
     cut_off(recipe, tmp_path / "cut", at=120, overrides=overrides)
     resume(tmp_path / "cut", quiet=True)
-    whole, cut = ([{k: v for k, v in each.items() if not k.startswith("time")} for each in records(tmp_path / name)] for name in ("whole", "cut"))
-    assert whole == cut
+    assert differences(tmp_path / "whole", tmp_path / "cut") == []
+    whole = records(tmp_path / "whole")
     trained = [each for each in whole if each["phase"] == "train"]
     assert all(0 < each["curiosity/share"] < 1 for each in trained)
     episodes = [each for each in whole if each["phase"] == "episode"]
