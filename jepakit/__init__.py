@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jepakit.protocols import (
         Algorithm,
         Augmentation,
+        Curiosity,
         Diagnostic,
         Distraction,
         Embed,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Algorithm",
     "Augmentation",
+    "Curiosity",
     "Diagnostic",
     "Distraction",
     "Embed",
