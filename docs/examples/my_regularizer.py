@@ -4,6 +4,7 @@ from pydantic import PositiveFloat
 from torch import nn
 
 from jepakit import register
+from jepakit.components.shared.ranks import gathered
 
 
 @register("regularizer", "hinge")
@@ -19,4 +20,4 @@ class Hinge(nn.Module):
         self.floor = floor
 
     def forward(self, s_x):  # [B, D] -> scalar
-        return (self.floor - (s_x.var(dim=0) + 1e-4).sqrt()).relu().mean()
+        return (self.floor - (gathered(s_x).var(dim=0) + 1e-4).sqrt()).relu().mean()  # gathered: over the rows of all ranks

@@ -25,7 +25,10 @@ class Observer(Protocol):
     """A module inside an encoder that keeps statistics of the frames that the run collects."""
 
     def observe(self, frames: Tensor) -> None:
-        """Count uint8 ``frames`` [M, C, H, W] in, each once; called once for each collected batch, for every copy of the encoder."""
+        """Count uint8 ``frames`` [M, C, H, W] in, each once; called once for each collected batch, for every copy of the encoder.
+
+        With several ranks each has frames of its own: add up by `jepakit.components.shared.ranks.summed`.
+        """
         ...
 
 
@@ -106,7 +109,8 @@ class LossTerm(Protocol):
     """A regularizer or an auxiliary term: a loss on a minibatch.
 
     Its ``forward`` names the `INPUTS` that it takes, and returns a scalar to minimise: ``forward(self, s_x)``,
-    ``forward(self, s_x, s_x_next, action)``.
+    ``forward(self, s_x, s_x_next, action)``. A loss that couples rows, such as a variance, takes ``gathered(s_x)``
+    (`jepakit.components.shared.ranks`), the rows of all ranks; with one process these are ``s_x``.
     """
 
     def __call__(self, **inputs: Tensor) -> Tensor:

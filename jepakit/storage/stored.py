@@ -11,6 +11,7 @@ from jepakit.errors import UserError
 from jepakit.files.reading import walk
 from jepakit.recipe import Recipe, load_recipe
 from jepakit.recipe.load import draft_recipe
+from jepakit.storage.folder import read_provenance
 from jepakit.storage.manifest import Corrupt, best_checkpoint, newest_whole, verify
 
 MAX_NAMED = 3  #: runs that a message names
@@ -92,7 +93,15 @@ def chosen_checkpoint(run: Path, best: bool = False, warn: Callable[[str], objec
 
 def resume_command(run: Path) -> str:
     """The command that resumes the run in folder ``run``, whose code this process has already run."""
-    return f"jepakit resume {quote(str(run))}" + (" --trust" if _code(run / "recipe.yaml") else "")
+    ranks = ranks_of(run)
+    together = f"torchrun --nproc-per-node {ranks} -m " if ranks > 1 else ""
+    return f"{together}jepakit resume {quote(str(run))}" + (" --trust" if _code(run / "recipe.yaml") else "")
+
+
+def ranks_of(run: Path) -> int:
+    """How many ranks the run in folder ``run`` began with."""
+    ranks = read_provenance(run).get("ranks", 1)
+    return ranks if isinstance(ranks, int) else 1
 
 
 def _code(path: Path) -> list[str]:

@@ -29,7 +29,7 @@ from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import checkpoints, newest_whole
 from jepakit.storage.mirror import Mirrors
 from jepakit.storage.provenance import provenance
-from jepakit.storage.stored import resume_command, stored_recipe
+from jepakit.storage.stored import ranks_of, resume_command, stored_recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.experience.share import seed_share, share_of
 from jepakit.training.experience.sources import build_source
@@ -154,11 +154,9 @@ def _expect_as_many_ranks(path: Path) -> None:
     Raises:
         UserError: The run in folder ``path`` began with another number.
     """
-    begun = read_provenance(path).get("ranks", 1)
+    begun = ranks_of(path)
     if begun != ranks.size():
-        command = resume_command(path)
-        with_as_many = f"torchrun --nproc-per-node {shown(str(begun))} -m {command}" if begun != 1 else command
-        raise UserError(f"{path} was begun by {shown(str(begun))} ranks, and {ranks.size()} cannot go on with it: `{with_as_many}`")
+        raise UserError(f"{path} was begun by {begun} ranks, and {ranks.size()} cannot go on with it: `{resume_command(path)}`")
 
 
 def _trained(recipe: Recipe, env: EnvBase, learner: Learner, folder: RunFolder, prepare: Callable[[Loop], None], quiet: bool) -> RunResult:

@@ -143,7 +143,7 @@ def test_a_ranks_simulators_are_those_of_one_process(recipe: Path) -> None:
 def test_more_ranks_than_rows_of_a_minibatch_are_refused(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "size", lambda: 4)
     assert share_of(load_recipe(recipe)).env.num_envs == 1
-    with pytest.raises(RecipeError, match="minibatch_size: 2 rows cannot be shared by 4 ranks"):
+    with pytest.raises(RecipeError, match="2 rows cannot be shared by 4 ranks"):
         share_of(load_recipe(recipe, ["algorithm.minibatch_size=2"]))
     with pytest.raises(RecipeError, match=r"has no `num_envs`"):
         share_of(load_recipe(recipe).model_copy(update={"env": SimpleNamespace(kind="mine")}))

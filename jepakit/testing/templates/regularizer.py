@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jepakit import register
+from jepakit.components.shared.ranks import gathered
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
@@ -25,5 +26,5 @@ class MyComponent(nn.Module):
 
     def forward(self, s_x: Tensor) -> Tensor:
         """``s_x`` [B, D] -> scalar."""
-        deviation = (s_x.var(dim=0) + 1e-4).sqrt()  # the root of zero has no finite gradient
+        deviation = (gathered(s_x).var(dim=0) + 1e-4).sqrt()  # over the rows of all ranks; the root of zero has no finite gradient
         return (self.floor - deviation).relu().mean()
