@@ -26,7 +26,7 @@ SAME_MISTAKE = timedelta(seconds=5)  #: how long another rank waits for rank 0 t
 
 def launched() -> bool:
     """Whether this process is one of several that train one run."""
-    return all(name in os.environ for name in VARIABLES) and int(os.environ["WORLD_SIZE"]) > 1
+    return all(name in os.environ for name in VARIABLES) and os.environ["WORLD_SIZE"] not in ("", "1")
 
 
 def is_first() -> bool:
