@@ -81,6 +81,7 @@ class FakeEngine:
     records: int = 1
     dies_at: int = 0
     polls: int = 0
+    carries: bool = False
     started: list[str] = field(default_factory=list)  #: run ids, each as often as it was started
     resumed: list[str] = field(default_factory=list)
     remote: bool = False

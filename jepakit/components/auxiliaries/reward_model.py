@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jepakit.components.auxiliaries.heads import head
+from jepakit.components.shared import ranks
 from jepakit.components.shared.actions import ActionNumbers
 from jepakit.registry import register
 
@@ -39,7 +40,7 @@ class RewardModel(nn.Module):
 
     def forward(self, s_hat: Tensor, s_hat_action: Tensor, s_hat_reward: Tensor) -> Tensor:
         """``s_hat`` [M, D], ``s_hat_action`` [M] (int64) or [M, A] (float), ``s_hat_reward`` [M, 1] -> scalar."""
-        return F.mse_loss(self.reward(s_hat, s_hat_action), s_hat_reward.squeeze(-1))
+        return ranks.mean(F.mse_loss(self.reward(s_hat, s_hat_action), s_hat_reward.squeeze(-1), reduction="none"))
 
     def reward(self, s: Tensor, action: Tensor) -> Tensor:
         """The expected reward [*] of ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jepakit.components.auxiliaries.heads import head
+from jepakit.components.shared import ranks
 from jepakit.components.shared.actions import ActionNumbers
 from jepakit.registry import register
 
@@ -38,7 +39,8 @@ class TerminationModel(nn.Module):
 
     def forward(self, s_hat: Tensor, s_hat_action: Tensor, s_hat_terminated: Tensor) -> Tensor:
         """``s_hat`` [M, D], ``s_hat_action`` [M] (int64) or [M, A] (float), ``s_hat_terminated`` [M, 1] -> scalar."""
-        return F.binary_cross_entropy_with_logits(self._logit(s_hat, s_hat_action), s_hat_terminated.squeeze(-1).float())
+        ended = s_hat_terminated.squeeze(-1).float()
+        return ranks.mean(F.binary_cross_entropy_with_logits(self._logit(s_hat, s_hat_action), ended, reduction="none"))
 
     def continues(self, s: Tensor, action: Tensor) -> Tensor:
         """The probability [*] that the episode goes on after ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""

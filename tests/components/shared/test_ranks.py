@@ -50,15 +50,17 @@ def inputs() -> dict[str, Tensor]:
     """The `INPUTS` of a term, for all ranks together."""
     torch.manual_seed(1)
     rows = {name: torch.randn(ROWS, WIDTH) for name in ("s_x", "s_x_next")} | {
-        name: torch.randn(sum(PREDICTIONS), WIDTH) for name in ("s_y_hat", "s_y")
+        name: torch.randn(sum(PREDICTIONS), WIDTH) for name in ("s_y_hat", "s_y", "s_hat")
     }
+    rows |= {"s_hat_action": torch.randint(0, 3, (sum(PREDICTIONS),)), "s_hat_reward": torch.randn(sum(PREDICTIONS), 1)}
+    rows |= {"s_hat_terminated": torch.randn(sum(PREDICTIONS), 1) > 1}
     actions, rewards = torch.randint(0, 3, (ROWS,)), torch.randn(ROWS, 1)
     return rows | {"action": actions, "reward": rewards, PIXELS: torch.randint(0, 256, (ROWS, *FRAMES), dtype=torch.uint8)}
 
 
 def own(name: str, rows: Tensor) -> Tensor:
     """This rank's part of an input."""
-    if name in ("s_y_hat", "s_y"):
+    if name.startswith(("s_y", "s_hat")):
         return rows.split(PREDICTIONS)[ranks.rank()] if ranks.size() > 1 else rows
     return rows.chunk(ranks.size())[ranks.rank()]
 
