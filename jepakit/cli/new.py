@@ -118,7 +118,8 @@ def _recipe_lines(slot: str, name: str, base: str | None) -> list[str]:
     if len(fields) == 1:
         for step in reversed(steps):
             nested = {step: [nested] if is_list else nested}
-        return [flow(nested)[1:-1]]
+        needed = ["algorithm: {kind: none}"] if slot == "source" else []  # no other learns from recorded data
+        return [flow(nested)[1:-1], *needed]
     blocks = [f"{'  ' * depth}{step}:" for depth, step in enumerate(steps)]
     return [*blocks, *(f"{'  ' * len(steps)}{field}: {flow(value)}" for field, value in fields.items())]
 
