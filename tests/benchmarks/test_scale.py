@@ -38,13 +38,13 @@ def test_runs_share_cores_as_arithmetic_says() -> None:
 
 
 def test_one_run_on_many_gpus_is_linear_but_for_the_network_and_the_slowest() -> None:
-    job, free = Job(envs=16, steps=10, minibatches=2), Assumed(network=1e30, hop=0.0)
+    job, free = Job(envs=16, steps=10, minibatches=2), Assumed(network=1e30, hop=0.0, variation=0.0)
     alone = together(STEADY, free, job, 1)
     assert alone["frames_per_second"] == pytest.approx(160 / (10 * (0.001 + 0.00008 + 0.0005) + 8 * (0.002 + 80 * 0.000625 / 100)))
     assert together(STEADY, free, job, 100)["frames_per_second"] == pytest.approx(100 * alone["frames_per_second"])
     slow = together(STEADY, replace(free, network=1e6), job, 100)
     assert slow["share_all-reduce"] > 0.9
-    uneven = together(replace(STEADY, variation={"env": 0.5, "learner": 0.5}), free, job, 100)
+    uneven = together(STEADY, replace(free, variation=0.5), job, 100)
     assert uneven["frames_per_second"] < 60 * alone["frames_per_second"]
     assert (slow["learner_batch"], slow["updates"]) == (8000, pytest.approx(8 * 1e9 / 16_000))
 
@@ -72,4 +72,4 @@ def test_saving_twice_as_often_or_half_as_often_as_planned_loses_more() -> None:
 def test_the_page_is_made_from_the_figures() -> None:
     found = json.loads((DOCS / "results" / "scale.json").read_text())
     assert (DOCS / "scale.md").read_text() == page(found)
-    assert abs(found["check"]["two runs at once"]["error"]) < 0.25
+    assert abs(found["check"]["two runs at once, recorded on idle cores"]["error"]) < 0.25
