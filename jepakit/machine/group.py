@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  #: that torchrun sets
 PATIENCE = timedelta(hours=6)  #: how long a rank waits for the others: rank 0 evaluates meanwhile
-SAME_MISTAKE = timedelta(seconds=5)  #: how long another rank waits for rank 0 to report the same mistake
+SAME_MISTAKE = timedelta(seconds=10)  #: how long a rank waits for the others to come to the same mistake
+HEARD = "heard"  #: how many ranks know of rank 0's mistake
 
 
 def launched() -> bool:
@@ -66,6 +67,7 @@ def joined() -> Iterator[None]:
     except UserError as error:
         if rank == 0:
             store.set("mistake", str(error))
+            _wait_for(size - 1, store)
         elif _reported(store) == str(error):
             time.sleep(1)  # torchrun ends all processes once one has ended: rank 0 speaks first
             raise SystemExit(2) from None
@@ -79,7 +81,16 @@ def _reported(store: Any) -> str | None:
         store.wait(["mistake"], SAME_MISTAKE)
     except RuntimeError:  # rank 0 has found none
         return None
-    return str(store.get("mistake").decode())
+    said = str(store.get("mistake").decode())
+    store.add(HEARD, 1)
+    return said
+
+
+def _wait_for(others: int, store: Any) -> None:
+    """Let the other ranks hear of rank 0's mistake before it leaves: the store goes with it."""
+    until = time.monotonic() + SAME_MISTAKE.total_seconds()
+    while store.add(HEARD, 0) < others and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def first_says(make: Callable[[], T]) -> T:
