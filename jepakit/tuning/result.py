@@ -1,19 +1,18 @@
-"""What has come out of a study: its trials with their values, the best of them, and the files that say so."""
+"""What has come out of a study: its trials with their values, and the best of them."""
 
 from __future__ import annotations
 
-import json
 import math
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepakit.files.writing import write_atomically
 from jepakit.report.inventory import newest_record
 from jepakit.storage.folder import read_summary
 from jepakit.sweep.table import figure
-from jepakit.tuning.candidates import Candidates, value_at
+from jepakit.tuning.candidates import value_at
 from jepakit.tuning.study import RUNS, VALUES, WHY, Rules, Study, import_optuna
 
 if TYPE_CHECKING:
@@ -129,22 +128,9 @@ def _importance(study: Study) -> dict[str, float]:
     optuna = import_optuna()
     apart = optuna.create_study(direction="maximize")  # without the recipe as it is, which may have no values in the space
     apart.add_trials(finished)
-    found = optuna.importance.get_param_importances(apart, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = optuna.importance.get_param_importances(apart, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
+    if any("will be equal" in str(warning.message) for warning in said):  # the trials are too few, or all alike
+        return {}
     return {name: round(float(share), 4) for name, share in found.items() if math.isfinite(share)}
-
-
-def write_result(tuned: Tuned, candidates: Candidates) -> None:
-    """Write ``tune.json``, ``best.yaml`` and the figures to the study's folder."""
-    from jepakit.tuning.best import write_best
-    from jepakit.tuning.figures import draw_history, draw_importance
-
-    rules = asdict(tuned.rules) | {"space": json.loads(tuned.rules.space)}
-    trials = [asdict(trial) | {"runs": [run.name for run in trial.runs]} for trial in tuned.trials]
-    best = tuned.best.number if tuned.best else None
-    content = {"study": tuned.name, "recipe": candidates.base.name, "rules": rules, "best": best, "importance": tuned.importance}
-    write_atomically(tuned.path / "tune.json", json.dumps(content | {"trials": trials}, indent=1, default=str) + "\n")
-    if tuned.best:
-        write_best(tuned.best, candidates, tuned.path / "best.yaml")
-        draw_history(tuned)
-    if tuned.importance:
-        draw_importance(tuned)
