@@ -23,7 +23,7 @@ from jepakit.cli.app import app
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.run import run
 from jepakit.tuning.candidates import load_candidates
-from jepakit.tuning.space import read_space
+from jepakit.tuning.space_file import read_space
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -13,7 +13,8 @@ from jepakit.report.inventory import newest_record
 from jepakit.storage.folder import read_summary
 from jepakit.sweep.table import figure
 from jepakit.tuning.candidates import value_at
-from jepakit.tuning.study import RUNS, VALUES, WHY, Rules, Study, import_optuna
+from jepakit.tuning.journal import import_optuna
+from jepakit.tuning.study import RUNS, VALUES, WHY, Rules, Study
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from jepakit.errors import UserError, shown
-from jepakit.files.reading import MOST
 from jepakit.sweep.variants import Setting
 from jepakit.tuning.candidates import Candidates
+from jepakit.tuning.journal import Held, import_optuna, open_journal
 from jepakit.tuning.space import Choice, Range
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial, Trial
 
-JOURNAL = "journal.jsonl"
 STOPPED, RUNS, VALUES, WHY = "stopped_at", "runs", "values", "why"  #: what is stored of a trial beside its parameters
 FIRST_THERE = 4  #: trials that always go on at a rung
 FIRST_RANDOM = 6  #: trials that TPE draws at random before it has something to go by
@@ -80,9 +77,9 @@ class Study:
     def __init__(self, folder: Path, rules: Rules, candidates: Candidates) -> None:
         optuna = import_optuna()
         self.rules, self.candidates, self.known = rules, candidates, candidates.defaults()
-        path = _journal(folder)
+        path = open_journal(folder)
         try:
-            storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=_Held()))
+            storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=Held()))
             self.study = optuna.create_study(
                 study_name="tune",
                 storage=storage,
@@ -224,48 +221,10 @@ class Study:
         return optuna.pruners.NopPruner()
 
 
-def import_optuna() -> Any:
-    """Optuna, with its log of what happens switched off.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    try:
-        import optuna
-    except ImportError:
-        raise UserError("tune needs optuna: pip install 'jepakit[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna
-
-
 def _state(name: str) -> Any:
     from optuna.trial import TrialState
 
     return TrialState[name]
-
-
-def _journal(folder: Path) -> Path:
-    """The study's journal, without the half line that a killed process may have left."""
-    path = folder / JOURNAL
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UserError(f"{path} is not a regular file")
-    with suppress(FileNotFoundError):
-        if path.stat().st_size > MOST:
-            raise UserError(f"{path} is too long for the journal of a study")
-        content = path.read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(path, content.rfind(b"\n") + 1)
-    return path
-
-
-class _Held:
-    """In place of Optuna's own lock, which a killed process leaves behind: whoever opens a study holds the lock of its folder."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
 
 
 def _differences(stored: Any, ours: Mapping[str, Any]) -> str:

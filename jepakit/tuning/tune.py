@@ -21,11 +21,12 @@ from jepakit.sweep.scheduler import jobs_folder, make_folder
 from jepakit.sweep.table import board_for
 from jepakit.sweep.watched import Watched
 from jepakit.tuning.candidates import Candidates, corners, load_candidates
+from jepakit.tuning.journal import JOURNAL, import_optuna
 from jepakit.tuning.measure import DEFAULT, check_metric
 from jepakit.tuning.report import write_result
 from jepakit.tuning.result import Tuned, read_result
-from jepakit.tuning.space import read_space
-from jepakit.tuning.study import JOURNAL, PRUNERS, SAMPLERS, Pruner, Rules, Sampler, Study, import_optuna
+from jepakit.tuning.space_file import read_space
+from jepakit.tuning.study import PRUNERS, SAMPLERS, Pruner, Rules, Sampler, Study
 from jepakit.tuning.tuner import Tuner, plan_trial
 
 FOLDER = "tune"  #: beside the runs

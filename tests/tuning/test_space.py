@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jepakit.recipe import RecipeError
 from jepakit.recipe.tree import Node
 from jepakit.tuning.candidates import load_candidates
-from jepakit.tuning.space import Choice, Range, read_space
+from jepakit.tuning.space import Choice, Range
+from jepakit.tuning.space_file import read_space
 
 SPACE: dict[str, Any] = {
     "optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True},

@@ -19,8 +19,8 @@ from jepakit.errors import UserError
 from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.storage.lock import Lock
+from jepakit.tuning.journal import JOURNAL
 from jepakit.tuning.result import Trial, Tuned
-from jepakit.tuning.study import JOURNAL
 from tests.tuning.made_up import EVERY, FakeEngine, made_up
 
 SPACE = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "jepa.target": [{"kind": "ema"}, {"kind": "frozen"}]}
