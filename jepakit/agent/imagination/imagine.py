@@ -75,12 +75,12 @@ def imagine(
             decoder = Decoder(fit, device, lambda: on_progress(1))
             drawn = [pictures(each, held_out[each.episode], decoder) for each in chosen(rollouts, FILMED)]
             missed = unexplained(decoder, held_out)
-    found = {"horizon": jepa.horizon, "space": "projection" if jepa.projector else "s_x"} | found
-    heading = f"{run.resolve().name} · {env_steps:,} env steps"
-    video = out / f"imagined{suffix()}"
-    film(video, drawn, heading)
-    strip(out / "imagined.png", drawn[:IN_STRIP], heading)
-    curves(out / "error.png", found, heading)
+        found = {"horizon": jepa.horizon, "space": "projection" if jepa.projector else "s_x"} | found
+        heading = f"{run.resolve().name} · {env_steps:,} env steps"
+        video = out / f"imagined{suffix()}"
+        film(video, drawn, heading)
+        strip(out / "imagined.png", drawn[:IN_STRIP], heading)
+        curves(out / "error.png", found, heading)
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     return {
         "env_steps": env_steps,
