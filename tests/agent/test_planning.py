@@ -48,10 +48,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("name", RUNS)
-@torch.no_grad()
 def test_the_score_of_a_sequence_matches_a_slow_loop(trained: Any, name: str) -> None:
     """Rewards and what follows the last, each times γ^k and the probability that the episode has come so far."""
-    with opened(trained(name), best=False, trust=False, warn=print) as (_, env, learner, _):
+    run = trained(name)
+    with opened(run, best=False, trust=False, warn=print) as (_, env, learner, _), torch.no_grad():
         learner.parts.eval()
         torch.manual_seed(0)
         s_x, actions = torch.randn(3, learner.embedding_width), env.single_action_spec.rand(torch.Size((3, 4, 5)))
@@ -85,7 +85,8 @@ def test_the_score_of_a_sequence_matches_a_slow_loop(trained: Any, name: str) ->
 @pytest.mark.parametrize("name", ["discrete", "gru", "continuous"])
 def test_the_policy_proposes_sequences_along_its_own_roll_outs(trained: Any, name: str) -> None:
     """Greedily, they are what the policy does at each embedding that the predictor expects."""
-    with opened(trained(name), best=False, trust=False, warn=print) as (_, env, learner, _), torch.no_grad():
+    run = trained(name)
+    with opened(run, best=False, trust=False, warn=print) as (_, env, learner, _), torch.no_grad():
         learner.parts.eval()
         model, s_x = WorldModel(learner, 0.9), torch.randn(3, learner.embedding_width)
         proposed = model.proposals(s_x, 2, 4)
