@@ -67,7 +67,9 @@ class CuriosityFields(ComponentFields):
     """The fields of every curiosity."""
 
     weight: NonNegativeFloat = Field(
-        0.01, description="Factor of the scaled surprise, in units of the unscaled reward; the algorithm's `reward_scale` applies to both."
+        0.5,
+        description="Factor of the scaled surprise: the deviation of the discounted bonus, in units of the task's unscaled return (RND: 0.5, "
+        "of rewards clipped to ±1). The algorithm's `reward_scale` applies to both.",
     )
     gamma: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="Discount of the running return of surprises, whose standard deviation scales them (RND: 0.99)."
