@@ -68,13 +68,16 @@ class CuriosityFields(ComponentFields):
 
     weight: NonNegativeFloat = Field(
         0.5,
-        description="Factor of the scaled surprise: the deviation of the discounted bonus, in units of the task's unscaled return (RND: 0.5, "
-        "of rewards clipped to ±1). The algorithm's `reward_scale` applies to both.",
+        description="Factor of the scaled surprise: the deviation of the discounted bonus, in units of the task's unscaled return (RND: "
+        "0.5, of rewards clipped to ±1). The algorithm's `reward_scale` applies to both.",
     )
     gamma: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="Discount of the running return of surprises, whose standard deviation scales them (RND: 0.99)."
     )
     episodic: bool = Field(False, description="Whether that running return begins anew with each episode; RND's does not.")
+    memory: PositiveInt | None = Field(
+        None, description="Env steps by which the scale has forgotten all but 1/e of what was before; null: it forgets nothing, as in RND."
+    )
 
 
 @dataclass(frozen=True)

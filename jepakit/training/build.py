@@ -202,7 +202,7 @@ def _build_curiosity(
     config: CuriosityFields, part: Callable[..., Any], blame: Blame, env: EnvBase, encoder: nn.Module, jepa: JEPA | None, hardware: Hardware
 ) -> Bonus:
     curiosity = part("curiosity", "curiosity", config)
-    scale = ReturnScale(env.batch_size[0], config.gamma, config.episodic)
+    scale = ReturnScale(env.batch_size[0], config.gamma, config.episodic, config.memory)
     with blame.at("curiosity"):
         distance = distance_of(jepa, encoder, hardware) if jepa else None
         return Bonus(config.kind, curiosity, config.weight, scale, distance, hardware.device)

@@ -18,7 +18,7 @@ class MyComponent(nn.Module):
     """surprise[t] = mean squared error of a thumbnail of the next frame, predicted from the thumbnail now by one linear layer.
 
     ``surprise`` and ``loss`` may ask for other inputs by name: see `jepakit.protocols.STEP_INPUTS`. The slot adds the fields ``weight``,
-    ``gamma`` and ``episodic``. Without weights, leave ``loss`` out.
+    ``gamma``, ``episodic`` and ``memory``. Without weights, leave ``loss`` out.
 
     Source: a choice. (Name authors, year, title and equation, if there are any.)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -24,19 +25,22 @@ class ReturnScale:
     """σ: the standard deviation of the discounted return R of all surprises so far.
 
     R[t] = γ R[t-1] + surprise[t] for each env, running forward as in the authors' code; σ² is its population variance over all envs and
-    steps so far. It is kept in float64 on the CPU, and merged batch by batch as in Chan et al. 1979.
+    steps so far. It is kept in float64 on the CPU, and merged batch by batch as in Chan et al. 1979. With a memory, a batch of n steps reduces
+    the weight of all earlier ones by exp(-n / memory).
 
-    Source: Burda et al. 2019, Exploration by Random Network Distillation, section 2.4.
+    Source: Burda et al. 2019, Exploration by Random Network Distillation, section 2.4; the memory is ours.
 
     Args:
         num_envs: N.
         gamma: γ.
         episodic: Whether R begins anew with each episode.
+        memory: Env steps, over all envs; None: nothing is forgotten.
     """
 
-    def __init__(self, num_envs: int, gamma: float, episodic: bool) -> None:
+    def __init__(self, num_envs: int, gamma: float, episodic: bool, memory: int | None = None) -> None:
         self.gamma = gamma
         self.episodic = episodic
+        self.memory = memory or math.inf
         self.state = {name: torch.zeros((), dtype=torch.float64) for name in ("count", "mean", "squares")}
         self.state["returns"] = torch.zeros(num_envs, dtype=torch.float64)
 
@@ -49,9 +53,11 @@ class ReturnScale:
             if self.episodic:
                 now = now.where(~ends, 0.0)
         new, old = torch.stack(seen), self.state
-        count = old["count"] + new.numel()
+        kept = math.exp(-new.numel() / self.memory)
+        before = kept * old["count"]
+        count = before + new.numel()
         apart = new.mean() - old["mean"]
-        squares = old["squares"] + (new - new.mean()).square().sum() + apart.square() * old["count"] * new.numel() / count
+        squares = kept * old["squares"] + (new - new.mean()).square().sum() + apart.square() * before * new.numel() / count
         mean = old["mean"] + apart * new.numel() / count
         self.state = {"count": count, "mean": mean, "squares": squares, "returns": now}
         return (squares / count).sqrt().item()

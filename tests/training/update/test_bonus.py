@@ -49,17 +49,20 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def slow_scale(rounds: list[tuple[np.ndarray, np.ndarray]], gamma: float, episodic: bool) -> float:
-    """The standard deviation of all discounted returns, from a list of them all."""
-    returns, seen = np.zeros(rounds[0][0].shape[0]), []
-    for surprise, done in rounds:
+def slow_scale(rounds: list[tuple[np.ndarray, np.ndarray]], gamma: float, episodic: bool, memory: float = np.inf) -> float:
+    """The standard deviation of all discounted returns, from a list of them all, each with its weight."""
+    returns, seen, weights = np.zeros(rounds[0][0].shape[0]), [], []
+    for i, (surprise, done) in enumerate(rounds):
+        later = sum(other.size for other, _ in rounds[i + 1 :])
+        weights += [np.exp(-later / memory)] * surprise.size
         for n in range(len(returns)):
             for t in range(surprise.shape[1]):
                 returns[n] = gamma * returns[n] + surprise[n, t]
                 seen.append(returns[n])
                 if episodic and done[n, t]:
                     returns[n] = 0.0
-    return float(np.std(seen))
+    mean = np.average(seen, weights=weights)
+    return float(np.sqrt(np.average((np.array(seen) - mean) ** 2, weights=weights)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -68,17 +71,18 @@ def slow_scale(rounds: list[tuple[np.ndarray, np.ndarray]], gamma: float, episod
     lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5),
     gamma=st.sampled_from([0.0, 0.5, 0.99]),
     episodic=st.booleans(),
+    memory=st.sampled_from([None, 3, 20]),
     seed=st.integers(0, 99),
 )
 def test_the_scale_is_the_deviation_of_all_discounted_returns(
-    envs: int, lengths: list[int], gamma: float, episodic: bool, seed: int
+    envs: int, lengths: list[int], gamma: float, episodic: bool, memory: int | None, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     rounds = [(rng.exponential(size=(envs, steps)).astype(np.float32), rng.random((envs, steps)) < 0.3) for steps in lengths]
-    scale = ReturnScale(envs, gamma, episodic)
+    scale = ReturnScale(envs, gamma, episodic, memory)
     for i, (surprise, done) in enumerate(rounds):
         found = scale.update(torch.from_numpy(surprise), torch.from_numpy(done))
-        assert found == pytest.approx(slow_scale(rounds[: i + 1], gamma, episodic), abs=1e-9)
+        assert found == pytest.approx(slow_scale(rounds[: i + 1], gamma, episodic, memory or np.inf), abs=1e-9)
 
 
 class Newest:
@@ -248,7 +252,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("kind", "algorithm"), [("rnd", ()), ("jepa", (DQN,))])
 def test_a_curious_run_resumes_bit_for_bit(recipe: Path, tmp_path: Path, kind: str, algorithm: tuple[str, ...]) -> None:
-    overrides = (*algorithm, f"curiosity={{kind: {kind}, episodic: true}}")
+    overrides = (*algorithm, f"curiosity={{kind: {kind}, episodic: true, memory: 100}}")
     run(recipe, overrides=overrides, out=tmp_path / "whole", quiet=True)
     cut_off(recipe, tmp_path / "cut", at=120, overrides=overrides)
     resume(tmp_path / "cut", quiet=True)
