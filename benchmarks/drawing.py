@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jepakit.components.shared.frames import to_frame
 from jepakit.components.envs.simulators import make_simulator
+from jepakit.components.shared.frames import to_frame
 from jepakit.machine.hardware import keep_freed_memory
 
 IDS = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "LunarLander-v3")

@@ -25,8 +25,8 @@ class ReturnScale:
     """σ: the standard deviation of the discounted return R of all surprises so far.
 
     R[t] = γ R[t-1] + surprise[t] for each env, running forward as in the authors' code; σ² is its population variance over all envs and
-    steps so far. It is kept in float64 on the CPU, and merged batch by batch as in Chan et al. 1979. With a memory, a batch of n steps reduces
-    the weight of all earlier ones by exp(-n / memory).
+    steps so far. It is kept in float64 on the CPU, and merged batch by batch as in Chan et al. 1979. With a memory, a batch of n steps
+    reduces the weight of all earlier ones by exp(-n / memory).
 
     Source: Burda et al. 2019, Exploration by Random Network Distillation, section 2.4; the memory is ours.
 
