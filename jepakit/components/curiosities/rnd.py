@@ -58,7 +58,8 @@ class RND(nn.Module):
             for layer in net:
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     nn.init.orthogonal_(layer.weight, gain=2**0.5)
-                    nn.init.zeros_(layer.bias)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
         self.fixed.requires_grad_(False)
 
     def surprise(self, pixels_next: Tensor) -> Tensor:
