@@ -1,0 +1,152 @@
+"""Does an encoder that was trained before save env steps on a changed task?
+
+    python -m benchmarks.transfer --out runs/transfer --json docs/results/transfer/transfer.json
+    python -m benchmarks.transfer --tasks pole --seeds 100,101 --out runs/transfer      # a part; the same command goes on where it ended
+
+Three encoders are made first: pretrained on random play, on random play in front of a moving film, and the encoder of a run that was
+trained on plain Cart Pole. Each begins runs on Cart Pole with another pole, other colours or another gravity, beside runs from scratch. A run
+is evaluated every 3,072 env steps on 8 held-out episodes; it has solved the task at the first evaluation whose greedy mean return is at least
+475. A run that never gets there counts with all its steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jepakit
+from jepakit.cli.ablate import read_seeds
+from jepakit.machine.hardware import Hardware
+from jepakit.report.statistics import difference, estimate
+from jepakit.storage.provenance import provenance
+
+SOLVED = 475.0
+ATTRIBUTES = "jepakit.components.envs.wrappers.attributes:Attributes"
+FILM = {"distractions": [{"kind": "video", "strength": 0.25}]}
+TASKS: dict[str, dict[str, Any]] = {
+    "pole": {"env.wrappers": [{"path": ATTRIBUTES, "length": 1.0}]},
+    "colours": {"distractions": [{"kind": "colours", "changes": "never", "strength": 0.15}]},
+    "gravity": {"env.wrappers": [{"path": ATTRIBUTES, "gravity": 19.6}]},
+}
+EVALUATED = {"eval_every": 3_072, "eval_episodes": 8, "threads": 1, "diagnostics": []}
+SCRATCH = "from scratch"
+
+
+def encoders(out: Path) -> dict[str, Path | None]:
+    """Where the encoder of each way to begin is: a run's folder, made if it is not there yet."""
+    fast = {"threads": 1, "diagnostics": []}
+    pretraining = {
+        "regularizers": [{"kind": "vicreg", "weight": 1.0}],
+        "algorithm": {"kind": "none", "rollout_steps": 128, "epochs": 1, "minibatch_size": 64},
+        "total_steps": 200_000,
+    }
+    made: dict[str, Path | None] = {SCRATCH: None}
+    for name, played in (("random play", {}), ("random play before a film", FILM)):
+        recording, folder = out / "data" / name.replace(" ", "_"), out / "encoders" / name.replace(" ", "_")
+        if not (recording / "recording.json").exists():
+            jepakit.record_episodes("cartpole_fast", recording, 20_000, seed=50, overrides=played)
+        if not (folder / "summary.json").exists():
+            source = {"source": {"kind": "recording", "folder": str(recording.resolve())}}
+            jepakit.run("cartpole_fast", overrides=fast | pretraining | source, seed=50, out=folder, quiet=True)
+        made[name] = folder
+    folder = out / "encoders" / "a_run"
+    if not (folder / "summary.json").exists():
+        jepakit.run("cartpole_fast", overrides=fast, seed=50, out=folder, quiet=True)
+    return made | {"a run on plain Cart Pole": folder}
+
+
+def steps_to_solve(run: Path) -> int | None:
+    """Env steps at the first evaluation that reached `SOLVED`; None if none did."""
+    for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if record["phase"] == "eval" and record["eval/return_greedy"] >= SOLVED:
+            return int(record["env_steps"])
+    return None
+
+
+def measured(task: str, begun: dict[str, Path | None], seeds: Sequence[int], out: Path, jobs: int) -> list[dict[str, Any]]:
+    """A row for each run on ``task``; runs that have finished before are read again."""
+    cases = {name: {} if folder is None else {"encoder.checkpoint": str(folder.resolve())} for name, folder in begun.items()}
+    changed = {**EVALUATED, **TASKS[task], "name": f"transfer_{task}"}
+    recipe = {"extends": "cartpole_fast", "sweep": {"cases": cases}}
+    outcomes = jepakit.ablate(recipe, overrides=changed, seeds=seeds, jobs=jobs, out=out, quiet=True)
+    return [
+        {
+            "task": task,
+            "begun": str(outcome.planned.recipe.case),
+            "seed": outcome.planned.seed,
+            "steps_to_475": steps_to_solve(outcome.path),
+            "env_steps": outcome.summary["env_steps"],
+            "return_last_100": outcome.summary["return_last_100"],
+            "run": outcome.path.name,
+        }
+        for outcome in outcomes
+        if outcome.state == "finished"
+    ]
+
+
+def counted(row: dict[str, Any]) -> float:
+    """Its steps to solve the task; all its steps if it did not."""
+    return float(row["steps_to_475"] or row["env_steps"])
+
+
+def compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each task and way to begin: interquartile means of the steps and their difference to those from scratch, with 95% intervals."""
+    found = []
+    for task, name in dict.fromkeys((row["task"], row["begun"]) for row in rows):
+        mine = [row for row in rows if (row["task"], row["begun"]) == (task, name)]
+        scratch = [counted(row) for row in rows if (row["task"], row["begun"]) == (task, SCRATCH)]
+        steps, against = estimate([*map(counted, mine)]), estimate([*map(counted, mine)], scratch, statistic=difference)
+        found.append(
+            {
+                "task": task,
+                "begun": name,
+                "runs": len(mine),
+                "solved": sum(row["steps_to_475"] is not None for row in mine),
+                "steps": steps.value,
+                "interval": steps.interval,
+                "fewer_than_scratch": -against.value,
+                "fewer_interval": against.interval and (-against.interval.high, -against.interval.low),
+            }
+        )
+    return found
+
+
+def main() -> None:
+    """Make the encoders, train on the changed tasks, print a row for each way to begin."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/transfer"), help="where the runs go")
+    parser.add_argument("--tasks", default=",".join(TASKS), help=f"some of {', '.join(TASKS)}")
+    parser.add_argument("--seeds", default="100,101,102,103,104")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    options = parser.parse_args()
+    begun = encoders(options.out)
+    rows: list[dict[str, Any]] = []
+    for task in options.tasks.split(","):
+        seeds = read_seeds(options.seeds)
+        rows += measured(task, begun, [seeds] if isinstance(seeds, int) else seeds or [0], options.out, options.jobs)
+    table = compared(rows)
+    sys.stdout.write("| task | begun from | solved | steps to 475 | fewer than from scratch |\n|---|---|---|---|---|\n")
+    for row in table:
+        solved, steps, fewer = f"{row['solved']} of {row['runs']}", spread(row["steps"], row["interval"]), "–"
+        if row["begun"] != SCRATCH:
+            fewer = spread(row["fewer_than_scratch"], row["fewer_interval"])
+        sys.stdout.write(f"| {row['task']} | {row['begun']} | {solved} | {steps} | {fewer} |\n")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        machine = provenance(Hardware("cpu", "fp32", threads=1))
+        options.json.write_text(json.dumps({"machine": machine, "compared": table, "runs": rows}, indent=1, default=str) + "\n")
+
+
+def spread(value: float, interval: tuple[float, float] | None) -> str:
+    """A figure with its interval."""
+    return f"{value:,.0f}" + (f" [{interval[0]:,.0f}, {interval[1]:,.0f}]" if interval else "")
+
+
+if __name__ == "__main__":
+    main()
