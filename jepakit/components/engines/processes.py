@@ -48,6 +48,7 @@ def _before_start(deaf_to: Sequence[int]) -> Callable[[], None]:
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # looked up before the fork, after which little is safe
 
     def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # Ray's workers block SIGINT, and a child would inherit that
         if prctl:
             prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         for number in deaf_to:

@@ -87,9 +87,8 @@ class Slurm:
         try:
             self._executor()
         except RuntimeError as error:
-            raise UserError(
-                f"the engine `slurm`: there is no Slurm here ({error}); to try it without: {{kind: slurm, cluster: local}}"
-            ) from error
+            without = "to try it without: {kind: slurm, cluster: local}"
+            raise UserError(f"the engine `slurm`: there is no Slurm here ({error}); {without}") from error
 
     def at_a_time(self, jobs: Sequence[Job]) -> int | None:
         """All of them: Slurm has a queue. submitit's own processes have none."""

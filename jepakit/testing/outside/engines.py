@@ -45,9 +45,12 @@ def _check_jobs(rules: Rules, engine: Engine, home: Path) -> None:
         expect(bool(re.match(r"jepakit \d", said)), f"the log holds {said[:80]!r}")
         expect("no_such_recipe" in jobs[1].log.read_text(), "the log lacks what the process prints on stderr")
     with rules.rule("stop", "after `stop`, pass SIGINT on to the process, or take it from the queue; then `poll` says that it has ended"):
-        (stopped,) = engine.start([_job(home, "stopped", "schema")])
+        stopped, queued = engine.start([_job(home, name, "schema") for name in ("stopped", "queued")])
+        queued.stop()
+        while stopped.queued and stopped.poll() is None:
+            time.sleep(0.02)
         stopped.stop()
-        expect(_end(stopped).code != 0, "a job that was stopped at once has run to its end")
+        expect(all(_end(one).code != 0 for one in (stopped, queued)), "a job that was stopped has run to its end")
     with rules.rule("kill", "`kill` waits for the end, and may be called again"):
         (killed,) = engine.start([_job(home, "killed", "schema")])
         killed.kill()

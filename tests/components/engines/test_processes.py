@@ -58,3 +58,13 @@ def test_a_run_imports_from_its_parents_path_and_not_from_the_current_folder(tmp
         start_process(["run", str(tmp_path / "none.yaml")], log).wait(60)
         assert ("a stranger" in log.read_text()) == bool(here)
         assert ("there is no recipe" in log.read_text()) == (code == 2), log.read_text()
+
+
+def test_a_run_hears_ctrl_c_although_its_parent_blocks_it(tmp_path: Path) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as Ray's workers do
+    try:
+        process = start_process(["schema"], tmp_path / "log")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) != 0
