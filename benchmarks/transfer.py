@@ -3,9 +3,9 @@
     python -m benchmarks.transfer --out runs/transfer --json docs/results/transfer/transfer.json
     python -m benchmarks.transfer --tasks pole --seeds 100,101 --out runs/transfer      # a part; the same command goes on where it ended
 
-Three encoders are made first: pretrained on random play, on random play in front of a moving film, and the encoder of a run that was
-trained on plain Cart Pole. Each begins runs on Cart Pole with another pole, other colours or another gravity, beside runs from scratch. A run
-is evaluated every 3,072 env steps on 8 held-out episodes; it has solved the task at the first evaluation whose greedy mean return is at least
+Three encoders are made first: pretrained on random play, on random play before a moving film, and the encoder of a run that was trained on
+plain Cart Pole. Each begins runs on Cart Pole with another pole, other colours or another gravity, beside runs from scratch. A run is
+evaluated every 3,072 env steps on 8 held-out episodes. It has solved the task at the first evaluation whose greedy mean return is at least
 475. A run that never gets there counts with all its steps.
 """
 
@@ -139,7 +139,7 @@ def main() -> None:
         sys.stdout.write(f"| {row['task']} | {row['begun']} | {solved} | {steps} | {fewer} |\n")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        machine = provenance(Hardware("cpu", "fp32", threads=1))
+        machine = {name: value for name, value in provenance(Hardware("cpu", "fp32", threads=1)).items() if name != "command"}
         options.json.write_text(json.dumps({"machine": machine, "compared": table, "runs": rows}, indent=1, default=str) + "\n")
 
 
