@@ -54,7 +54,8 @@ def main() -> None:
     for sampler, tuned in studies.items():
         copyfile(tuned.path / "tune.json", here / f"{sampler}.json")
         for name in ("history", "importance"):
-            copyfile(tuned.path / f"{name}.png", here / f"{sampler}_{name}.png")
+            if (tuned.path / f"{name}.png").exists():
+                copyfile(tuned.path / f"{name}.png", here / f"{sampler}_{name}.png")
     (here / "fresh.json").write_text(json.dumps({"seeds": FRESH, "return_last_100": fresh}, indent=1) + "\n")
     (given.docs / "tune.md").write_text(page(studies, fresh))
 
@@ -97,7 +98,8 @@ def page(studies: dict[str, Tuned], fresh: dict[str, list[float]]) -> str:
         f"![Every trial of the search by {name}](tune/{sampler}_history.png)\n"
         for sampler, name in (("tpe", "TPE"), ("random", "random draws"))
     ]
-    lines += ["![Which values mattered in the search by TPE](tune/tpe_importance.png)", ""]
+    if studies["tpe"].importance:
+        lines += ["![Which values mattered in the search by TPE](tune/tpe_importance.png)", ""]
     lines += ["Every trial: [tune/tpe.json](tune/tpe.json), [tune/random.json](tune/random.json);"]
     lines += ["the fresh seeds: [tune/fresh.json](tune/fresh.json)."]
     return "\n".join(lines) + "\n"

@@ -43,7 +43,7 @@ def draw_history(tuned: Tuned) -> Path:
 
 
 def draw_importance(tuned: Tuned) -> Path:
-    """How much each value matters for being among the best trials.
+    """How much each value matters for being in the better half of the trials.
 
     Returns:
         The path of the PNG.
@@ -54,7 +54,7 @@ def draw_importance(tuned: Tuned) -> Path:
         axes = figure.subplots()
         axes.barh(names, [tuned.importance[name] for name in names], color=COLOURS[0])
         axes.grid(False, axis="y")
-        axes.set(xlabel=f"importance for {tuned.rules.metric} (PED-ANOVA)")
+        axes.set(xlabel=f"importance for a {tuned.rules.metric} in the better half (PED-ANOVA)")
         return _saved(figure, tuned.path / "importance.png")
 
 

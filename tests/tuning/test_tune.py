@@ -138,6 +138,12 @@ def test_more_trials_are_added_to_a_study_and_several_run_at_a_time(tune: Tune) 
     assert len(tune(FakeEngine(), trials=2, pruner="none").trials) == 9
 
 
+def test_an_engine_on_other_machines_finds_its_jobs_beside_the_runs(tune: Tune, tmp_path: Path) -> None:
+    tuned = tune(FakeEngine(remote=True), trials=5, jobs=2)
+    assert all((tmp_path / "runs" / "tuned" / "jobs" / run.name / "recipe.yaml").is_file() for trial in tuned.trials for run in trial.runs)
+    assert "unfinished" not in {trial.state for trial in tuned.trials}
+
+
 def test_runs_that_have_finished_are_found_by_id(tune: Tune) -> None:
     one = tune(FakeEngine(), pruner="none", sampler="random")
     other = FakeEngine()
