@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,23 @@ def test_every_drawn_trial_is_a_recipe_with_exactly_the_drawn_values(
     assert found["algorithm"]["epochs"] == values["algorithm.epochs"]
     assert [entry["weight"] for entry in found["regularizers"]] == [entry["weight"] for entry in values["regularizers"]]
     assert all(isinstance(setting.value, Node) and setting.value.place for setting in drawn)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.sampled_from(["vit", "ema", "low", "1e-3", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["low", "high", "step", "log", "choices", "kind", "decay", "weight"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+PATHS = st.sampled_from(
+    ["optimizer.lr", "jepa.target", "jepa", "encoder", "regularizers", "regularizers.0.weight", "env", "env.size", "x..y", "seed", "", "0"]
+)
+
+
+@given(content=st.dictionaries(PATHS, VALUES, min_size=1, max_size=3))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_space_says_it_is_read_or_its_mistakes_are_told(recipe: Path, content: dict[str, Any]) -> None:
+    with suppress(RecipeError):
+        load_candidates(recipe, (), read_space(content)).defaults()
