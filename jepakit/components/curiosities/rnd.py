@@ -55,11 +55,11 @@ class RND(nn.Module):
         )
         for net in (self.fixed, self.predictor):
             net(torch.zeros(1, *frames[1:]))  # the linear layers measure their input
-            for layer in net:
-                if isinstance(layer, nn.Conv2d | nn.Linear):
-                    nn.init.orthogonal_(layer.weight, gain=2**0.5)
-                    if layer.bias is not None:
-                        nn.init.zeros_(layer.bias)
+            for name, parameter in net.named_parameters():
+                if name.endswith("weight"):
+                    nn.init.orthogonal_(parameter, gain=2**0.5)
+                else:
+                    nn.init.zeros_(parameter)
         self.fixed.requires_grad_(False)
 
     def surprise(self, pixels_next: Tensor) -> Tensor:

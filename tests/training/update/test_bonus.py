@@ -21,7 +21,6 @@ from jepakit.protocols import BONUS, PIXELS, REWARD
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.recipe.errors import RecipeError
 from jepakit.training.build import build_learner
-from jepakit.training.learner import Learner
 from jepakit.training.rehearsal import rehearse
 from jepakit.training.run import resume, run
 from jepakit.training.update.bonus import Bonus, ReturnScale
@@ -100,10 +99,13 @@ def a_batch() -> TensorDict:
     return TensorDict({PIXELS: shown, "action": torch.zeros(2, 3, dtype=torch.int64), "next": after}, [2, 3])
 
 
+def a_bonus(curiosity: Any, weight: float) -> Bonus:
+    return Bonus("odd", curiosity, weight, ReturnScale(2, 0.9, False), None)
+
+
 def test_the_bonus_stands_beside_the_reward_which_stays() -> None:
     batch = a_batch()
-    bonus = Bonus("newest", Newest(), 0.5, ReturnScale(2, 0.9, False), None)
-    rewarded, figures = bonus.rewarded(batch, nn.ModuleList())
+    rewarded, figures = a_bonus(Newest(), 0.5).rewarded(batch, nn.ModuleList())
     surprise = np.arange(1.0, 7.0).reshape(2, 3)
     deviation = slow_scale([(surprise, np.zeros((2, 3)))], 0.9, False)
     np.testing.assert_allclose(rewarded["next", BONUS].squeeze(-1), 0.5 * surprise / deviation, rtol=1e-6)
@@ -125,24 +127,24 @@ class Wild:
 
 
 def test_where_nothing_ever_surprises_there_is_no_bonus() -> None:
-    rewarded, figures = Bonus("nothing", Nothing(), 1.0, ReturnScale(2, 0.9, False), None).rewarded(a_batch(), nn.ModuleList())
+    rewarded, figures = a_bonus(Nothing(), 1.0).rewarded(a_batch(), nn.ModuleList())
     assert not rewarded["next", BONUS].any()
     assert figures["curiosity/share"] == 0
 
 
 def test_a_surprise_that_is_not_finite_ends_the_run_with_its_name() -> None:
-    with pytest.raises(FloatingPointError, match="curiosity `wild` is not finite"):
-        Bonus("wild", Wild(), 1.0, ReturnScale(2, 0.9, False), None).rewarded(a_batch(), nn.ModuleList())
+    with pytest.raises(FloatingPointError, match="curiosity `odd` is not finite"):
+        a_bonus(Wild(), 1.0).rewarded(a_batch(), nn.ModuleList())
 
 
-def made(recipe: Path, *overrides: str) -> tuple[Learner, GymEnv]:
+def made(recipe: Path, *overrides: str) -> tuple[Any, GymEnv]:
     loaded = load_recipe(recipe, overrides)
     fields = loaded.env.model_dump(exclude={"kind"})
     env = GymEnv(0, **{**fields, "size": tuple(fields["size"])})
     return build_learner(loaded, env, Hardware("cpu", "fp32", threads=1)), env
 
 
-def played(learner: Learner, env: GymEnv, steps: int = 20) -> Any:
+def played(learner: Any, env: GymEnv, steps: int = 20) -> Any:
     """A batch [N, T] of the learner's own policy."""
     from torchrl.collectors import Collector
 
