@@ -30,6 +30,7 @@ PATHS = {
     "auxiliary": ("auxiliary", True),
     "augmentation": ("augmentations", True),
     "algorithm": ("algorithm", False),
+    "collector": ("collector", False),
     "curiosity": ("curiosity", False),
     "diagnostic": ("diagnostics", True),
     "planner": ("planner", False),

@@ -17,6 +17,7 @@ from jepakit.protocols.algorithm import (
     ShowsValues,
     Term,
 )
+from jepakit.protocols.collecting import Acting, Actor, Collected, Collector, Weights, WorkerLost
 from jepakit.protocols.curiosity import STEP_INPUTS, Curiosity, LearnsSurprise
 from jepakit.protocols.engine import Ended, Engine, Going, Job, Scripted
 from jepakit.protocols.env import Distractible, Distraction, Env, HasState, Pictured, Restorable, Shareable
@@ -29,6 +30,7 @@ from jepakit.protocols.keys import (
     LEARNED_RETURN,
     MASK,
     PIXELS,
+    POLICY_VERSION,
     REWARD,
     S_X,
     TERMINATED,
@@ -65,16 +67,21 @@ __all__ = [
     "MASK",
     "MOST_NUMBERS",
     "PIXELS",
+    "POLICY_VERSION",
     "REWARD",
     "STEP_INPUTS",
     "S_X",
     "TERMINATED",
     "VIEWS",
+    "Acting",
     "ActionValued",
+    "Actor",
     "Algorithm",
     "Annealed",
     "Attentive",
     "Augmentation",
+    "Collected",
+    "Collector",
     "Curiosity",
     "Diagnostic",
     "Distractible",
@@ -117,4 +124,6 @@ __all__ = [
     "Source",
     "Target",
     "Term",
+    "Weights",
+    "WorkerLost",
 ]

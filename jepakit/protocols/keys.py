@@ -16,6 +16,7 @@ EPISODE_RETURN = "episode_return"  #: float32 [*, 1], undiscounted and unscaled,
 EPISODE_LENGTH = "episode_length"  #: int64 [*, 1], env steps so far
 EPISODE_OVER = "episode_over"  #: bool [*, 1]: the task's episode has ended; absent: as ``done``
 LEARNED_RETURN = "learned_return"  #: float32 [*, 1]: sum of the rewards used in learning; absent: as ``episode_return``
+POLICY_VERSION = "policy_version"  #: int64 [*]: the `Weights.version` that chose the action; absent: the learner's own
 
 
 class FrameShape(NamedTuple):

@@ -16,7 +16,7 @@ from jepakit.errors import UserError
 from jepakit.files.checkpoints import weights_file
 from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
-from jepakit.recipe.schema import Recipe, besides_results, holds_blocks
+from jepakit.recipe.schema import LeftOutAtDefault, Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
 from jepakit.registry.signature import ComponentFields
 
@@ -49,9 +49,8 @@ def _deciding(value: Any) -> Any:
     """
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        names = (
-            fields.keys() - besides_results(type(value)) - _names_of_files(value) - names_of_data(value)
-        )  # a file's contents count, not its name
+        names = fields.keys() - besides_results(type(value)) - _at_default(value)
+        names -= _names_of_files(value) | names_of_data(value)  # a file's contents count, not its name
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
         chosen = {name for name in names if name not in blocks and (name == "kind" or _differ(getattr(value, name), fields[name].default))}
         decided = {name: _deciding(block) for name, block in blocks.items()}
@@ -59,6 +58,12 @@ def _deciding(value: Any) -> Any:
         held |= {name: str(digest_of_data(Path(getattr(value, name)))) for name in names_of_data(value)}
         return value.model_dump(mode="json", include=chosen) | {name: decides for name, decides in decided.items() if decides} | held
     return [_deciding(entry) for entry in value]
+
+
+def _at_default(value: BaseModel) -> set[str]:
+    """The slots of a block that are marked `LeftOutAtDefault` and hold their default kind as it is."""
+    marked = {name: field for name, field in type(value).model_fields.items() if LeftOutAtDefault() in field.metadata}
+    return {name for name, field in marked.items() if _deciding(getattr(value, name)) == field.default}
 
 
 def _differ(value: Any, default: Any) -> bool:
@@ -128,6 +133,11 @@ def _components(value: Any, place: str = "") -> Iterator[tuple[str, ComponentFie
     elif isinstance(value, tuple):
         for index, entry in enumerate(value):
             yield from _components(entry, f"{place}.{index}")
+
+
+def used_components(recipe: Recipe) -> list[Component]:
+    """The components that the recipe chooses and that affect results."""
+    return [fields.component for _, fields in _components(recipe)]
 
 
 def _digest(found: Component) -> str:

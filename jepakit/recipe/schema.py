@@ -34,6 +34,11 @@ class BesidesResults:
     """Marks a field that does not affect a run's results: the run's id leaves it out."""
 
 
+@dataclass(frozen=True)
+class LeftOutAtDefault:
+    """Marks a slot that was added later: its default kind is no part of a run's id."""
+
+
 DIAGNOSTICS = ("dimensions", "spectrum", "prediction", "policy", "critic", "gradients", "updates", "drift")  #: on by default
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -183,6 +188,7 @@ class Recipe(Block):
     augmentations: tuple[Annotated[ComponentFields, InSlot("augmentation")], ...] = ()
     """Random changes of the stacks that an update encodes, applied in order, drawn separately for x and y. Acting uses the env's pixels."""
     algorithm: Annotated[ComponentFields, InSlot("algorithm")] = default_kind("ppo")
+    collector: Annotated[ComponentFields, InSlot("collector"), LeftOutAtDefault()] = default_kind("direct")
     curiosity: Annotated[CuriosityFields, InSlot("curiosity")] | None = None
     """A reward for surprise, added to the task's in training alone; null: none."""
     replay: Replay = Replay()

@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -105,13 +105,25 @@ def _load_file(entry: str, run: bool) -> Plugin:
     digest = hashlib.sha256(content).hexdigest()
     # The module's name is a hash of its content: a file reached by two paths, or copied into a run's folder, is one plug-in.
     name = f"{_FILE_MODULE}{digest[:12]}"
+    return Plugin(entry, path, digest, content, _attempt(entry, name, partial(_execute, name, path, content)) if run else "")
 
-    def execute() -> None:
-        module = sys.modules[name] = ModuleType(name)
-        module.__file__ = str(path)
-        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
 
-    return Plugin(entry, path, digest, content, _attempt(entry, name, execute) if run else "")
+def _execute(name: str, path: Path, content: bytes) -> None:
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = str(path)
+    exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+
+
+def again(plugins: Iterable[Plugin]) -> None:
+    """Import, in another process, the plug-ins that a recipe has imported; files from their content, which need not be there any more."""
+    registry.load_builtins()
+    for plugin in plugins:
+        if plugin.failure:
+            continue
+        if plugin.file and plugin.digest:
+            _execute(f"{_FILE_MODULE}{plugin.digest[:12]}", plugin.file, plugin.content)
+        else:
+            importlib.import_module(plugin.name)
 
 
 def _load_module(entry: str, run: bool) -> Plugin:

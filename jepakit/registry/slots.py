@@ -126,6 +126,7 @@ SLOTS = {
         Slot(
             "algorithm", "jepakit.components.algorithms", "acts and learns on s_x", ("frames", "action_spec", "embedding_width", "encoder")
         ),
+        Slot("collector", "jepakit.components.collectors", "where the policy acts: in the run's own process, or in workers"),
         Slot(
             "curiosity",
             "jepakit.components.curiosities",

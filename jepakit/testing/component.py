@@ -20,6 +20,7 @@ from jepakit.testing.diagnostics import check_diagnostic
 from jepakit.testing.encoders import check_encoder, check_target
 from jepakit.testing.envs import check_env, check_source
 from jepakit.testing.modules import Make
+from jepakit.testing.outside.collectors import check_collector
 from jepakit.testing.outside.engines import check_engine
 from jepakit.testing.outside.sinks import check_sink
 from jepakit.testing.parts import (
@@ -47,6 +48,7 @@ CHECKS: dict[str, Callable[[Rules, Make, Setting], None]] = {
     "augmentation": check_augmentation,
     "distraction": check_distraction,
     "algorithm": check_algorithm,
+    "collector": check_collector,
     "curiosity": check_curiosity,
     "diagnostic": check_diagnostic,
     "planner": check_planner,
@@ -84,7 +86,7 @@ def check_component(
     refusals: dict[Setting, str] = {}
     context = registry.SLOTS[slot].context
     tried = [*settings([FrameShape(*shape) for shape in frame_shapes], "action_spec" in context)]
-    tried = tried[:1] if slot in ("env", "sink", "engine") else tried
+    tried = tried[:1] if slot in ("env", "collector", "sink", "engine") else tried
     with _undisturbed():
         for setting in tried:
             rules.setting = setting.told(context)

@@ -192,6 +192,8 @@ def _expect_one_process(recipe: Recipe, algorithm: Any) -> None:
         "algorithm.kind": isinstance(algorithm, OffPolicyAlgorithm) and (f"`{recipe.algorithm.kind}` learns from replay", "`ppo`"),
         "curiosity": recipe.curiosity and ("it scales surprises by all that this process has seen", "`curiosity: null`"),
         "source": recipe.source and ("recorded data are read by one process", "`source: null`"),
+        "collector.kind": recipe.collector.kind != "direct"
+        and (f"`{recipe.collector.kind}` has workers of its own", "`direct`, where each rank acts for itself"),
     }
     for path, found in alone.items():
         if found and ranks.size() > 1:

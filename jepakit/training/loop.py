@@ -1,4 +1,4 @@
-"""The training loop: feeds a TorchRL collector's batches to the learner, and records metrics and checkpoints."""
+"""The training loop: feeds a collector's batches to the learner, and records metrics and checkpoints."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any, Literal
 
 from tensordict import TensorDictBase
 from torch import Tensor
-from torchrl.collectors import Collector
 
 from jepakit.components.shared import ranks
 from jepakit.diagnostics.collapse import below_paper_variance
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import set_generators
 from jepakit.machine.group import any_rank, from_all
-from jepakit.protocols import PIXELS
+from jepakit.protocols import PIXELS, Collected, WorkerLost
 from jepakit.recipe import recipe_id
 from jepakit.storage.checkpoint import save_checkpoint
 from jepakit.storage.manifest import best_evaluated, checkpoints, named_frames
@@ -27,7 +26,6 @@ from jepakit.training.experience.episodes import ended_episodes
 from jepakit.training.experience.recorded import Recorded
 from jepakit.training.monitoring.evaluation import MODES, Evaluation
 from jepakit.training.monitoring.periodic_probes import PeriodicProbes
-from jepakit.training.policy import Policy
 from jepakit.training.progress import Progress
 from jepakit.training.state import RunState, capture
 
@@ -55,7 +53,6 @@ class Loop:
         self.history = state.history
         self.progress = progress
         self.stop_requested = stop_requested
-        self.policy = Policy(state.learner)
         self.evaluation = Evaluation(state.recipe, state.learner)
         self.probes = PeriodicProbes(state.recipe, state.learner)
         self.has_begun = False  #: whether `run` was called
@@ -73,38 +70,36 @@ class Loop:
             self.probes.close()
 
     @contextmanager
-    def _batches(self) -> Iterator[Iterator[TensorDictBase]]:
-        """What is learned from: a collector's batches [N, T], or those of recorded data."""
+    def _batches(self) -> Iterator[Iterator[Collected]]:
+        """What is learned from: the collector's batches [N, T], or those of recorded data."""
         if isinstance(self.learner.experience, Recorded):
-            yield self.learner.experience.batches()
+            yield (Collected(batch, {"env": 0.0, "policy": 0.0}) for batch in self.learner.experience.batches())
             return
-        device, steps = self.learner.hardware.device, self.learner.algorithm.rollout_steps
-        with (
-            only_looking(self.learner.parts),
-            ranks.alone(),
-        ):  # a new collector tries the policy out, which must not count in batch statistics
-            collector = Collector(
-                self.env,
-                self.policy,
-                frames_per_batch=steps * self.env.batch_size[0],
-                total_frames=-1,
-                policy_device=device,
-                env_device="cpu",
-                storing_device="cpu",
-                auto_register_policy_transforms=False,  # the policy keeps no state between steps
-            )
+        collector = self.state.collector
         try:
-            yield iter(collector)
+            with only_looking(self.learner.parts), ranks.alone():  # it may try the policy out, which must not count in batch statistics
+                collector.begin(self.state.acting)
+            yield iter(self._collect, None)
         finally:
-            collector.shutdown(close_env=False)
+            collector.close()
 
-    def _train(self, batches: Iterator[TensorDictBase]) -> Status:
+    def _collect(self) -> Collected:
+        """The next batch. If a worker is lost, everything up to here is saved."""
+        try:
+            return self.state.collector.collect()
+        except WorkerLost:
+            self.state.lost = True
+            self.checkpoint()
+            raise
+
+    def _train(self, batches: Iterator[Collected]) -> Status:
         history, every, diagnoses = self.history, self.recipe.checkpoint_every, self.state.diagnoses
         checkpoint_due = history.env_steps + every
         while history.env_steps < self.recipe.total_steps:
-            started, env_before, policy_before = perf_counter(), self.env.seconds, self.policy.seconds
-            batch = next(batches)  # [N, T], with N simulators of this rank's own
+            started = perf_counter()
+            batch, acting_seconds = next(batches)  # [N, T], with N simulators of this rank's own
             steps = batch.numel() * ranks.size()
+            lag = self.state.acting.lag(batch)
             learning = perf_counter()
             diagnoses.begin(history.env_steps + steps)
             metrics: dict[str, Any] = self.learner.learn(batch, progress=history.env_steps / self.recipe.total_steps)
@@ -113,10 +108,10 @@ class Loop:
                 self._record_episodes(batch)
             history.env_steps += steps
             known = {name: history.latest.get(name) for name in EMBEDDING}
-            metrics = known | self.state.probe.measure(batch[PIXELS].flatten(0, 1), history.env_steps) | metrics
+            metrics = known | self.state.probe.measure(batch[PIXELS].flatten(0, 1), history.env_steps) | metrics | lag
             times = {
-                "time/env": self.env.seconds - env_before,
-                "time/policy": self.policy.seconds - policy_before,
+                "time/env": acting_seconds["env"],
+                "time/policy": acting_seconds["policy"],
                 "time/learner": learned - learning,
                 "time/batch": perf_counter() - started,
             }

@@ -30,7 +30,8 @@ class Policy(TensorDictModuleBase):
         if everything:
             self.head.reset_out_keys()
         self.in_keys = [PIXELS]
-        self.out_keys = [key for key in self.head.out_keys if key != S_X]
+        self.written = [key for key in self.head.out_keys if key != S_X]
+        self.out_keys = self.written
         self.seconds = 0.0
 
     @torch.no_grad()
@@ -44,6 +45,6 @@ class Policy(TensorDictModuleBase):
         s_x = self.learner.embed(tensordict[PIXELS])
         expect_finite_embedding(s_x)
         acted = self.head(tensordict.empty().set(S_X, s_x))
-        tensordict.update(acted.select(*self.out_keys))
+        tensordict.update(acted.select(*self.written))
         self.seconds += perf_counter() - start
         return tensordict

@@ -21,6 +21,7 @@ from jepakit.protocols import PIXELS, Algorithm, OffPolicyAlgorithm
 from jepakit.recipe.dump import flow
 from jepakit.training.blame import Blame
 from jepakit.training.build import build_diagnostics, build_learner, build_replay
+from jepakit.training.collecting.build import build_collector
 from jepakit.training.experience.replay import Replay
 from jepakit.training.experience.sources import build_source
 from jepakit.training.learner import Learner
@@ -98,6 +99,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         with blame.at("planner"):
             registry.build("planner", recipe.planner, action_spec=env.single_action_spec)
     diagnoses = build_diagnostics(recipe, env, learner, blame)
+    build_collector(recipe, env, learner.algorithm)
     num_envs = env.batch_size[0] * ranks.size()
     _check_rows(recipe, num_envs, learner.algorithm)
     if not isinstance(learner.algorithm, OffPolicyAlgorithm):

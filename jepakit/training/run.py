@@ -39,7 +39,7 @@ from jepakit.training.loop import Loop
 from jepakit.training.monitoring.summary import summarise
 from jepakit.training.progress import Mute, progress_for
 from jepakit.training.rehearsal import notices, rehearse
-from jepakit.training.state import RunState, put_back
+from jepakit.training.state import RunState, put_back, why_inexact
 
 RUNS = Path("runs")
 ENDED_AS_MEANT = ("finished", "stopped")  #: ends that the recipe decides; running it again would end the same way
@@ -200,8 +200,8 @@ def _begin(loop: Loop) -> None:
             folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
     for notice in notices(loop.recipe, loop.env, loop.learner.encoder):
         _notice(loop, notice)
-    if not loop.state.exact and not loop.recipe.source:
-        _notice(loop, "this env's simulators cannot be restored exactly: a resumed run begins new episodes")
+    if why := why_inexact(loop.state):
+        _notice(loop, f"{why}: a resumed run begins new episodes")
 
 
 def _go_on(loop: Loop) -> None:

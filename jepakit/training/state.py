@@ -27,6 +27,8 @@ from jepakit.storage.checkpoint import Checkpoint, Tensors, checked_names, load_
 from jepakit.storage.folder import RunFolder
 from jepakit.storage.manifest import Corrupt, load_state
 from jepakit.training.build import build_diagnostics
+from jepakit.training.collecting.acting import RunActing
+from jepakit.training.collecting.build import build_collector
 from jepakit.training.experience.frame_log import FrameLog
 from jepakit.training.experience.replay import Replay
 from jepakit.training.experience.share import seed_share
@@ -72,15 +74,17 @@ class RunState:
         self.learner = learner
         self.folder = folder
         self.history = History()
+        self.collector = build_collector(recipe, env, learner.algorithm)
+        self.acting = RunActing(recipe, env, learner, lambda: self.history.env_steps)
         self.watch = CollapseWatch(recipe.collapse_threshold)
         self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device, ranks.size(), ranks.gathered)
         self.diagnoses = build_diagnostics(recipe, env, learner)
         replay = learner.experience if isinstance(learner.experience, Replay) else None
         self.frames = FrameLog(folder.replay, replay) if replay else None
         self.stepped = recipe.source is None  #: whether the env is stepped
-        self.exact = (
-            self.stepped and isinstance(env, Restorable) and env.restores_exactly()
-        )  #: whether a resumed run continues its episodes
+        can_restore = self.collector.restores and isinstance(env, Restorable) and env.restores_exactly()
+        self.exact = self.stepped and can_restore  #: whether a resumed run continues its episodes
+        self.lost = False  #: whether a worker was lost, and with it the state of its episodes
         self.generators: dict[str, Any] | None = None  #: of a resumed run: the states of all random number generators
 
 
@@ -131,7 +135,7 @@ def capture(run: RunState) -> Checkpoint:
         {
             "probe": run.probe.recent if ranks.size() == 1 else _on_device(run.probe.recent, "cpu"),
             "generators": generators(),
-            "env": run.env.snapshot() if isinstance(run.env, Restorable) and run.exact else None,
+            "env": run.collector.snapshot() if run.exact and not run.lost else None,
         }
     )
     state = {
@@ -203,6 +207,15 @@ def _of_this_recipe(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is not a checkpoint of this recipe: {type(error).__name__}: {error}") from error
 
 
+def why_inexact(run: RunState) -> str | None:
+    """Why a resumed run begins new episodes; None if it does not."""
+    if run.exact or not run.stepped:
+        return None
+    if not run.collector.restores:
+        return f"the collector `{run.recipe.collector.kind}` cannot restore its workers' simulators"
+    return "this env's simulators cannot be restored exactly"
+
+
 def _put_back(run: RunState, path: Path) -> list[str]:
     state = Stored.model_validate(_joined(load_state(path), load_tensors(path, "state")))
     if len(state.other_ranks) != ranks.size() - 1:
@@ -227,10 +240,11 @@ def _put_back(run: RunState, path: Path) -> list[str]:
         run.learner.curiosity.scale.load(state.curiosity)
     lost = []
     if own.env is not None and run.exact:
-        run.env.restore(own.env)
+        run.collector.restore(run.acting, own.env)
     elif run.stepped:
-        lost.append("this env's simulators cannot be restored exactly: new episodes begin")
-        seed_share(run.env, (run.recipe.seed + history.env_steps) % 2**32)  # a seed that the run has not used
+        lost.append(f"{why_inexact(run) or 'the checkpoint holds no simulators'}: new episodes begin")
+        run.acting.seed = (run.recipe.seed + history.env_steps) % 2**32  # a seed that the run has not used
+        seed_share(run.env, run.acting.seed)
         if run.frames:
             _break_off(run.frames.replay)
     set_generators(own.generators)  # set here to check them; `Loop.run` sets them again, after all else that draws numbers

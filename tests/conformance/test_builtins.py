@@ -1,5 +1,6 @@
 """Every built-in component passes the conformance kit, which third parties run on theirs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("env", "gym_state"): {"id": "CartPole-v1", "num_envs": 3},
     ("env", "atari"): {"game": "Breakout", "num_envs": 2, "size": [20, 30], "max_frames": 320},
     ("env", "minigrid"): {"id": "MiniGrid-Empty-5x5-v0", "num_envs": 2, "max_episode_steps": 30},
+    ("collector", "multi_sync"): {"workers": 1},
+    ("collector", "multi_async"): {"workers": 1},
+    ("collector", "ray"): {"workers": 1},
     ("encoder", "impala"): {"dim": 16},
     ("encoder", "mlp"): {"hidden": [8]},
     ("predictor", "conv"): {"channels": 1, "rows": 1},
@@ -33,7 +37,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
 
 
-@pytest.mark.parametrize("found", BUILTINS, ids=lambda found: f"{found.slot}-{found.kind}")
+def each() -> Iterator[Any]:
+    """The built-in components; collectors that start processes are slow."""
+    for found in BUILTINS:
+        slow = found.slot == "collector" and found.kind != "direct"
+        yield pytest.param(found, id=f"{found.slot}-{found.kind}", marks=[pytest.mark.slow] * slow)
+
+
+@pytest.mark.parametrize("found", each())
 def test_a_built_in_component_keeps_the_rules_of_its_slot(found: registry.Component, request: pytest.FixtureRequest) -> None:
     if found.missing:
         pytest.skip(found.missing)

@@ -144,6 +144,7 @@ def test_the_id_follows_the_data_and_not_its_place(data: Path, tmp_path: Path) -
         ({"source": None, "env": {"kind": "none", "size": [8, 12]}}, "the env `none` has no simulator"),
         ({"env": {"kind": "none", "size": [8, 12], "actions": 3}, "eval_every": 10}, "nothing can be played"),
         ({"jepa": None, "regularizers": []}, "nothing is learned"),
+        ({"collector": {"kind": "multi_sync"}}, "with a source of recorded data nothing acts or is collected"),
         ({"env": {"kind": "none", "low": [0.0], "high": [0.0]}}, "low and high must bound the same actions"),
     ],
 )

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torchrl.data import Categorical
 
+from jepakit.components.collectors.direct import Direct
 from jepakit.components.predictors.mlp import MLPPredictor
 from jepakit.components.regularizers.variance import Variance
 from jepakit.diagnostics.collapse import CollapseWatch
@@ -83,10 +84,13 @@ def make_loop(make_learner: Any, tmp_path: Path) -> MakeLoop:
     """The parts of a training loop that its state needs."""
 
     def make(learner: Learner | None = None, exact: bool = True) -> Any:
-        learner = learner or make_learner()
+        learner, env, collector = learner or make_learner(), Env(), Direct()
+        collector.acting = acting = cast(Any, SimpleNamespace(env=env, seed=7))
         return SimpleNamespace(
             recipe=SimpleNamespace(seed=7),
-            env=Env(),
+            env=env,
+            collector=collector,
+            acting=acting,
             learner=learner,
             folder=RunFolder(tmp_path),
             watch=CollapseWatch(1e-5),
@@ -94,7 +98,9 @@ def make_loop(make_learner: Any, tmp_path: Path) -> MakeLoop:
             diagnoses=Diagnoses({}, learner, every=1),
             history=History(),
             frames=None,
+            stepped=True,
             exact=exact,
+            lost=False,
             generators=None,
         )
 

@@ -1,1 +1,1 @@
-"""The rules for what stands around training: sinks and engines."""
+"""The rules for what stands around training: collectors, sinks and engines."""

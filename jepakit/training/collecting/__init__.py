@@ -1,0 +1,1 @@
+"""What a collector and its workers get of a run."""
