@@ -25,7 +25,7 @@ def completed(words: str, cwd: Path | None = None) -> list[str]:
         ("jepakit expl", ["explain"]),
         ("jepakit explain enc", ["encoder"]),
         ("jepakit explain encoder v", ["vit"]),
-        ("jepakit run cartpole_p", ["cartpole_pixels"]),
+        ("jepakit run cartpole_pi", ["cartpole_pixels"]),
     ],
 )
 def test_a_word_is_completed(words: str, expected: list[str]) -> None:

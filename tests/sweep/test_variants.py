@@ -25,7 +25,7 @@ AXES = {
     "encoder.dim": st.integers(1, 512),
     "algorithm.gradients_to_encoder": st.booleans(),
     "env.size": st.sampled_from([[80, 120], [40, 60], None]),
-    "jepa.target": st.sampled_from([{"kind": "online"}, {"kind": "stop_gradient"}]),
+    "jepa.target": st.sampled_from([{"kind": kind, "checkpoint": None} for kind in ("online", "stop_gradient")]),
     "precision": st.sampled_from(["fp32", "bf16"]),
     "regularizers": st.sampled_from([[], [{"kind": "variance", "weight": 2.0}]]),
 }
