@@ -213,7 +213,7 @@ def test_several_ranks_take_direct_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     refused = recipe(collector={"kind": "multi_sync"})
     env = build_env(refused)
     monkeypatch.setattr(ranks, "size", lambda: 2)
-    with pytest.raises(RecipeError, match="(?s)`multi_sync` has workers of its own, which 2 ranks cannot share.*`direct`"):
+    with pytest.raises(RecipeError, match=r"(?s)`multi_sync` has workers of its own, which 2 ranks cannot share.*`direct`"):
         build_learner(refused, env, Hardware("cpu", "fp32", 1))
     env.close()
 
