@@ -44,7 +44,7 @@ def each() -> Iterator[Any]:
         yield pytest.param(found, id=f"{found.slot}-{found.kind}", marks=[pytest.mark.slow] * slow)
 
 
-@pytest.mark.parametrize("found", each())
+@pytest.mark.parametrize("found", list(each()))
 def test_a_built_in_component_keeps_the_rules_of_its_slot(found: registry.Component, request: pytest.FixtureRequest) -> None:
     if found.missing:
         pytest.skip(found.missing)
