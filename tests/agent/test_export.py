@@ -26,7 +26,7 @@ from jepakit.cli.export import command
 from jepakit.errors import UserError
 from jepakit.machine.hardware import Hardware
 from jepakit.training.build import build_env, build_learner
-from tests.agent.conftest import ON, RUNS, SAC, Trained, raw_episodes
+from tests.agent.conftest import ON, RUNS, SAC, SMALL, Trained, raw_episodes
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -123,6 +123,14 @@ def test_every_algorithms_greedy_actions_are_the_runs(trained: Trained, name: st
         frames = parity.play(parts, seed=2, first_action=0)
         parity.compare(Path(name), files._eager(plain), frames)
     assert np.allclose(plain(pixels)["action"], jepakit.load_policy(trained(name))(pixels), atol=1e-5)
+
+
+def test_a_run_without_a_policy_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
+    none = {**SMALL, "algorithm": {"kind": "none", "rollout_steps": 30, "minibatch_size": 30}}
+    run = jepakit.run("cartpole_pixels", overrides=none, out=tmp_path / "run", quiet=True).path
+    with pytest.raises(UserError, match=r"no policy to export .*encoder.checkpoint"):
+        export(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -70,8 +70,8 @@ def export(
         warn: Called with a message about each corrupt checkpoint.
 
     Raises:
-        UserError: A package is missing, ``out`` is not empty, the run cannot be opened, a part cannot be exported, ``out`` cannot be
-            written, or an exported file does not do what the run's policy does.
+        UserError: A package is missing, ``out`` is not empty, the run cannot be opened or has no policy, a part cannot be exported, ``out``
+            cannot be written, or an exported file does not do what the run's policy does.
     """
     run, out = Path(run), Path(out)
     if missing := [name for name in NEEDED if find_spec(name) is None]:
@@ -82,6 +82,9 @@ def export(
     before = generators()
     try:
         with opened(run, best=best, trust=trust, warn=warn) as trained:
+            if trained.recipe.algorithm.kind == "none":
+                wrong = "this run has no policy to export (its recipe says `algorithm: {kind: none}`)"
+                raise UserError(f"{wrong}: `jepakit.load_encoder` gives its encoder, and another run begins with it: `encoder.checkpoint`")
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 partial.mkdir(parents=True)
