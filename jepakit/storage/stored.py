@@ -105,7 +105,7 @@ def ranks_of(run: Path) -> int:
 
 
 def _code(path: Path) -> list[str]:
-    """The code that a recipe and all it extends would import: plug-ins, the module of an env's id, an env's wrappers."""
+    """The code that a recipe and all it extends would run: plug-ins, an env's module and wrappers, what a collector's cluster sends."""
     plain = draft_recipe(path, run_plugins=False).tree.plain()
     plugins = plain.get("plugins") or []
     named = [f"the plug-in `{entry}`" for entry in (plugins if isinstance(plugins, list) else [plugins])]
@@ -116,4 +116,8 @@ def _code(path: Path) -> list[str]:
         named.append(f"the module `{id.partition(':')[0]}` of the env's id")
     for wrapper in wrappers if isinstance(wrappers, list) else []:
         named.append(f"the env's wrapper `{wrapper.get('path') if isinstance(wrapper, dict) else wrapper}`")
+    collector = plain.get("collector")
+    address = collector.get("address") if isinstance(collector, dict) else None
+    if address and address != "auto":  # a cluster of somebody else's sends objects that are unpickled here
+        named.append(f"the cluster `{address}` of the collector")
     return named

@@ -35,6 +35,7 @@ def bomb(tmp_path: Path) -> Iterator[Path]:
         ("env: {kind: gym_state, id: 'bomb:Boom-v0'}", "the module `bomb` of the env's id"),
         ("env: &env {kind: gym, id: 'bomb:Boom-v0'}\n", "the module `bomb`"),
         ("env: {kind: gym, id: CartPole-v1, wrappers: [{path: 'bomb:Boom'}]}", "the env's wrapper `bomb:Boom`"),
+        (RECIPE + "collector: {kind: ray, address: 'ray://away:10001'}", "the cluster `ray://away:10001` of the collector"),
     ],
 )
 def test_code_is_named_and_not_run_unless_trusted(
