@@ -30,6 +30,9 @@ VERBS = (
     *("doctor", "profile"),  # this machine
 )
 
+#: Verbs that start runs as processes of their own, which would take torchrun's variables for theirs.
+START_RUNS = ("ablate", "tune", "reproduce")
+
 #: Errors that a path from the command line causes, wherever the code meets it: a user's mistake.
 _OF_A_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EROFS)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium colours its warnings even in a pipe
@@ -56,6 +59,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _jepakit(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
     show_traceback: Annotated[
         bool, typer.Option("--traceback", help="Show the full traceback of any error: jepakit --traceback run RECIPE.")
@@ -63,6 +67,11 @@ def _jepakit(
 ) -> None:
     global _show_traceback
     _show_traceback = show_traceback
+    ranks = os.environ.get("WORLD_SIZE") if "RANK" in os.environ else ""
+    if context.invoked_subcommand in START_RUNS and ranks not in ("", "1", None):
+        raise UserError(
+            f"torchrun is for `run` and `resume`: each of its {ranks} processes would `{context.invoked_subcommand}`; leave it out"
+        )
 
 
 def main() -> None:

@@ -45,6 +45,17 @@ sys.exit(", ".join({HEAVY} & {{name.partition(".")[0] for name in sys.modules}})
         _ = jepakit.nonsense
 
 
+@pytest.mark.parametrize("verb", ["ablate", "tune", "reproduce"])
+def test_a_verb_that_starts_runs_refuses_torchrun(verb: str, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = cli(verb, "cartpole_pixels", "--space", "none.yaml")
+    assert done.code == 2
+    assert f"each of its 2 processes would `{verb}`" in done.err
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert "torchrun" not in cli(verb, "--help").err
+
+
 @pytest.fixture
 def verb_that() -> Iterator[Callable[[BaseException], None]]:
     """Adds a verb ``boom`` that raises the given error."""
