@@ -89,6 +89,8 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
         raise recipe.error("eval_every", "in the env `none` nothing can be played", "leave `eval_every` out")
     if recipe.algorithm.kind == "none" and not (recipe.jepa or recipe.regularizers or recipe.auxiliary):
         raise recipe.error("algorithm.kind", "nothing is learned: there is no RL, no JEPA, no regularizer and no auxiliary term")
+    if recipe.algorithm.kind == "none" and recipe.curiosity:
+        raise recipe.error("curiosity", "the algorithm `none` learns from no rewards: a bonus changes nothing", "`curiosity: null`")
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
     blame = Blame(recipe)
     learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)

@@ -118,8 +118,9 @@ def test_an_rl_run_begins_with_the_pretrained_encoder(data: Path, tmp_path: Path
     assert all(torch.equal(encoders[0][name], encoders[1][name]) for name in encoders[0])
 
 
-def test_random_play_in_the_env_pretrains_without_a_source(tmp_path: Path) -> None:
+def test_random_play_in_the_env_pretrains_without_a_source(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     result = run(BASE, out=tmp_path / "run", quiet=True)
+    assert not [each for each in recwarn if "policy" in str(each.message)], "that nothing acts by weights is meant"
     assert result.summary["status"] == "finished"
     assert result.summary["episodes"] > 20
     assert result.summary["updates"] == 16
@@ -144,6 +145,7 @@ def test_the_id_follows_the_data_and_not_its_place(data: Path, tmp_path: Path) -
         ({"source": None, "env": {"kind": "none", "size": [8, 12]}}, "the env `none` has no simulator"),
         ({"env": {"kind": "none", "size": [8, 12], "actions": 3}, "eval_every": 10}, "nothing can be played"),
         ({"jepa": None, "regularizers": []}, "nothing is learned"),
+        ({"curiosity": {"kind": "jepa"}}, "the algorithm `none` learns from no rewards"),
         ({"collector": {"kind": "multi_sync"}}, "with a source of recorded data nothing acts or is collected"),
         ({"env": {"kind": "none", "low": [0.0], "high": [0.0]}}, "low and high must bound the same actions"),
     ],

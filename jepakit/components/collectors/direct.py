@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torchrl.collectors import Collector as TorchRLCollector
 
 from jepakit.protocols import Acting, Collected
 from jepakit.registry import register
+
+WITHOUT_WEIGHTS = "A policy device was provided but no parameter"  #: TorchRL's warning about the algorithm `none`, which acts at random
 
 
 @register("collector", "direct")
@@ -28,6 +31,7 @@ class Direct:
     def begin(self, acting: Acting) -> None:
         """Make TorchRL's collector, which resets the env."""
         self.acting = acting
+        warnings.filterwarnings("ignore", WITHOUT_WEIGHTS, module="torchrl")
         self.collector = TorchRLCollector(
             acting.env,
             acting.policy,

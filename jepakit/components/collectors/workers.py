@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import sleep
@@ -14,6 +15,7 @@ import numpy as np
 from tensordict import TensorDictBase
 from torchrl.collectors import Collector as TorchRLCollector
 
+from jepakit.components.collectors.direct import WITHOUT_WEIGHTS
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.errors import told
 from jepakit.files.writing import write_atomically
@@ -33,6 +35,7 @@ class WorkerCollector(TorchRLCollector):
         others |= {"policy": actor.policy, "policy_factory": None, "create_env_kwargs": None}
         others |= {"policy_device": actor.device, "env_device": "cpu", "storing_device": "cpu", "device": None}
         others["auto_register_policy_transforms"] = False
+        warnings.filterwarnings("ignore", WITHOUT_WEIGHTS, module="torchrl")
         with only_looking(actor.modules):  # the collector tries the policy out, which must not count in batch statistics
             super().__init__(actor.env, **others)
         self._spent = self._seconds()
