@@ -168,7 +168,7 @@ def read_folder(path: Path, index: Recipes | None = None) -> Run:
         "id": summary.get("id") or hashlib.sha256(text.encode()).hexdigest()[:10],
         "name": recipe.get("name"),
         "seed": recipe.get("seed"),
-        "recipe": recipe,
+        "recipe": _of_no_place(recipe, provenance),
         "summary": summary,
         "curves": _curves(path / "metrics.jsonl"),
         "evaluation": _json(path / "eval.json") if (path / "eval.json").exists() else None,
@@ -270,7 +270,21 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
+def _of_no_place(recipe: dict[str, Any], provenance: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with its source's folder by name, and digits of its contents or, of a run that did not note them, of its path."""
+    source, data = recipe.get("source"), provenance.get("data")
+    if not isinstance(source, dict):
+        return recipe
+    noted = data if isinstance(data, dict) else {}
+    named = {
+        field: f"{value.rpartition('/')[2]}@{hashlib.sha256(str(noted.get(f'source.{field}', value)).encode()).hexdigest()[:6]}"
+        for field, value in source.items()
+        if isinstance(value, str) and value.startswith("/")
+    }
+    return recipe | {"source": source | named}
+
+
 def _of_no_machine(provenance: dict[str, Any]) -> dict[str, Any]:
     said = provenance.get("command")
     command = [_OUTSIDE.sub("", printable(str(argument))) for argument in (said if isinstance(said, list) else ())]
-    return {name: value for name, value in provenance.items() if name != "pid"} | {"command": command}
+    return {name: value for name, value in provenance.items() if name not in ("pid", "weights")} | {"command": command}

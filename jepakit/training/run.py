@@ -17,12 +17,13 @@ from torchrl.envs import EnvBase
 
 from jepakit.components.shared import ranks
 from jepakit.errors import UserError, shown
+from jepakit.files.data import digest_of_data
 from jepakit.files.writing import DiskFull, write_atomically
 from jepakit.machine.group import first_says, joined, on_first
 from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
-from jepakit.recipe.identity import files_read, source_digests
+from jepakit.recipe.identity import data_read, files_read, source_digests
 from jepakit.storage.elsewhere import WrittenElsewhere
 from jepakit.storage.folder import RunFolder, read_provenance, read_summary, refuse_read_only, refuse_taken
 from jepakit.storage.lock import is_locked
@@ -192,6 +193,8 @@ def _begin(loop: Loop) -> None:
     code: dict[str, Any] = {"id": loop.id, "sources": source_digests(loop.recipe)}
     if begun := {place: str(file) for place, file in files_read(loop.recipe).items()}:
         code["weights"] = begun
+    if data := {place: digest_of_data(path) for place, path in data_read(loop.recipe).items()}:
+        code["data"] = data
     drawing = {"drawing": loop.env.drawing} if hasattr(loop.env, "drawing") else {}
     folder.write_json("provenance.json", provenance(loop.learner.hardware) | {"ranks": ranks.size()} | code | drawing)
     folder.event("start", pid=os.getpid(), host=platform.node())

@@ -67,6 +67,25 @@ def test_a_record_is_small_repeatable_and_free_of_local_paths(make_folder: MakeF
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["0123456789.json"]
 
 
+def test_the_folder_of_a_source_is_told_by_name_and_contents(make_folder: MakeFolder) -> None:
+    told = []
+    for at, (place, contents) in enumerate(
+        (("/home/me/a", "11"), ("/mnt/a", "11"), ("/home/me/a", "22"), ("/home/me/a", None), ("/mnt/a", None))
+    ):
+        folder = make_folder(str(at), run_id=f"{at:010}")
+        recipe = (folder / "recipe.yaml").read_text()
+        (folder / "recipe.yaml").write_text(f"{recipe}source: {{kind: recording, folder: {place}}}\n")
+        provenance = json.loads((folder / "provenance.json").read_text())
+        provenance["weights"] = {"encoder.checkpoint": "/home/me/run/weights.safetensors"}
+        (folder / "provenance.json").write_text(json.dumps(provenance | ({"data": {"source.folder": contents}} if contents else {})))
+        (run,) = load_runs([folder])
+        assert "/" not in json.dumps([run.recipe, run.provenance.get("weights")])
+        told.append(run.recipe["source"]["folder"])
+    assert all(folder.startswith("a@") for folder in told)
+    assert told[0] == told[1]  # moved
+    assert len(set(told)) == 4
+
+
 def test_runs_and_records_are_found_at_any_depth_and_count_once(make_folder: MakeFolder, tmp_path: Path) -> None:
     first = make_folder("all/a/one", run_id="aaaaaaaaaa")
     make_folder("all/b/deep/two", run_id="bbbbbbbbbb", seed=1)

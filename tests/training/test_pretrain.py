@@ -18,6 +18,7 @@ from jepakit.components.shared.recordings import read_recording
 from jepakit.components.sources.recording import Recorded as RecordedSource
 from jepakit.errors import UserError
 from jepakit.files.checkpoints import weights_file
+from jepakit.files.data import digest_of_data
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.experience.recorded import Recorded
@@ -91,6 +92,7 @@ def test_a_run_learns_from_recorded_data_and_resumes_bit_for_bit(data: Path, tmp
     assert train[-1]["embedding/rank"] > 1
     assert {"prediction/distance", "gradient_norm/encoder", "drift/since_last"} <= {name for record in records for name in record}
     assert whole.summary["episodes"] == 0
+    assert json.loads((whole.path / "provenance.json").read_text())["data"] == {"source.folder": digest_of_data(data)}
     half = tmp_path / "half"
     shutil.copytree(whole.path, half)
     shutil.rmtree(half / "checkpoints" / "000000000256")
