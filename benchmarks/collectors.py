@@ -1,4 +1,4 @@
-"""Times collectors: env steps a second, what a batch waits for its collector, and how long it takes to start.
+"""Times collectors: env steps a second, CPU time, what a batch waits for its collector, and how long it takes to start.
 
     python -m benchmarks.collectors --json docs/results/collectors.json --recipe cartpole_pixels
     python -m benchmarks.collectors --json docs/results/collectors.json --recipe minigrid/empty
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def timed(name: str, overrides: list[str], collector: str, batches: int) -> dict
         learner = build_learner(recipe, env, hardware)
         acting = RunActing(recipe, env, learner, lambda: env_steps)
         chosen = build_collector(recipe, env, learner.algorithm)
-        begun = perf_counter()
+        begun, cpu = perf_counter(), 0.0
         try:
             with only_looking(learner.parts):
                 chosen.begin(acting)
@@ -49,24 +50,39 @@ def timed(name: str, overrides: list[str], collector: str, batches: int) -> dict
             waits, lags = [], []
             for n in range(UNTIMED + batches):
                 if n == UNTIMED:
-                    begun = perf_counter()
+                    begun, cpu = perf_counter(), cpu_seconds()
                 asked = perf_counter()
                 batch, _ = chosen.collect()
                 waits.append(perf_counter() - asked)
                 lags.append(acting.lag(batch).get("collector/lag_updates", 0.0))
                 learner.learn(batch, progress=n / 1000)
                 env_steps += batch.numel()
-            seconds = (perf_counter() - begun) / batches
+            seconds, cpu = (perf_counter() - begun) / batches, (cpu_seconds() - cpu) / batches
         finally:
             chosen.close()
     return {
         "env_steps_a_batch": batch.numel(),
         "steps_per_second": round(batch.numel() / seconds, 1),
         "wait_ms_an_env_step": round(1000 * sum(waits[UNTIMED:]) / batches / batch.numel(), 3),
+        "cpu_ms_an_env_step": round(1000 * cpu / batch.numel(), 3),
         "lag_updates": lags[-1],
         "start_s": round(start, 1),
         "batches": batches,
+        "load_average": round(os.getloadavg()[0], 1),
     }
+
+
+def cpu_seconds() -> float:
+    """CPU time so far of this process and of all that descend from it, on Linux; unlike wall-clock time, little changed by other work."""
+    stats = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            stats[int(file.parent.name)] = file.read_text().rpartition(") ")[2].split()
+    family, more = set[int](), {os.getpid()}
+    while more:
+        family |= more
+        more = {process for process, stat in stats.items() if int(stat[1]) in family} - family
+    return sum(int(stats[process][ticks]) for process in family for ticks in (11, 12)) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
