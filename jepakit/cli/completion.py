@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
+JOBS = "jobs"  #: the folder of a sweep's jobs, whose recipes are no runs
 _REGISTERED = re.compile(r'^@register\("(\w+)", "(\w+)"\)', re.MULTILINE)
 
 
@@ -33,7 +34,8 @@ def runs(incomplete: str) -> list[str]:
     """Run folders below ``runs``, or below the folder typed so far."""
     start = Path(incomplete or "runs")
     top = start if start.is_dir() else start.parent
-    found = {path.parent.as_posix() for depth in ("*", "*/*", "*/*/*") for path in top.glob(f"{depth}/recipe.yaml")}
+    folders = [path.parent for depth in ("*", "*/*", "*/*/*") for path in top.glob(f"{depth}/recipe.yaml")]
+    found = {folder.as_posix() for folder in folders if folder.parent.name != JOBS}
     return sorted(name for name in found if name.startswith(incomplete))
 
 

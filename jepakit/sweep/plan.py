@@ -26,8 +26,9 @@ class Planned:
 
     @property
     def threads(self) -> int:
-        """CPU threads that it uses."""
-        return int(self.recipe.threads)
+        """CPU threads that it uses at once: its own, or one for each of its collector's workers on this machine."""
+        here = self.recipe.collector.kind != "ray"
+        return max(int(self.recipe.threads), getattr(self.recipe.collector, "workers", 1) if here else 1)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
         )
     jepa = recipe.jepa and recipe.jepa.weight > 0
     held = any(config.weight > 0 for config in recipe.regularizers)
-    reached = held or any(config.weight > 0 for config in recipe.auxiliary) or getattr(recipe.algorithm, "gradients_to_encoder", True)
+    taught = recipe.algorithm.kind != "none" and getattr(recipe.algorithm, "gradients_to_encoder", True)
+    reached = held or taught or any(config.weight > 0 for config in recipe.auxiliary)
     if not (jepa or reached or recipe.encoder.frozen or recipe.encoder.checkpoint):
         found.append("no loss term reaches the encoder: it keeps its random weights")
     if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and recipe.jepa.objective.kind != "infonce" and not held:
@@ -56,6 +57,8 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
     views = max(getattr(recipe.algorithm, "views", 1), getattr(recipe.algorithm, "next_views", 1))
     if (views > 1 or (recipe.jepa and recipe.jepa.y == "same")) and not recipe.augmentations:
         found.append("without augmentations all views of a stack are equal")
+    if recipe.source and recipe.distractions:
+        found.append("the distractions change the env's frames, not those of the source: nothing learns under them")
     batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0] * ranks.size()
     whole = -(-recipe.total_steps // batch) * batch
     if whole != recipe.total_steps:

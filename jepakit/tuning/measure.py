@@ -21,10 +21,14 @@ def check_metric(metric: str, recipe: Recipe) -> None:
     """Refuse a figure that the recipe's runs will not have.
 
     Raises:
-        UserError: There is no such figure, or the recipe does not evaluate.
+        UserError: There is no such figure, the recipe does not evaluate, or its env is not stepped.
     """
     if metric not in (*FIGURES, *EVALUATED):
         raise UserError(f"--metric {metric}: no such figure; {suggestion(metric, (*FIGURES, *EVALUATED), 'the figures are')}")
+    if recipe.source and metric.startswith("return"):
+        raise UserError(
+            f"--metric {metric}: a run that learns from recorded data has no returns: write --metric embedding_rank, for example"
+        )
     if metric in EVALUATED and not recipe.eval_every:
         raise UserError(f"--metric {metric}: this recipe does not evaluate while it trains: add --set eval_every={recipe.total_steps}")
 

@@ -33,8 +33,9 @@ def test_a_word_is_completed(words: str, expected: list[str]) -> None:
 
 
 def test_a_run_folder_is_completed(tmp_path: Path) -> None:
-    (tmp_path / "runs" / "mine" / "abc").mkdir(parents=True)
-    (tmp_path / "runs" / "mine" / "abc" / "recipe.yaml").touch()
+    for folder in ("abc", "jobs/abc"):  # a sweep's job is no run
+        (tmp_path / "runs" / "mine" / folder).mkdir(parents=True)
+        (tmp_path / "runs" / "mine" / folder / "recipe.yaml").touch()
     assert completed("jepakit eval ru", tmp_path) == ["runs/mine/abc"]
 
 

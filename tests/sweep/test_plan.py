@@ -21,6 +21,14 @@ def test_ids_are_computed_after_auto_is_resolved(recipe: Path) -> None:
     assert run.id == recipe_id(run.recipe)
 
 
+def test_a_run_takes_a_core_for_each_of_its_collectors_workers(recipe: Path) -> None:
+    def threads(collector: str) -> int:
+        return load_sweep(recipe, overrides=[f"collector={collector}", "threads=2"]).runs[0].threads
+
+    found = [threads(each) for each in ("{kind: direct}", "{kind: multi_sync, workers: 1}", "{kind: multi_sync, workers: 4}")]
+    assert found == [2, 2, 4]
+
+
 def test_runs_on_an_accelerator_go_one_at_a_time(make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "usable_cores", lambda: 4)
     plan = make_plan("encoder.dim=16,32")

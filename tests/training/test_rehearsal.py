@@ -14,6 +14,8 @@ CONSTANT = "with gradients through both encoders a constant embedding minimises 
 A2C = ["algorithm.kind=a2c", "algorithm.rollout_steps=8"]
 DROPPED = "`algorithm.kind: a2c` begins with its own defaults; not taken over from `ppo`: gamma 0.9"
 EQUAL = "without augmentations all views of a stack are equal"
+NO_RL = ["algorithm={kind: none, rollout_steps: 8}"]
+UNSEEN = "the distractions change the env's frames, not those of the source: nothing learns under them"
 RANDOM = "no loss term reaches the encoder: it keeps its random weights"
 
 
@@ -33,6 +35,8 @@ RANDOM = "no loss term reaches the encoder: it keeps its random weights"
         (["jepa.y=same"], [EQUAL]),
         (["jepa.y=same", "augmentations=[{kind: random_shift}]"], []),
         (["algorithm={kind: sac, rollout_steps: 8, next_views: 2, gamma: 0.9}"], [EQUAL]),
+        ([*NO_RL, "jepa=null", "regularizers=[{kind: variance, weight: 0.0}]"], [RANDOM]),
+        ([*NO_RL, "source={kind: recording, folder: here}", "distractions=[{kind: noise}]"], [UNSEEN]),
         (["total_steps=1001"], ["total_steps 1,001 is rounded up to whole batches of 16: 1,008"]),
     ],
 )

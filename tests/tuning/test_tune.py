@@ -20,6 +20,7 @@ from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.storage.lock import Lock
 from jepakit.tuning.journal import JOURNAL
+from jepakit.tuning.measure import check_metric
 from jepakit.tuning.result import Trial, Tuned
 from tests.tuning.made_up import EVERY, FakeEngine, made_up
 
@@ -241,6 +242,14 @@ def test_a_journal_that_is_none_is_a_users_mistake(tune: Tune, tmp_path: Path, j
     (path / JOURNAL).write_text(journal)
     with pytest.raises(UserError, match=r"is no journal of a study|holds another study"):
         tune(FakeEngine())
+
+
+def test_returns_are_no_metric_where_no_env_is_stepped() -> None:
+    source = {"source": {"kind": "recording", "folder": "data"}, "algorithm": {"kind": "none"}}
+    recipe = load_recipe("cartpole_pixels", source)
+    check_metric("embedding_rank", recipe)
+    with pytest.raises(UserError, match="has no returns"):
+        check_metric("return_last_100", recipe)
 
 
 @pytest.mark.parametrize(
