@@ -49,6 +49,10 @@ LABELS = {
     "curiosity/share": "curiosity: share of the bonus in all reward",
     "curiosity/surprise": "curiosity: mean surprise",
     "curiosity/scale": "curiosity: σ, the deviation of the surprises' return",
+    "collector/lag_updates": "lag of what acted: updates, mean",
+    "collector/lag_updates_max": "lag of what acted: updates, most",
+    "collector/lag_env_steps": "lag of what acted: env steps, mean",
+    "collector/lag_env_steps_max": "lag of what acted: env steps, most",
     "ppo/kl": "KL, mean over updates (nats)",
     "ppo/clip_fraction": "clip fraction",
     "grad_norm": "gradient norm",
@@ -64,7 +68,8 @@ LABELS = {
 LOGARITHMIC = ("embedding/variance", "embedding/variance_min", "loss/jepa")  #: may span decades, and collapse shows in the lowest
 NOT_DRAWN = ("updates", "frames", "episode_length", "learned_return", "embedding/mean_square")
 BY_PART = ("gradient_norm", "update_ratio")  #: one metric for each part of the model
-NEVER = ("updates_skipped",)  #: not drawn if zero throughout
+LAGS = tuple(name for name in LABELS if name.startswith("collector/lag_"))
+NEVER = ("updates_skipped", *LAGS)  #: not drawn if zero throughout
 
 
 class Panel(NamedTuple):

@@ -77,3 +77,9 @@ def test_metrics_of_one_kind_share_a_panel_and_panels_are_grouped() -> None:
         ("Diagnostics", ("update_ratio/encoder", "update_ratio/predictor")),
         ("Time", ("time/eval",)),
     ]
+
+
+def test_the_lag_of_a_collector_without_lag_is_not_drawn() -> None:
+    none, some = (Series(np.array([1.0]), np.array([value])) for value in (0.0, 2.0))
+    assert panels([{"collector/lag_updates": none}]) == []
+    assert [panel.label for panel in panels([{"collector/lag_updates": some}])] == ["lag of what acted: updates, mean"]
