@@ -77,11 +77,13 @@ def subclass(base: Component, name: str, cls: str, folder: Path) -> tuple[str, s
     # A plug-in's file has no module to import from: its class is taken from the table, in which the recipe puts it first.
     wanted.append("from jepakit.registry import component" if is_from_file(base) else f"from {base.cls.__module__} import {parent}")
     lookup = f'\n{parent} = component("{slot}", "{kind}").cls\n' if is_from_file(base) else ""
+    takes = base.cls.__init__ is not object.__init__  # a class without a constructor has no fields to pass on
+    passed_on = f"        super().__init__(**rest)  # context and the fields of `{kind}`\n" if takes else ""
     component = f'''"""A variant of the {slot} `{kind}`."""
 
 from __future__ import annotations
 
-{_sorted(["from typing import Any", *wanted])}{lookup}
+{_sorted([*(["from typing import Any"] if takes else []), *wanted])}{lookup}
 
 @register("{slot}", "{name}")
 class {cls}({parent}):
@@ -93,9 +95,8 @@ class {cls}({parent}):
         {added}: {meaning}
     """
 
-    def __init__(self, *, {added}: float = {default}, **rest: Any) -> None:
-        super().__init__(**rest)  # context and the fields of `{kind}`
-        self.{added} = {added}
+    def __init__(self, *, {added}: float = {default}{", **rest: Any" if takes else ""}) -> None:
+{passed_on}        self.{added} = {added}
 {method.format(field=added, kind=kind)}'''
     first = ""
     if is_from_file(base):
@@ -127,4 +128,4 @@ def _sorted(imports: list[str]) -> str:
     """The import lines in the order that ruff's rule I asks for where jepakit is installed: the standard library's, then all others."""
     standard = [line for line in imports if line.startswith(("from typing", "from collections"))]
     others = [line for line in imports if line not in standard]
-    return "\n".join([*sorted(standard), "", *sorted(others)]) + "\n"
+    return "\n".join([*sorted(standard), *([""] if standard else []), *sorted(others)]) + "\n"

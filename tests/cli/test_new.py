@@ -79,6 +79,14 @@ def test_a_subclass_recipe_keeps_the_fields_of_the_main_recipe(cli: Cli, tmp_pat
     assert mine == main | {"kind": "my_ppo", "magnitude_weight": 0.001}
 
 
+@pytest.mark.parametrize(("slot", "kind"), [("curiosity", "jepa"), ("diagnostic", "critic")])
+def test_a_kind_without_a_constructor_can_be_subclassed(cli: Cli, tmp_path: Path, slot: str, kind: str) -> None:
+    assert cli("new", slot, "mine", "--from", kind, "--out", "mine").code == 0
+    code, _, err = cli("check", slot, "mine", "--plugins", "mine/mine.py")
+    assert (code, err) == (0, "")
+    assert_imports_are_sorted(tmp_path / "mine")
+
+
 def test_a_plugins_kind_can_be_subclassed(cli: Cli, tmp_path: Path) -> None:
     assert cli("new", "encoder", "basis", "--out", "theirs").code == 0
     code, out, err = cli("new", "encoder", "mine", "--from", "basis", "--out", "mine", "--plugins", "theirs/basis.py")
