@@ -37,7 +37,7 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
     than half of the others (such as ``jepa=null, patch=20``), or is the runs' name if there are none. If two configurations would share a
     label, the values that tell them apart are appended.
     """
-    recipes = _completed([{name: value for name, value in run.recipe.items() if name not in APART} for run in runs])
+    recipes = _completed([_deciding(run.recipe) for run in runs])
     members: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, recipe in enumerate(recipes):
         members[json.dumps(recipe, sort_keys=True), _code(runs[index])].append(index)
@@ -57,7 +57,7 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
 
 def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """A short name for each recipe's configuration: its case, or the values in which it differs from most; empty if there are none."""
-    results = [{name: value for name, value in recipe.items() if name not in APART} for recipe in recipes]
+    results = [_deciding(recipe) for recipe in recipes]
     texts = [json.dumps(recipe, sort_keys=True, default=str) for recipe in results]
     distinct = list(dict.fromkeys(texts))
     apart = dict(zip(distinct, _labels([json.loads(text) for text in distinct]), strict=True))
@@ -73,6 +73,13 @@ def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
         apart[text] if case is None else case if len(meant[case]) == 1 else ", ".join(filter(None, [case, apart[text]]))
         for text, case in zip(texts, cases, strict=True)
     ]
+
+
+def _deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that decide a run's configuration. Of the run that it extends, every seed another, the env steps alone."""
+    fields = {name: value for name, value in recipe.items() if name not in APART}
+    parent = fields.get("parent")
+    return fields | {"parent": f"any@{parent.rpartition('@')[2]}"} if isinstance(parent, str) else fields
 
 
 def _case(recipes: Sequence[Mapping[str, Any]]) -> str | None:

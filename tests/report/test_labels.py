@@ -65,6 +65,17 @@ def test_labels_name_only_what_differs(make_run: MakeRun, changes: list[dict[str
     assert labels(make_run, *reversed(changes)) == expected[::-1]
 
 
+def test_runs_extended_from_the_same_steps_are_one_configuration(make_run: MakeRun) -> None:
+    runs = [make_run({"parent": f"{seed:010}@{steps}"}, seed=seed) for steps in (500, 900) for seed in (0, 1)]
+    configurations = group([*runs, make_run({"parent": None})])
+    assert [(each.label, [run.seed for run in each.runs]) for each in configurations] == [
+        ("parent=any@500", [0, 1]),
+        ("parent=any@900", [0, 1]),
+        ("parent=null", [0]),
+    ]
+    assert called([run.recipe for run in runs]) == ["parent=any@500"] * 2 + ["parent=any@900"] * 2
+
+
 def test_components_of_one_kind_are_labelled_by_position(make_run: MakeRun) -> None:
     def shifts(*pads: int) -> dict[str, Any]:
         return {"augmentations": [{"kind": "random_shift", "pad": pad} for pad in pads]}
