@@ -45,7 +45,10 @@ def tell(result: RunResult) -> None:
     if summary.get("collapsed"):
         lines.append(f"warning: the embedding is collapsed (first seen at {figure('collapsed_at', ',')} env steps)")
     if not result.fresh:
-        go_on = f"jepakit resume {quote(str(result.path))} --total-steps N"
+        from jepakit.storage.stored import ranks_of, together
+
+        ranks = ranks_of(result.path)
+        go_on = f"{together(ranks)}jepakit resume {quote(str(result.path))} --total-steps N"
         lines.append(f"nothing was trained; to go on: {go_on}; to train it anew, name a folder: jepakit run RECIPE --out DIR")
     if summary["status"] == "interrupted":
         from jepakit.storage.stored import resume_command

@@ -93,9 +93,12 @@ def chosen_checkpoint(run: Path, best: bool = False, warn: Callable[[str], objec
 
 def resume_command(run: Path) -> str:
     """The command that resumes the run in folder ``run``, whose code this process has already run."""
-    ranks = ranks_of(run)
-    together = f"torchrun --nproc-per-node {ranks} -m " if ranks > 1 else ""
-    return f"{together}jepakit resume {quote(str(run))}" + (" --trust" if _code(run / "recipe.yaml") else "")
+    return f"{together(ranks_of(run))}jepakit resume {quote(str(run))}" + (" --trust" if _code(run / "recipe.yaml") else "")
+
+
+def together(ranks: int) -> str:
+    """What stands before ``jepakit`` to start a command on several ranks; nothing for one."""
+    return f"torchrun --nproc-per-node {ranks} -m " if ranks > 1 else ""
 
 
 def ranks_of(run: Path) -> int:

@@ -77,7 +77,9 @@ def subclass(base: Component, name: str, cls: str, folder: Path) -> tuple[str, s
     # A plug-in's file has no module to import from: its class is taken from the table, in which the recipe puts it first.
     wanted.append("from jepakit.registry import component" if is_from_file(base) else f"from {base.cls.__module__} import {parent}")
     lookup = f'\n{parent} = component("{slot}", "{kind}").cls\n' if is_from_file(base) else ""
-    takes = base.cls.__init__ is not object.__init__  # a class without a constructor has no fields to pass on
+    takes = any(
+        "__init__" in vars(each) for each in base.cls.__mro__ if each is not object
+    )  # a class without a constructor has no fields to pass on
     passed_on = f"        super().__init__(**rest)  # context and the fields of `{kind}`\n" if takes else ""
     component = f'''"""A variant of the {slot} `{kind}`."""
 

@@ -15,7 +15,9 @@ import pytest
 
 import jepakit
 from jepakit.cli.app import VERBS, app
+from jepakit.cli.result import tell
 from jepakit.errors import UserError
+from jepakit.training.run import RunResult
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -54,6 +56,12 @@ def test_a_verb_that_starts_runs_refuses_torchrun(verb: str, monkeypatch: pytest
     assert f"each of its 2 processes would `{verb}`" in done.err
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert "torchrun" not in cli(verb, "--help").err
+
+
+def test_a_finished_run_on_ranks_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "provenance.json").write_text('{"ranks": 2}')
+    tell(RunResult(tmp_path, {"status": "finished"}, fresh=False))
+    assert f"torchrun --nproc-per-node 2 -m jepakit resume {tmp_path} --total-steps N" in capsys.readouterr().out
 
 
 @pytest.fixture
