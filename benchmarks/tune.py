@@ -73,6 +73,10 @@ def page(studies: dict[str, Tuned], fresh: dict[str, list[float]]) -> str:
     lines = [
         "# A search beside a random one",
         "",
+        "{} is what 20 trials make of a return of {} on seeds that no trial has had; a random search of as many trials makes it {}.".format(
+            *(f"{fmean(fresh[name]):.1f}" for name in ("tpe", "recipe", "random"))
+        ),
+        "",
         f"The main recipe is tuned for 100,000 env steps of pixel Cart Pole. What suits a budget of {OVERRIDES['total_steps']:,}?",
         "`python -m benchmarks.tune` searches [seven of its values](tune/space.yaml) with `jepakit tune`,",
         f"{TRIALS} trials of one seed, once with TPE and once at random. Both stop what is behind at {FIRST_RUNG:,} env steps.",
@@ -108,7 +112,7 @@ def page(studies: dict[str, Tuned], fresh: dict[str, list[float]]) -> str:
 def verdict(studies: dict[str, Tuned], fresh: dict[str, list[float]]) -> str:
     """What fell, from the search to the fresh seeds."""
     told = [
-        f"{name} from {best_value(studies[sampler]):.1f} to {fmean(fresh[sampler]):.1f}"
+        f"{name} goes from {best_value(studies[sampler]):.1f} to {fmean(fresh[sampler]):.1f}"
         for sampler, name in (("tpe", "TPE's"), ("random", "the random one's"))
     ]
     beside = f"beside {fmean(fresh['recipe']):.1f} of the recipe itself"

@@ -38,9 +38,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def each() -> Iterator[Any]:
-    """The built-in components; collectors that start processes are slow."""
+    """The built-in components; those that start processes of their own are slow."""
     for found in BUILTINS:
-        slow = found.slot == "collector" and found.kind != "direct"
+        slow = (found.slot == "collector" and found.kind != "direct") or (found.slot, found.kind) == ("engine", "ray")
         yield pytest.param(found, id=f"{found.slot}-{found.kind}", marks=[pytest.mark.slow] * slow)
 
 
