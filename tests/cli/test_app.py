@@ -101,14 +101,14 @@ def test_a_failure_exits_1_with_its_traceback(cli: Cli, verb_that: Callable[[Bas
     code, out, err = cli("boom")
     assert (code, out) == (1, "")
     assert "Traceback" in err
-    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 55)\n")
+    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 74)\n")
 
 
 def test_a_failure_with_a_saved_traceback_prints_only_its_path(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
     error = ZeroDivisionError("by zero")
     error.add_note("traceback: runs/x/traceback.txt")
     verb_that(error)
-    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 55)\ntraceback: runs/x/traceback.txt\n")
+    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 74)\ntraceback: runs/x/traceback.txt\n")
 
 
 def test_want_of_memory_is_one_line(cli: Cli, verb_that: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch) -> None:
