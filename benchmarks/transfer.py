@@ -109,7 +109,7 @@ def compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "solved": sum(row["steps_to_475"] is not None for row in mine),
                 "steps": steps.value,
                 "interval": steps.interval,
-                "fewer_than_scratch": -against.value,
+                "fewer_than_scratch": 0.0 - against.value,
                 "fewer_interval": against.interval and (-against.interval.high, -against.interval.low),
             }
         )
@@ -135,7 +135,7 @@ def main() -> None:
     for row in table:
         solved, steps, fewer = f"{row['solved']} of {row['runs']}", spread(row["steps"], row["interval"]), "–"
         if row["begun"] != SCRATCH:
-            fewer = spread(row["fewer_than_scratch"], row["fewer_interval"])
+            fewer = spread(row["fewer_than_scratch"] + 0.0, row["fewer_interval"])
         sys.stdout.write(f"| {row['task']} | {row['begun']} | {solved} | {steps} | {fewer} |\n")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
