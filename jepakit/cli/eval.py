@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jepakit.cli import completion
-from jepakit.cli.options import TrustOption
+from jepakit.cli.options import BestOption, RunArg, TrustOption, WhereOption, episodes_seed
 
 
 class Acting(StrEnum):
@@ -21,23 +20,10 @@ class Acting(StrEnum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs)],
+    run: RunArg,
     episodes: Annotated[int, typer.Option("--episodes", "-n", metavar="N", min=1, help="Episodes for each of the two policies.")] = 100,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            max=2**32 - 1,
-            help="Seed of the episodes. Default: the run's seed + 1,000,003.",
-            show_default=False,
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change where the agent acts: env.… or distractions=[…]. May be repeated."),
-    ] = None,
+    seed: Annotated[int | None, episodes_seed("Seed of the episodes. Default: the run's seed + 1,000,003.")] = None,
+    overrides: WhereOption = None,
     policy: Annotated[
         Acting, typer.Option("--policy", help="The trained policy alone, or planning in the latent space beside it.")
     ] = Acting.trained,
@@ -50,7 +36,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="Use the best checkpoint, not the newest.")] = False,
+    best: BestOption = False,
     trust: TrustOption = False,
     video: Annotated[
         Path | None, typer.Option("--video", metavar="DIR", help="Film episodes of both policies into this folder.", show_default=False)

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from jepakit.cli import completion
-from jepakit.cli.options import TrustOption
+from jepakit.cli.options import BestOption, RunArg, TrustOption
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs)],
+    run: RunArg,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the files.", show_default=False)],
-    best: Annotated[bool, typer.Option("--best", help="Use the best checkpoint, not the newest.")] = False,
+    best: BestOption = False,
     trust: TrustOption = False,
 ) -> None:
     """Write a run's policy and encoder as torch.export and ONNX files, its weights, and a model card; check them on frames of its env.

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jepakit.cli import completion
-from jepakit.cli.options import PluginsOption
+from jepakit.cli.options import PluginsOption, RunArg
 
 if TYPE_CHECKING:
     from jepakit.registry.signature import ComponentFields
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs)],
+    run: RunArg,
     to: Annotated[
         list[str],
         typer.Option(

@@ -9,34 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from jepakit.cli import completion
-from jepakit.cli.options import TrustOption
+from jepakit.cli.options import BestOption, RunArg, TrustOption, WhereOption, episodes_seed
 
 SHOWN = (1, 2, 3, 5, 8, 12, 15, 20, 30, 50, 100)  #: the k that the table has, as far as the roll-outs reach
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs)],
+    run: RunArg,
     ahead: Annotated[int, typer.Option("--ahead", "-k", metavar="K", min=1, max=1000, help="Steps to roll out.")] = 15,
     steps: Annotated[
         int, typer.Option("--steps", metavar="N", min=100, help="Env steps to play; a quarter of them is held out for errors and pictures.")
     ] = 4_000,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            max=2**32 - 1,
-            help="Seed of episodes, actions and decoder. Default: the run's seed + 1,000,003.",
-            show_default=False,
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change where the agent acts: env.… or distractions=[…]. May be repeated."),
-    ] = None,
-    best: Annotated[bool, typer.Option("--best", help="Use the best checkpoint, not the newest.")] = False,
+    seed: Annotated[int | None, episodes_seed("Seed of episodes, actions and decoder. Default: the run's seed + 1,000,003.")] = None,
+    overrides: WhereOption = None,
+    best: BestOption = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to. Default: RUN/imagine.", show_default=False)
     ] = None,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jepakit.cli import completion
 from jepakit.errors import UserError
+
+
+def episodes_seed(help: str) -> Any:
+    """The option for the seed of episodes that a verb plays; ``help`` says of what, and its default."""
+    return typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help=help, show_default=False)
 
 
 def _folders(paths: list[Path] | None) -> list[Path] | None:
@@ -17,6 +22,10 @@ def _folders(paths: list[Path] | None) -> list[Path] | None:
     return paths
 
 
+RunArg = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs),
+]
 RecipeArg = Annotated[
     str,
     typer.Argument(
@@ -34,6 +43,11 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", help="Short for --set seed=N.", show_default=False),
 ]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change where the agent acts: env.… or distractions=[…]. May be repeated."),
+]
+BestOption = Annotated[bool, typer.Option("--best", help="Use the best checkpoint, not the newest.")]
 PluginsOption = Annotated[
     list[str] | None,
     typer.Option("--plugins", metavar="FILE", help="Include this plug-in: a file or a module. May be repeated."),

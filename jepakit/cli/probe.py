@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jepakit.cli import completion
-from jepakit.cli.options import TrustOption
+from jepakit.cli.options import BestOption, TrustOption, WhereOption, episodes_seed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,17 +38,7 @@ def command(
     episodes: Annotated[
         int, typer.Option("--episodes", "-n", metavar="N", min=3, help="Episodes to play; a third of them is held out.")
     ] = 60,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            max=2**32 - 1,
-            help="Seed of the episodes. Default: the run's seed + 1,000,003.",
-            show_default=False,
-        ),
-    ] = None,
+    seed: Annotated[int | None, episodes_seed("Seed of the episodes. Default: the run's seed + 1,000,003.")] = None,
     policy: Annotated[
         Policy, typer.Option("--policy", help="Who acts: the run's policy, or random actions, under which all runs see the same episodes.")
     ] = Policy.sampled,
@@ -61,11 +51,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change where the agent acts: env.… or distractions=[…]. May be repeated."),
-    ] = None,
-    best: Annotated[bool, typer.Option("--best", help="Use the best checkpoint, not the newest.")] = False,
+    overrides: WhereOption = None,
+    best: BestOption = False,
     missing: Annotated[bool, typer.Option("--missing", help="Play only the runs that have no probe.json; read the others'.")] = False,
     record: Annotated[
         Path | None,

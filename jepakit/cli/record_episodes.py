@@ -10,7 +10,7 @@ import typer
 
 from jepakit.cli import completion
 from jepakit.cli.importing import importing
-from jepakit.cli.options import SetOption, TrustOption
+from jepakit.cli.options import SetOption, TrustOption, episodes_seed
 
 
 def command(
@@ -32,17 +32,7 @@ def command(
         ),
     ] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Of a run: write its replay, and play nothing.")] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            max=2**32 - 1,
-            help="Seed of the episodes. Default: the recipe's seed + 3,000,003.",
-            show_default=False,
-        ),
-    ] = None,
+    seed: Annotated[int | None, episodes_seed("Seed of the episodes. Default: the recipe's seed + 3,000,003.")] = None,
     overrides: SetOption = None,
     best: Annotated[bool, typer.Option("--best", help="Of a run: use the best checkpoint, not the newest.")] = False,
     trust: TrustOption = False,

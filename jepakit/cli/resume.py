@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jepakit.cli import completion
 from jepakit.cli.importing import importing
-from jepakit.cli.options import TrustOption
+from jepakit.cli.options import RunArg, TrustOption
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False, autocompletion=completion.runs)],
+    run: RunArg,
     total_steps: Annotated[
         int | None,
         typer.Option(
