@@ -60,7 +60,7 @@ def evaluate(
     with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
         recipe, env, learner, env_steps = trained
         env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-        learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
+        trained.explore_as_at_the_end()
         policy = Policy(learner)
         learner.parts.eval()
         planning = (

@@ -45,8 +45,9 @@ def observe(run: Path, count: int = 400, *, trust: bool = False, warn: Callable[
     Raises:
         UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
-    with same_generators(), opened(run, best=False, trust=trust, warn=warn) as (recipe, env, learner, env_steps):
-        learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
+    with same_generators(), opened(run, best=False, trust=trust, warn=warn) as trained:
+        recipe, env, learner, _ = trained
+        trained.explore_as_at_the_end()
         seed = (recipe.seed + SEED_OFFSET) % 2**32
         policy, device = Policy(learner), learner.hardware.device
         embedded: list[Tensor] = []

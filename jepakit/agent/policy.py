@@ -18,8 +18,8 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from jepakit.agent.frames import FrameStack
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError
-from jepakit.machine.generators import generators, set_generators
 from jepakit.protocols import ACTION, PIXELS
+from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.policy import Policy
 
 
@@ -43,7 +43,7 @@ class TrainedPolicy:
         self._dtype: torch.dtype = env.observation_spec[PIXELS].dtype
         self._device = torch.device(learner.hardware.device)
         self._accelerators = [self._device] if self._device.type == "cuda" else []  #: whose generators sampling uses, beside the CPU's
-        learner.algorithm.anneal(min(1.0, self.env_steps / recipe.total_steps))  # explore as at the end of training
+        trained.explore_as_at_the_end()
         learner.parts.eval()
         self._policy = Policy(learner)
         self.seed(seed)
@@ -127,9 +127,5 @@ def load_policy(run: str | Path, *, sample: bool = False, seed: int = 0, best: b
     Raises:
         UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
-    before = generators()
-    try:
-        with opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
-            return TrainedPolicy(trained, sample=sample, seed=seed)
-    finally:
-        set_generators(before)
+    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
+        return TrainedPolicy(trained, sample=sample, seed=seed)

@@ -58,9 +58,10 @@ def probe(
     """
     if episodes < FEWEST_EPISODES:
         raise UserError(f"{episodes} episodes are too few to fit probes and judge them on others: play at least {FEWEST_EPISODES}")
-    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides) as (recipe, env, learner, env_steps):
+    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides) as trained:
+        recipe, env, learner, env_steps = trained
         seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-        learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
+        trained.explore_as_at_the_end()
         found = probed(learner, env, episodes, seed, state, on_episode, policy)
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     return {"env_steps": env_steps, "best": best, "seed": seed, "policy": policy} | elsewhere | found

@@ -12,13 +12,13 @@ from torch import nn
 from torchrl.envs import EnvBase
 
 from jepakit.errors import UserError
-from jepakit.machine.generators import generators, set_generators
 from jepakit.machine.hardware import settle
 from jepakit.recipe import Recipe, load_recipe
 from jepakit.recipe.compose import Overrides
 from jepakit.storage.stored import chosen_checkpoint, stored_recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.learner import Learner
+from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.state import load_weights
 from jepakit.training.terms import JEPA
 
@@ -30,6 +30,10 @@ class Trained(NamedTuple):
     env: EnvBase
     learner: Learner
     env_steps: int  #: env steps of training
+
+    def explore_as_at_the_end(self) -> None:
+        """Have the algorithm explore as it did at the end of training."""
+        self.learner.algorithm.anneal(min(1.0, self.env_steps / self.recipe.total_steps))
 
 
 @contextmanager
@@ -107,9 +111,5 @@ def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) ->
     Raises:
         UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
-    before = generators()
-    try:
-        with opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
-            return trained.learner.encoder.eval()
-    finally:
-        set_generators(before)
+    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
+        return trained.learner.encoder.eval()

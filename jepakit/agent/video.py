@@ -17,9 +17,10 @@ from jepakit.agent.intent import intent
 from jepakit.agent.movie import QUALITY, Movie, suffix
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError
-from jepakit.machine.generators import generators, seed_everything, set_generators
+from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, PIXELS, Pictured
 from jepakit.recipe.compose import Overrides
+from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.policy import Policy
 
 FPS = 30
@@ -59,12 +60,8 @@ def film(
     """
     if mode not in MODES:
         raise UserError(f"mode `{mode}`: it is one of {', '.join(MODES)}")
-    before = generators()
-    try:
-        with opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides, alone=True) as trained:
-            return _film(trained, Path(out), mode, _seed(trained, seed), Path(run).name, fps)
-    finally:
-        set_generators(before)
+    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides, alone=True) as trained:
+        return _film(trained, Path(out), mode, _seed(trained, seed), Path(run).name, fps)
 
 
 def film_both(
@@ -91,19 +88,15 @@ def film_both(
     """
     folder_for_videos(folder)
     kind, made = suffix(), []
-    before = generators()
-    try:
-        with opened(run, best=best, trust=trust, warn=lambda _: None, overrides=overrides, alone=True) as trained:
-            for mode in modes:
-                for number in range(1, episodes + 1):
-                    partial = folder / f".{mode}-{number}.partial{kind}"
-                    try:
-                        total = _film(trained, partial, mode, (_seed(trained, seed) + number - 1) % 2**32, run.name, FPS, quality)
-                        made.append(partial.rename(folder / f"{mode}-{number}-return_{total:.4g}{kind}"))
-                    finally:
-                        partial.unlink(missing_ok=True)
-    finally:
-        set_generators(before)
+    with same_generators(), opened(run, best=best, trust=trust, warn=lambda _: None, overrides=overrides, alone=True) as trained:
+        for mode in modes:
+            for number in range(1, episodes + 1):
+                partial = folder / f".{mode}-{number}.partial{kind}"
+                try:
+                    total = _film(trained, partial, mode, (_seed(trained, seed) + number - 1) % 2**32, run.name, FPS, quality)
+                    made.append(partial.rename(folder / f"{mode}-{number}-return_{total:.4g}{kind}"))
+                finally:
+                    partial.unlink(missing_ok=True)
     return made
 
 
@@ -139,8 +132,8 @@ def _film(trained: Trained, out: Path, mode: str, seed: int, name: str, fps: int
 @torch.no_grad()
 def _episode(trained: Trained, mode: str, seed: int, heading: str) -> Iterator[Moment]:
     """The moments of one episode of the first simulator, of which the last is its end."""
-    recipe, env, learner, env_steps = trained
-    learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
+    _, env, learner, _ = trained
+    trained.explore_as_at_the_end()
     learner.parts.eval()
     policy = Policy(learner, everything=True)
     env.set_seed(seed)

@@ -62,11 +62,12 @@ def imagine(
             rolled out, or ``out`` cannot be written.
     """
     run, out = Path(run), Path(out)
-    with same_generators(), opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as (recipe, env, learner, env_steps):
+    with same_generators(), opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
+        recipe, env, learner, env_steps = trained
         jepa, device = looking_ahead(learner), learner.hardware.device
         folder_for_videos(out)
         seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-        learner.algorithm.anneal(min(1.0, env_steps / recipe.total_steps))  # explore as at the end of training
+        trained.explore_as_at_the_end()
         with quietly(learner.parts):
             held_out = play(env, learner, jepa, steps // 4, (seed + 1) % 2**32, on_progress)
             fit = play(env, learner, jepa, steps - steps // 4, seed, on_progress)

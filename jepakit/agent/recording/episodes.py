@@ -18,11 +18,12 @@ from jepakit.agent.recording.folders import written_to
 from jepakit.agent.trained import opened
 from jepakit.components.shared.recordings import Writer, actions_of
 from jepakit.errors import UserError
-from jepakit.machine.generators import generators, seed_everything, set_generators
+from jepakit.machine.generators import seed_everything
 from jepakit.machine.hardware import settle
 from jepakit.protocols import ACTION, EPISODE_OVER, EPISODE_RETURN, PIXELS
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
 from jepakit.training.build import build_env
+from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.policy import Policy
 from jepakit.version import __version__
 
@@ -83,22 +84,18 @@ def record_episodes(
         raise UserError(
             "a recipe has no policy, so that all its episodes are random; name a run's folder to mix its policy with random play"
         )
-    before = generators()
-    try:
-        with _player(origin, run, overrides, best, trust, warn) as player:
-            env, share = player.env, 1.0 if player.policy is None else random or 0.0
-            if env.observation_spec[PIXELS].dtype != torch.uint8:
-                raise UserError(f"the env `{player.recipe.env.kind}` has no frames to record: its observations are state vectors")
-            seed = (player.recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-            size = steps * torch.Size(env.frame_shape[1:]).numel()
-            with written_to(Path(out), size) as writer:
-                returns = _play(env, player.policy, share, steps, seed, writer, on_steps)
-                about = {"jepakit": __version__, "seed": seed, "random": share, **player.about}
-                about |= {"env": player.recipe.env.model_dump(mode="json")}
-                about |= {"distractions": [each.model_dump(mode="json") for each in player.recipe.distractions]}
-                writer.finish(actions_of(env.single_action_spec), about)
-    finally:
-        set_generators(before)
+    with same_generators(), _player(origin, run, overrides, best, trust, warn) as player:
+        env, share = player.env, 1.0 if player.policy is None else random or 0.0
+        if env.observation_spec[PIXELS].dtype != torch.uint8:
+            raise UserError(f"the env `{player.recipe.env.kind}` has no frames to record: its observations are state vectors")
+        seed = (player.recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
+        size = steps * torch.Size(env.frame_shape[1:]).numel()
+        with written_to(Path(out), size) as writer:
+            returns = _play(env, player.policy, share, steps, seed, writer, on_steps)
+            about = {"jepakit": __version__, "seed": seed, "random": share, **player.about}
+            about |= {"env": player.recipe.env.model_dump(mode="json")}
+            about |= {"distractions": [each.model_dump(mode="json") for each in player.recipe.distractions]}
+            writer.finish(actions_of(env.single_action_spec), about)
     mean = sum(returns) / len(returns) if returns else None
     return Recorded(Path(out), writer.steps, len(writer.episodes), writer.frames, mean)
 
@@ -109,7 +106,7 @@ def _player(
 ) -> Iterator[_Player]:
     if run:
         with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
-            trained.learner.algorithm.anneal(min(1.0, trained.env_steps / trained.recipe.total_steps))  # explore as at the end of training
+            trained.explore_as_at_the_end()
             trained.learner.parts.eval()
             about = {"run": recipe_id(trained.recipe), "env_steps": trained.env_steps}
             yield _Player(trained.recipe, trained.env, Policy(trained.learner), about)
