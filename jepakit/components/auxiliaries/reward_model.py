@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from jepakit.components.auxiliaries.heads import head
+from jepakit.components.auxiliaries.heads import StepHead
 from jepakit.components.shared import ranks
-from jepakit.components.shared.actions import ActionNumbers
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @register("auxiliary", "reward_model")
-class RewardModel(nn.Module):
+class RewardModel(StepHead):
     """L_aux = (r̂(ŝ[k], a[k]) - r[k])² over the steps k of each window, with ŝ[0] = s_x and then the predictor's own ŝ_y.
 
     A mean over all steps that lie in their episode. The head therefore learns the reward where planning asks for it: on predictions, as
@@ -34,9 +32,7 @@ class RewardModel(nn.Module):
     """
 
     def __init__(self, action_spec: TensorSpec, embedding_width: int, *, hidden: PositiveInt = 128) -> None:
-        super().__init__()
-        self.numbers = ActionNumbers(action_spec)
-        self.head = head(embedding_width + self.numbers.width, hidden, 1)
+        super().__init__(action_spec, embedding_width, hidden)
 
     def forward(self, s_hat: Tensor, s_hat_action: Tensor, s_hat_reward: Tensor) -> Tensor:
         """``s_hat`` [M, D], ``s_hat_action`` [M] (int64) or [M, A] (float), ``s_hat_reward`` [M, 1] -> scalar."""
@@ -44,4 +40,4 @@ class RewardModel(nn.Module):
 
     def reward(self, s: Tensor, action: Tensor) -> Tensor:
         """The expected reward [*] of ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""
-        return self.head(torch.cat((s, self.numbers(action)), dim=-1)).squeeze(-1)
+        return self.told(s, action).squeeze(-1)

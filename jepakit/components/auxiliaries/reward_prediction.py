@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from jepakit.components.auxiliaries.heads import head
-from jepakit.components.shared.actions import ActionNumbers
+from jepakit.components.auxiliaries.heads import StepHead
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @register("auxiliary", "reward_prediction")
-class RewardPrediction(nn.Module):
+class RewardPrediction(StepHead):
     """L_aux = (r̂(s_x[t], a[t]) - r[t])², a mean over the batch: predicts the reward that follows.
 
     The reward is unscaled, so the loss has the scale of the env's rewards, squared. If the reward hardly varies (Cart Pole's is always 1),
@@ -32,10 +30,8 @@ class RewardPrediction(nn.Module):
     """
 
     def __init__(self, action_spec: TensorSpec, embedding_width: int, *, hidden: PositiveInt = 256) -> None:
-        super().__init__()
-        self.numbers = ActionNumbers(action_spec)
-        self.head = head(embedding_width + self.numbers.width, hidden, 1)
+        super().__init__(action_spec, embedding_width, hidden)
 
     def forward(self, s_x: Tensor, action: Tensor, reward: Tensor) -> Tensor:
         """``s_x`` [B, D], ``action`` [B] (int64) or [B, A] (float), ``reward`` [B, 1] -> scalar."""
-        return F.mse_loss(self.head(torch.cat((s_x, self.numbers(action)), dim=-1)), reward)
+        return F.mse_loss(self.told(s_x, action), reward)

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from jepakit.components.auxiliaries.heads import head
+from jepakit.components.auxiliaries.heads import StepHead
 from jepakit.components.shared import ranks
-from jepakit.components.shared.actions import ActionNumbers
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @register("auxiliary", "termination_model")
-class TerminationModel(nn.Module):
+class TerminationModel(StepHead):
     """L_aux = -log p(d[k] | ŝ[k], a[k]): whether step k ends the episode for good, with ŝ[0] = s_x and then the predictor's own ŝ_y.
 
     The binary cross-entropy, a mean over all steps of the windows that lie in their episode. A limit of time is no termination. Gradients
@@ -33,18 +32,13 @@ class TerminationModel(nn.Module):
     """
 
     def __init__(self, action_spec: TensorSpec, embedding_width: int, *, hidden: PositiveInt = 128) -> None:
-        super().__init__()
-        self.numbers = ActionNumbers(action_spec)
-        self.head = head(embedding_width + self.numbers.width, hidden, 1)
+        super().__init__(action_spec, embedding_width, hidden)
 
     def forward(self, s_hat: Tensor, s_hat_action: Tensor, s_hat_terminated: Tensor) -> Tensor:
         """``s_hat`` [M, D], ``s_hat_action`` [M] (int64) or [M, A] (float), ``s_hat_terminated`` [M, 1] -> scalar."""
         ended = s_hat_terminated.squeeze(-1).float()
-        return ranks.mean(F.binary_cross_entropy_with_logits(self._logit(s_hat, s_hat_action), ended, reduction="none"))
+        return ranks.mean(F.binary_cross_entropy_with_logits(self.told(s_hat, s_hat_action).squeeze(-1), ended, reduction="none"))
 
     def continues(self, s: Tensor, action: Tensor) -> Tensor:
         """The probability [*] that the episode goes on after ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""
-        return torch.sigmoid(-self._logit(s, action))
-
-    def _logit(self, s: Tensor, action: Tensor) -> Tensor:
-        return self.head(torch.cat((s, self.numbers(action)), dim=-1)).squeeze(-1)
+        return torch.sigmoid(-self.told(s, action).squeeze(-1))

@@ -44,9 +44,7 @@ class Submitted:
         while (code := process.poll()) is None:
             time.sleep(0.2)
         if code == SAVED and not self.asked:
-            time.sleep(
-                PATIENCE
-            )  # Slurm's SIGTERM came first, to all processes; submitit's signal, which requeues the job, or the end follows
+            time.sleep(PATIENCE)  # Slurm's SIGTERM came first, to all; submitit's signal, which requeues the job, or the end follows
         write_file(self.job.needs / ENDED, json.dumps({"code": code, "lost": code == SAVED and not self.asked}).encode())
         return code
 

@@ -41,10 +41,7 @@ class CEM(Search):
         iterations: PositiveInt = 3,
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
-        super().__init__(action_spec, samples, iterations, momentum)
-        if elites > samples:
-            raise ValueError(f"elites {elites} is more than the {samples} samples that they are chosen from")
-        self.elites = elites
+        super().__init__(action_spec, samples, elites, iterations, momentum)
 
     def weights(self, scores: Tensor) -> Tensor:
         """1 / ``elites`` for the best, 0 for all others."""

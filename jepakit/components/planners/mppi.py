@@ -46,10 +46,7 @@ class MPPI(Search):
         temperature: PositiveFloat = 0.5,
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
-        super().__init__(action_spec, samples, iterations, momentum)
-        if elites > samples:
-            raise ValueError(f"elites {elites} is more than the {samples} samples that they are chosen from")
-        self.elites = elites
+        super().__init__(action_spec, samples, elites, iterations, momentum)
         self.temperature = temperature
 
     def weights(self, scores: Tensor) -> Tensor:

@@ -26,15 +26,22 @@ class Search(ABC):
     Args:
         action_spec: The spec of one env's action.
         samples: S, sequences drawn in each iteration, beside those that the policy proposes.
+        elites: How many of the sequences count, the best.
         iterations: How often the distribution is refitted.
         momentum: Share of the old distribution in the refitted one.
+
+    Raises:
+        ValueError: There are more elites than samples, or the actions are neither discrete nor bounded real numbers.
     """
 
-    def __init__(self, action_spec: TensorSpec, samples: int, iterations: int, momentum: float) -> None:
+    def __init__(self, action_spec: TensorSpec, samples: int, elites: int, iterations: int, momentum: float) -> None:
         self.samples = samples
+        self.elites = elites
         self.iterations = iterations
         self.momentum = momentum
         self.space: Choices | Numbers = Choices(action_spec.space.n) if hasattr(action_spec.space, "n") else Numbers(action_spec)
+        if elites > samples:
+            raise ValueError(f"elites {elites} is more than the {samples} samples that they are chosen from")
 
     def __call__(self, score: Score, proposals: Tensor, previous: Tensor, going_on: Tensor) -> Tensor:
         """As `jepakit.protocols.Planner` says."""
