@@ -24,6 +24,12 @@ class Planned:
     recipe: Recipe  #: with device, precision and threads resolved
     id: str
 
+    @classmethod
+    def of(cls, label: str, recipe: Recipe) -> Planned:
+        """A run of ``recipe``, resolved for this machine."""
+        settled, _ = settle(recipe)
+        return cls(label, settled.seed, settled, recipe_id(settled))
+
     @property
     def threads(self) -> int:
         """CPU threads that it uses at once: its own, or one for each of its collector's workers on this machine."""
@@ -75,8 +81,7 @@ def load_sweep(
     notes: dict[str, None] = {}
     for configuration in configurations:
         for one in configuration.runs:
-            settled, _ = settle(one)
-            planned = Planned(configuration.label or base.name, settled.seed, settled, recipe_id(settled))
+            planned = Planned.of(configuration.label or base.name, one)
             same = runs.setdefault(planned.id, planned)
             if same is not planned:
                 twice = "is written twice" if same.label == planned.label else f"is the same run as `{same.label}`"

@@ -48,9 +48,7 @@ class Tuned:
     rules: Rules
     recipe: Mapping[str, Any]  #: the recipe's own values, by the paths of the space
     trials: tuple[Trial, ...]
-    importance: Mapping[
-        str, float
-    ]  #: of each searched value for being in the better half of the trials, by PED-ANOVA; empty for too few trials
+    importance: Mapping[str, float]  #: of each searched value for being in the better half, by PED-ANOVA; empty for too few trials
 
     @property
     def ended(self) -> list[Trial]:

@@ -10,9 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from jepakit.errors import UserError
-from jepakit.machine.hardware import settle
 from jepakit.protocols import Ended, Engine
-from jepakit.recipe import recipe_id
 from jepakit.storage.folder import read_summary
 from jepakit.sweep.found import find_run
 from jepakit.sweep.jobs import write_job
@@ -35,11 +33,8 @@ GOING = ("waiting", "running", "elsewhere")
 def plan_trial(candidates: Candidates, number: int, settings: Sequence[Setting], seeds: Sequence[int], study: str) -> list[Planned]:
     """The runs of a trial, one for each seed."""
     recipe = candidates.recipe(settings) if settings else candidates.base
-    runs = []
-    for seed in seeds:
-        settled, _ = settle(recipe.model_copy(update={"seed": seed, "case": f"{study} {number}"}))
-        runs.append(Planned(f"{study} {number}", seed, settled, recipe_id(settled)))
-    return runs
+    label = f"{study} {number}"
+    return [Planned.of(label, recipe.model_copy(update={"seed": seed, "case": label})) for seed in seeds]
 
 
 @dataclass

@@ -17,17 +17,9 @@ from jepakit.recipe import dump
 from jepakit.report.runs import CURVES
 from jepakit.sweep import scheduler
 from jepakit.sweep.plan import Plan, Planned, load_sweep
+from tests.small import small_recipe
 
-RECIPE = """\
-name: swept
-total_steps: 64
-env: {kind: gym, id: CartPole-v1, num_envs: 2, size: [20, 30]}
-encoder: {kind: vit, dim: 16, depth: 1, heads: 2, patch: 10}
-algorithm: {kind: ppo, rollout_steps: 16, minibatch_size: 16, epochs: 1}
-device: cpu
-precision: fp32
-threads: 1
-"""
+RECIPE = small_recipe("swept")
 
 #: Its arguments: a recipe, a folder, how to end, and a file to which it reports its start and end.
 STAND_IN = """

@@ -10,17 +10,9 @@ import pytest
 from jepakit.sweep import scheduler
 from jepakit.tuning import figures
 from jepakit.tuning import tune as tuning
+from tests.small import small_recipe
 
-RECIPE = """\
-name: tuned
-total_steps: 64
-env: {kind: gym, id: CartPole-v1, num_envs: 2, size: [20, 30]}
-encoder: {kind: vit, dim: 16, depth: 1, heads: 2, patch: 10}
-algorithm: {kind: ppo, rollout_steps: 16, minibatch_size: 16, epochs: 1}
-device: cpu
-precision: fp32
-threads: 1
-"""
+RECIPE = small_recipe("tuned")
 
 
 @pytest.fixture

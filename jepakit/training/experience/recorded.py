@@ -14,6 +14,7 @@ from torch import Tensor
 from jepakit.protocols import ACTION, PIXELS, REWARD, FrameShape, Minibatch, OffPolicyAlgorithm, OnPolicyAlgorithm, Recording, Source
 from jepakit.recipe.schema import Replay as Settings
 from jepakit.training.experience.replay import Replay
+from jepakit.training.experience.rollout import shuffled
 
 
 class Recorded:
@@ -60,10 +61,8 @@ class Recorded:
 
     def minibatches(self) -> Iterator[Minibatch]:
         """Yield minibatches; in each epoch every step of the batch starts one window."""
-        steps = len(self.index)
-        for _ in range(self.algorithm.epochs):
-            for starts in torch.randperm(steps).tensor_split(max(1, steps // (self.algorithm.minibatch_size or steps))):
-                yield self._at(self.index[starts])
+        for starts in shuffled(len(self.index), self.algorithm):
+            yield self._at(self.index[starts])
 
     def sample(self, rows: int | None = None) -> Minibatch:
         """A random minibatch of all recorded steps."""

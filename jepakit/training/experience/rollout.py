@@ -35,12 +35,7 @@ class Rollout:
 
     def minibatches(self) -> Iterator[Minibatch]:
         """Yield minibatches; in each epoch every step of the rollout starts one window."""
-        steps = self.rollout.numel()
-        everyones = steps * ranks.size()  # a minibatch has rows of every rank, as many of each
-        minibatches = max(1, everyones // (self.algorithm.minibatch_size or everyones))
-        for _ in range(self.algorithm.epochs):
-            for starts in torch.randperm(steps).tensor_split(minibatches):
-                yield self._at(starts)
+        yield from map(self._at, shuffled(self.rollout.numel(), self.algorithm))
 
     def sample(self, rows: int | None = None) -> Minibatch:
         """A random minibatch of the rollout, or ``rows`` of its steps."""
@@ -58,6 +53,14 @@ class Rollout:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Do nothing: there is no state."""
+
+
+def shuffled(steps: int, algorithm: OnPolicyAlgorithm) -> Iterator[Tensor]:
+    """In each epoch every position of a batch of ``steps`` once, in minibatches of at least the algorithm's size."""
+    everyones = steps * ranks.size()  # a minibatch has rows of every rank, as many of each
+    minibatches = max(1, everyones // (algorithm.minibatch_size or everyones))
+    for _ in range(algorithm.epochs):
+        yield from torch.randperm(steps).tensor_split(minibatches)
 
 
 def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictBase:

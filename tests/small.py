@@ -1,0 +1,17 @@
+"""A recipe that takes seconds, for tests of what stands around training."""
+
+from __future__ import annotations
+
+
+def small_recipe(name: str) -> str:
+    """Its text, with a name."""
+    return f"""\
+name: {name}
+total_steps: 64
+env: {{kind: gym, id: CartPole-v1, num_envs: 2, size: [20, 30]}}
+encoder: {{kind: vit, dim: 16, depth: 1, heads: 2, patch: 10}}
+algorithm: {{kind: ppo, rollout_steps: 16, minibatch_size: 16, epochs: 1}}
+device: cpu
+precision: fp32
+threads: 1
+"""
