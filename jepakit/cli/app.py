@@ -79,7 +79,7 @@ def main() -> None:
     # Torch reads this on import: its threads spin for microseconds, not milliseconds, before they sleep. That is as fast on idle cores, and
     # twice as fast when another run shares them (docs/results/throughput.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1:  # one rank ends before another: torch's warnings about it would hide our message
+    if os.environ.get("WORLD_SIZE", "") not in ("", "1"):  # one rank ends before another: torch's warnings about it would hide our message
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     warnings.formatwarning = lambda message, *_: f"warning: {printable(_COLOURS.sub('', str(message)))}\n"
     open_closed()

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from jepakit.components.shared import ranks
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 
 T = TypeVar("T")
 
@@ -45,6 +45,21 @@ def local_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched() else 1
 
 
+def _check_variables() -> None:
+    """Check what the environment says about the ranks.
+
+    Raises:
+        UserError: A variable is no number, or the rank is none of the ranks.
+    """
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
+        value = os.environ.get(name, "0")
+        if not (value.isascii() and value.isdigit()):
+            raise UserError(f"{name}={shown(value)}: a whole number was expected; torchrun sets it, else leave it unset")
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if rank >= size:
+        raise UserError(f"RANK={rank}: there are WORLD_SIZE={size} ranks, numbered from 0; torchrun sets both")
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """The process group of the ranks, if torchrun started this process; else nothing.
@@ -52,11 +67,12 @@ def joined() -> Iterator[None]:
     A mistake that every rank finds is reported by rank 0 alone.
 
     Raises:
-        UserError: What this rank alone has found.
+        UserError: What this rank alone has found, or a variable of torchrun's that makes no sense.
     """
     if not launched() or dist.is_initialized():
         yield
         return
+    _check_variables()
     store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     if torch.cuda.is_available():
