@@ -1,6 +1,8 @@
-"""A recipe that takes seconds, for tests of what stands around training."""
+"""Recipes that take seconds, for tests of what stands around training."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 def small_recipe(name: str) -> str:
@@ -15,3 +17,16 @@ device: cpu
 precision: fp32
 threads: 1
 """
+
+
+def small_pretraining(source: dict[str, Any], **env: Any) -> dict[str, Any]:
+    """One that pretrains on recorded data: four updates, without an env."""
+    return {
+        "env": {"kind": "none", "num_envs": 2, "frames": 2, **env},
+        "source": source,
+        "encoder": {"kind": "impala", "dim": 8},
+        "algorithm": {"kind": "none", "rollout_steps": 8, "minibatch_size": 8},
+        "total_steps": 32,
+        "threads": 1,
+        "device": "cpu",
+    }

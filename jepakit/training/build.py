@@ -131,7 +131,8 @@ def build_learner(
     replay: Experience | None = None
     if source:
         horizon = recipe.jepa.horizon if recipe.jepa else 1
-        replay = Recorded(source, algorithm, horizon, env.frame_shape, env.batch_size[0], hardware.device)
+        with blame.at("source"):
+            replay = Recorded(source, algorithm, horizon, env.frame_shape, env.batch_size[0], hardware.device)
     elif isinstance(algorithm, OffPolicyAlgorithm):
         replay = build_replay(recipe, algorithm, env, hardware, replay_folder)
     with blame.at("optimizer"):

@@ -178,3 +178,13 @@ def test_actions_that_the_env_does_not_have_are_refused(data: Path, tmp_path: Pa
     (copy / "recording.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match="holds actions that the env does not have"):
         RecordedSource(SHAPE, Categorical(3), folder=str(copy)).load()
+
+
+def test_broken_data_is_an_error_before_the_run(data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    with (copy / "frames.bin").open("r+b") as file:
+        file.write(b"other")
+    with pytest.raises(UserError, match=r"folder .*copy: frames\.bin is not the file that was recorded"):
+        run(pretrain(copy), out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()

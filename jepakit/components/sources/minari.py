@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -69,24 +71,39 @@ class Minari:
             raise ValueError(f"folder {folder} holds actions {theirs or self.actions}; the env's are {ours}")
 
     def load(self) -> Recording:
-        """Read all episodes."""
+        """Read all episodes.
+
+        Raises:
+            ValueError: One cannot be read, or there is none.
+        """
         columns: dict[str, list[Any]] = {name: [] for name in Recording._fields}
         begin = 0
-        for episode in self.dataset.iterate_episodes():
+        for episode in self._episodes():
             images = episode.observations if self.key is None else episode.observations[self.key]
-            count = len(episode.rewards)
-            age = torch.arange(count)
-            columns["frames"] += [self._frame(image) for image in images[: count + 1]]
+            steps = len(episode.rewards)
+            age = torch.arange(steps)
+            columns["frames"] += [self._frame(image) for image in images[: steps + 1]]
             columns["age"].append(age)
             columns["position"].append(begin + age)
-            columns["action"].append(self._action(episode.actions[:count]))
+            columns["action"].append(self._action(episode.actions[:steps]))
             columns["reward"].append(torch.as_tensor(np.asarray(episode.rewards, np.float32)))
-            columns["done"].append(age == count - 1)
-            columns["terminated"].append((age == count - 1) & bool(episode.terminations[-1]))
-            begin += count + 1
+            columns["done"].append(age == steps - 1)
+            columns["terminated"].append((age == steps - 1) & bool(episode.terminations[-1]))
+            begin += steps + 1
         if not columns["age"]:
             raise ValueError(f"folder {self.folder} holds no episodes")
         return Recording(torch.stack(columns.pop("frames")), **{name: torch.cat(parts) for name, parts in columns.items()})
+
+    def _episodes(self) -> Iterator[Any]:
+        episodes = iter(self.dataset.iterate_episodes())
+        for number in count():
+            try:
+                episode = next(episodes, None)
+            except Exception as error:  # whatever the library that reads the file raises
+                raise ValueError(f"folder {self.folder}: episode {number} cannot be read: {told(error).splitlines()[0]}") from error
+            if episode is None:
+                return
+            yield episode
 
     def _frame(self, image: Any) -> Tensor:
         _, channels, height, width = self.frames

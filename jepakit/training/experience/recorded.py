@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -23,29 +22,25 @@ class Recorded:
     A batch is N · T steps, drawn uniformly with replacement. Everything random comes from torch's global generator.
 
     Args:
-        source: Where the data comes from; loaded when it is first needed.
+        source: Where the data comes from; it is loaded here.
         algorithm: Sets T, epochs and minibatches.
         horizon: H, steps that a window reaches ahead.
         frames: The shape of one observation's ``pixels``.
         num_envs: N.
         device: Device of the minibatches.
+
+    Raises:
+        ValueError: The data cannot be read.
     """
 
     def __init__(
         self, source: Source, algorithm: OnPolicyAlgorithm, horizon: int, frames: FrameShape, num_envs: int, device: str = "cpu"
     ) -> None:
-        self.source = source
         self.algorithm = algorithm
-        self.horizon = horizon
-        self.frame_shape = frames
         self.num_envs = num_envs
         self.device = device
+        self.replay = _as_replay(source.load(), horizon, frames, device)  #: the recording as the ring of one env, which never moves on
         self.index = torch.zeros(0, dtype=torch.int64)  #: the steps of the batch
-
-    @cached_property
-    def replay(self) -> Replay:
-        """The recording as the ring of one env, which never moves on."""
-        return _as_replay(self.source.load(), self.horizon, self.frame_shape, self.device)
 
     def batches(self) -> Iterator[TensorDictBase]:
         """Batches [N, T] without end: ``pixels``, and ``index``, the numbers of the steps."""

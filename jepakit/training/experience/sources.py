@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
-    """Build the recipe's source of recorded data, which loads it when it is needed; None: the recipe has none.
+    """Build the recipe's source of recorded data, which has not loaded it yet; None: the recipe has none.
 
     Raises:
         RecipeError: The recipe has another algorithm than `none`, the data is not there or does not fit, or a loss term needs what it

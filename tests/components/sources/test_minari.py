@@ -14,10 +14,11 @@ from jepakit.components.sources.minari import Minari
 from jepakit.protocols import FrameShape
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.run import run
+from tests.small import small_pretraining
 
 minari = pytest.importorskip("minari")
 buffers = pytest.importorskip("minari.data_collector.episode_buffer")
-pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py")
 SHAPE = FrameShape(2, 1, 8, 12)
 
 
@@ -75,16 +76,16 @@ def test_what_does_not_fit_is_refused(spec: TensorSpec | None, told: str, images
         Minari(SHAPE, spec or Categorical(2), folder=str(images if spec else tmp_path))
 
 
+def test_a_broken_episode_is_named(images: Path) -> None:
+    source = Minari(SHAPE, Categorical(2), folder=str(images))
+    with h5py.File(images / "data" / "main_data.hdf5", "r+") as file:
+        del file["episode_1/actions"]
+    with pytest.raises(ValueError, match=r"random-v0: episode 1 cannot be read: "):
+        source.load()
+
+
 def test_a_run_pretrains_on_a_dataset(images: Path, tmp_path: Path) -> None:
-    recipe: dict[str, Any] = {
-        "env": {"kind": "none", "num_envs": 2, "size": [8, 12], "frames": 2, "actions": 2},
-        "source": {"kind": "minari", "folder": str(images)},
-        "encoder": {"kind": "impala", "dim": 8},
-        "algorithm": {"kind": "none", "rollout_steps": 8, "minibatch_size": 8},
-        "total_steps": 32,
-        "threads": 1,
-        "device": "cpu",
-    }
+    recipe = small_pretraining({"kind": "minari", "folder": str(images)}, size=[8, 12], actions=2)
     result = run(recipe, out=tmp_path / "run", quiet=True)
     assert result.summary["updates"] == 4
     assert recipe_id(load_recipe(result.path / "recipe.yaml")) == result.summary["id"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from jepakit.errors import UserError
 from jepakit.protocols import FrameShape
 from jepakit.testing import check_component
 from jepakit.training.run import run
+from tests.small import small_pretraining
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg")
 SHAPE = FrameShape(2, 1, 8, 16)
@@ -73,16 +73,12 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_pretrains_on_videos_and_refuses_terms_that_need_actions(folder: Path, tmp_path: Path) -> None:
-    recipe: dict[str, Any] = {
-        "env": {"kind": "none", "num_envs": 2, "size": [8, 16], "frames": 2},
-        "source": {"kind": "videos", "folder": str(folder)},
-        "encoder": {"kind": "impala", "dim": 8},
-        "algorithm": {"kind": "none", "rollout_steps": 8, "minibatch_size": 8},
-        "total_steps": 32,
-        "threads": 1,
-        "device": "cpu",
-    }
+    recipe = small_pretraining({"kind": "videos", "folder": str(folder)}, size=[8, 16])
     result = run(recipe, out=tmp_path / "run", quiet=True)
     assert result.summary["updates"] == 4
     with pytest.raises(UserError, match="kind `inverse_dynamics` learns from the action, which the source `videos` does not have"):
         run(recipe, overrides={"auxiliary": [{"kind": "inverse_dynamics"}]}, out=tmp_path / "other", quiet=True)
+    (folder / "c.mp4").write_text("no video")
+    with pytest.raises(UserError, match=r"c\.mp4 cannot be read as a video"):
+        run(recipe, out=tmp_path / "broken", quiet=True)
+    assert not (tmp_path / "broken").exists()
