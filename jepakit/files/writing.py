@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +19,15 @@ class DiskFull(OSError):
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` to a file beside ``path``, then rename it to ``path``."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)  # in an untrusted folder it may be a link
+    """Write ``text`` to a new file beside ``path``, then rename it to ``path``. Of processes that do so at once, the last one wins."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-    except OSError:
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(text)
+        partial.replace(path)
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    partial.replace(path)
 
 
 @contextmanager
