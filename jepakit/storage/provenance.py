@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from jepakit.errors import shown
 from jepakit.machine.hardware import Hardware, usable_cores
 from jepakit.version import __version__
 
@@ -38,6 +40,31 @@ def provenance(hardware: Hardware) -> dict[str, Any]:
         "pid": os.getpid(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], folders: Mapping[str, Path]) -> Iterator[str]:
+    """What is no longer as it was when a run began: a warning for each.
+
+    Args:
+        then: The run's ``provenance.json``, perhaps from somebody else.
+        now: What it would say now.
+        folders: The folders of data that the recipe names, by the path of the field that names each.
+    """
+    data, packages, same_data = then.get("data"), then.get("packages"), True
+    for place, digest in now["data"].items():
+        before = data.get(place, digest) if isinstance(data, dict) else digest
+        if before != digest:
+            same_data = False
+            digests = f"SHA-256 {shown(str(before), 12)} then, {shown(str(digest), 12)} now"
+            wrong = f"`{place}`, {folders[place]}, does not hold the data that the run began with ({digests})"
+            yield f"{wrong}: the result will belong to neither; put the data back, or begin a new run with this data"
+    if same_data and then.get("id") not in (None, now["id"]):
+        text = f"recipe.yaml was edited since the run began ({shown(str(then['id']))} then, {now['id']} now)"
+        yield f"{text}: the result will belong to neither recipe"
+    if isinstance(packages, dict):
+        pairs = [(name, packages.get(name, version), version) for name, version in now["packages"].items()]
+        if changed := [f"{name} {shown(str(before))} -> {version}" for name, before, version in pairs if before != version]:
+            yield f"packages have changed since the run began: {', '.join(changed)}"
 
 
 def _used() -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 from torchrl.envs import EnvBase
 
 from jepakit.components.shared import ranks
-from jepakit.errors import UserError, shown
+from jepakit.errors import UserError
 from jepakit.files.data import digest_of_data
 from jepakit.files.writing import DiskFull, write_atomically
 from jepakit.machine.group import first_says, joined, on_first
@@ -29,7 +29,7 @@ from jepakit.storage.folder import RunFolder, read_provenance, read_summary, ref
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import checkpoints, newest_whole
 from jepakit.storage.mirror import Mirrors
-from jepakit.storage.provenance import provenance
+from jepakit.storage.provenance import differences, provenance
 from jepakit.storage.stored import ranks_of, resume_command, stored_recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.experience.share import seed_share, share_of
@@ -193,7 +193,7 @@ def _begin(loop: Loop) -> None:
     code: dict[str, Any] = {"id": loop.id, "sources": source_digests(loop.recipe)}
     if begun := {place: str(file) for place, file in files_read(loop.recipe).items()}:
         code["weights"] = begun
-    if data := {place: digest_of_data(path) for place, path in data_read(loop.recipe).items()}:
+    if data := _digests(loop.recipe):
         code["data"] = data
     drawing = {"drawing": loop.env.drawing} if hasattr(loop.env, "drawing") else {}
     folder.write_json("provenance.json", provenance(loop.learner.hardware) | {"ranks": ranks.size()} | code | drawing)
@@ -240,18 +240,13 @@ def _clear_away(folder: RunFolder, newest: Path | None) -> None:
 
 
 def _compare_with_the_start(loop: Loop, warn: Callable[[str], None]) -> None:
-    provenance_then = read_provenance(loop.folder.path)
-    before = provenance_then.get("packages")
-    if not isinstance(before, dict):
-        return
-    begun = provenance_then.get("id")
-    if begun not in (None, loop.id):
-        text = f"recipe.yaml was edited since the run began ({shown(str(begun))} then, {loop.id} now)"
-        warn(f"{text}: the result will belong to neither recipe")
-    now = provenance(loop.learner.hardware)["packages"]
-    changed = [f"{name} {shown(str(before[name]))} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
-    if changed:
-        warn(f"packages have changed since the run began: {', '.join(changed)}")
+    now = provenance(loop.learner.hardware) | {"id": loop.id, "data": _digests(loop.recipe)}
+    for text in differences(read_provenance(loop.folder.path), now, data_read(loop.recipe)):
+        warn(text)
+
+
+def _digests(recipe: Recipe) -> dict[str, str | None]:
+    return {place: digest_of_data(path) for place, path in data_read(recipe).items()}
 
 
 def _notice(loop: Loop, text: str) -> None:

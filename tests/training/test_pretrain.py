@@ -188,3 +188,18 @@ def test_broken_data_is_an_error_before_the_run(data: Path, tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"folder .*copy: frames\.bin is not the file that was recorded"):
         run(pretrain(copy), out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_resume_says_that_the_data_is_other_data(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(data, mine)
+    path = run(pretrain(mine), out=tmp_path / "run", quiet=True).path
+    (path / "summary.json").unlink()
+    before = digest_of_data(mine)
+    shutil.rmtree(mine)
+    record_episodes(BASE, mine, 80, seed=1)
+    resume(path, quiet=True)
+    told = capsys.readouterr().err
+    assert f"`source.folder`, {mine}, does not hold the data that the run began with (SHA-256 {str(before)[:11]}" in told
+    assert f"{str(digest_of_data(mine))[:11]}… now)" in told
+    assert "edited" not in told
