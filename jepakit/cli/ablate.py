@@ -130,8 +130,11 @@ def _print(plan: Plan, out: Path, recorded: Sequence[Path], engine: Engine, note
     for text in notes:
         note(text)
     jobs = jobs_left(plan, out, recorded, note)
+    if not jobs:
+        note(f"nothing to print: no run is left to run (of {len(plan.runs)})")
+        return
     if isinstance(engine, Scripted):
-        typer.echo(engine.script(jobs) if jobs else "")
+        typer.echo(engine.script(jobs))
         return
     for job in jobs:
         typer.echo(command_line(job))

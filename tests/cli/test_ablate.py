@@ -201,6 +201,9 @@ def test_printed_commands_run_what_is_left_from_any_folder(cli: Cli, sweep: Path
     assert code == 0, err
     assert "#SBATCH --partition=cpu\n" in out
     assert f"# 0: {other}\n" in out
+    for more in ([], ["--engine", "slurm"]):
+        told = cli("ablate", str(sweep), "--print-commands", "--shard", "2/2", *more)
+        assert told == (0, "", "notice: nothing to print: no run is left to run (of 1)\n")
 
 
 def test_more_shares_than_runs_leave_nothing_to_do(cli: Cli, sweep: Path) -> None:
