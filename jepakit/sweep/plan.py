@@ -32,9 +32,16 @@ class Planned:
 
     @property
     def threads(self) -> int:
-        """CPU threads that it uses at once: its own, or one for each of its collector's workers on this machine."""
-        here = self.recipe.collector.kind != "ray"
-        return max(int(self.recipe.threads), getattr(self.recipe.collector, "workers", 1) if here else 1)
+        """CPU threads that it uses at once on this machine: its own, or one for each process that acts or steps simulators.
+
+        With ``processes: auto`` a run takes the cores that it finds free, and needs one.
+        """
+        recipe, collector = self.recipe, self.recipe.collector
+        if collector.kind == "ray":
+            return int(recipe.threads)  # the workers are on other machines
+        workers: int = getattr(collector, "workers", 1)
+        most = max(1, getattr(recipe.env, "num_envs", 1) // workers)
+        return max(int(recipe.threads), workers * (1 if recipe.processes == "auto" else min(recipe.processes, most)))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,21 @@ def test_a_run_takes_a_core_for_each_of_its_collectors_workers(recipe: Path) -> 
     assert found == [2, 2, 4]
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["processes=3"], 3),
+        (["processes=3", "threads=4"], 4),
+        (["processes=8"], 4),  # there are four simulators
+        (["processes=auto"], 1),
+        (["processes=2", "collector={kind: multi_sync, workers: 2}"], 4),
+    ],
+)
+def test_a_run_takes_a_core_for_each_process_that_steps_simulators(recipe: Path, written: list[str], expected: int) -> None:
+    (run,) = load_sweep(recipe, overrides=["threads=1", "env.num_envs=4", *written]).runs
+    assert run.threads == expected
+
+
 def test_runs_on_an_accelerator_go_one_at_a_time(make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "usable_cores", lambda: 4)
     plan = make_plan("encoder.dim=16,32")
