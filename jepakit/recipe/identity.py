@@ -77,8 +77,7 @@ def _sources(recipe: Recipe) -> Iterator[str]:
             raise UserError(f"the plug-in `{plugin.name}` was not imported, so the recipe has no id")
         yield plugin.digest
     own = {plugin.file for plugin in recipe.loaded_plugins}
-    for file in files_read(recipe).values():
-        yield from _contents(str(file))
+    yield from weights_digests(recipe)
     for _, fields in _components(recipe):
         found = fields.component
         if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
@@ -96,6 +95,11 @@ def files_read(recipe: Recipe) -> dict[str, Path]:
             if value := getattr(fields, name):
                 found[f"{place}.{name}"] = weights_file(Path(value))
     return found
+
+
+def weights_digests(recipe: Recipe) -> list[str]:
+    """Those of `source_digests` that are of files of weights."""
+    return sorted({digest for file in files_read(recipe).values() for digest in _contents(str(file))})
 
 
 def _names_of_files(fields: BaseModel) -> set[str]:

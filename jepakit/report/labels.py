@@ -76,10 +76,23 @@ def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that decide a run's configuration. Of the run that it extends, every seed another, the env steps alone."""
-    fields = {name: value for name, value in recipe.items() if name not in APART}
-    parent = fields.get("parent")
+    """The fields that decide a run's configuration.
+
+    Of the run that it extends, every seed another, the env steps alone. Runs of one case may begin with different weights: the encoder of
+    seed k with what another run of seed k has learned.
+    """
+    case, parent = recipe.get("case"), recipe.get("parent")
+    fields = {name: _of_case(value, case) if case else value for name, value in recipe.items() if name not in APART}
     return fields | {"parent": f"any@{parent.rpartition('@')[2]}"} if isinstance(parent, str) else fields
+
+
+def _of_case(value: Any, case: Any) -> Any:
+    """A recipe's value, with a file of weights, which lies in the run's folder, named after the case."""
+    if isinstance(value, dict):
+        return {name: _of_case(entry, case) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_of_case(entry, case) for entry in value]
+    return f"of {case}" if isinstance(value, str) and value.startswith("weights/") else value
 
 
 def _case(recipes: Sequence[Mapping[str, Any]]) -> str | None:
@@ -90,8 +103,14 @@ def _case(recipes: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _code(run: Run) -> str:
-    """Six digits of a hash of the run's source digests. Runs without plug-ins and runs from before digests were noted share one value."""
-    return hashlib.sha256(json.dumps(run.provenance.get("sources") or None).encode()).hexdigest()[:6]
+    """Six digits of a hash of the run's source digests, of a case's without those of weights.
+
+    Runs without plug-ins and runs from before digests were noted share one value.
+    """
+    sources, weights = run.provenance.get("sources"), run.provenance.get("weights_sha256")
+    if run.recipe.get("case") and isinstance(sources, list) and isinstance(weights, list):
+        sources = [digest for digest in sources if digest not in weights]
+    return hashlib.sha256(json.dumps(sources or None).encode()).hexdigest()[:6]
 
 
 def _labels(recipes: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -23,7 +23,7 @@ from jepakit.machine.group import first_says, joined, on_first
 from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
-from jepakit.recipe.identity import data_read, files_read, source_digests
+from jepakit.recipe.identity import data_read, files_read, source_digests, weights_digests
 from jepakit.storage.elsewhere import WrittenElsewhere
 from jepakit.storage.folder import RunFolder, read_provenance, read_summary, refuse_read_only, refuse_taken
 from jepakit.storage.lock import is_locked
@@ -192,7 +192,7 @@ def _begin(loop: Loop) -> None:
     folder.write_recipe(loop.recipe)
     code: dict[str, Any] = {"id": loop.id, "sources": source_digests(loop.recipe)}
     if begun := {place: str(file) for place, file in files_read(loop.recipe).items()}:
-        code["weights"] = begun
+        code |= {"weights": begun, "weights_sha256": weights_digests(loop.recipe)}
     if data := _digests(loop.recipe):
         code["data"] = data
     drawing = {"drawing": loop.env.drawing} if hasattr(loop.env, "drawing") else {}

@@ -10,6 +10,7 @@ import pytest
 from jepakit.report.labels import called, group
 
 if TYPE_CHECKING:
+    from jepakit.report.runs import Run
     from tests.report.conftest import MakeRun
 
 VARIANCE = {"kind": "variance", "weight": 1.0}
@@ -91,6 +92,22 @@ def test_runs_with_different_plugin_code_are_different_configurations(make_run: 
     assert first.label != second.label
     (alike,) = group([make_run(seed=0), replace(make_run(seed=1), provenance={"sources": []})])
     assert alike.label == "made_up"
+
+
+def test_runs_of_one_case_may_begin_with_different_weights(make_run: MakeRun) -> None:
+    def begun(seed: int, weights: str, case: str | None, code: str = "a") -> Run:
+        changes = {"encoder.checkpoint": f"weights/encoder.checkpoint/{weights}@500.safetensors", "case": case}
+        provenance = {"sources": [code, weights], "weights_sha256": [weights]}
+        return replace(make_run(changes, seed=seed), id=f"{case}{seed}{weights}{code}", provenance=provenance)
+
+    def found(*runs: Run) -> list[tuple[str, list[int]]]:
+        return [(each.label, [run.seed for run in each.runs]) for each in group(runs)]
+
+    runs = [begun(seed, f"{case}{seed}", case) for case in ("JEPA", "VICReg") for seed in (0, 1)]
+    assert found(*runs) == [("JEPA", [0, 1]), ("VICReg", [0, 1])]
+    assert called([run.recipe for run in runs]) == ["JEPA", "JEPA", "VICReg", "VICReg"]
+    assert [seeds for _, seeds in found(begun(0, "x", "JEPA"), begun(1, "y", "JEPA", code="b"))] == [[0], [1]], "other plug-ins"
+    assert [seeds for _, seeds in found(begun(0, "x", None), begun(1, "y", None))] == [[0], [1]]
 
 
 def test_configurations_are_sorted_numerically(make_run: MakeRun) -> None:

@@ -19,6 +19,7 @@ from jepakit.components.sources.recording import Recorded as RecordedSource
 from jepakit.errors import UserError
 from jepakit.files.checkpoints import weights_file
 from jepakit.files.data import digest_of_data
+from jepakit.files.writing import digest
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.experience.recorded import Recorded
@@ -118,6 +119,7 @@ def test_an_rl_run_begins_with_the_pretrained_encoder(data: Path, tmp_path: Path
         for path in (pretrained, tuned)
     ]
     assert all(torch.equal(encoders[0][name], encoders[1][name]) for name in encoders[0])
+    assert json.loads((tuned / "provenance.json").read_text())["weights_sha256"] == [digest(weights_file(pretrained))]
 
 
 def test_random_play_in_the_env_pretrains_without_a_source(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
@@ -172,8 +174,6 @@ def test_actions_that_the_env_does_not_have_are_refused(data: Path, tmp_path: Pa
     steps["action"][3] = 7
     save_file(steps, copy / "steps.safetensors")
     about = json.loads((copy / "recording.json").read_text())
-    from jepakit.files.writing import digest
-
     about["files"]["steps.safetensors"]["sha256"] = digest(copy / "steps.safetensors")
     (copy / "recording.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match="holds actions that the env does not have"):
