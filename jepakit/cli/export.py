@@ -18,7 +18,8 @@ def command(
 ) -> None:
     """Write a run's policy and encoder as torch.export and ONNX files, its weights, and a model card; check them on frames of its env.
 
-    The policy takes pixels [N, K, C, H, W] and returns the greedy action, and what it comes from. All files compute in fp32.
+    The policy takes pixels [N, K, C, H, W] and returns the greedy action, and what it comes from. All files compute in fp32. A pretraining
+    has no policy: of it the encoder alone is written.
     """
     from jepakit.agent.export.files import export
     from jepakit.cli.output import emit, table
@@ -30,7 +31,7 @@ def command(
         actions = "" if check.equal_actions is None else f"{check.equal_actions} of {check.stacks}"
         rows.append((check.file, f"{name}: {most:.2g} (allowed: {allowed:.2g})", actions))
     emit(
-        f"{done.folder}: written, and compared with the run's own policy on {done.checks[0].stacks} observations of its env",
+        f"{done.folder}: written, and compared with {done.compared}",
         table("file", "largest difference", "equal actions", rows=rows),
         f"{done.folder / 'README.md'} says how to use them",
     )

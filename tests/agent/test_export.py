@@ -21,12 +21,14 @@ from jepakit.agent.evaluate import evaluate
 from jepakit.agent.export import files, parity
 from jepakit.agent.export.files import export, in_onnxruntime
 from jepakit.agent.export.greedy import GreedyPolicy
+from jepakit.agent.recording.episodes import record_episodes
 from jepakit.agent.trained import opened
 from jepakit.cli.export import command
 from jepakit.errors import UserError
 from jepakit.machine.hardware import Hardware
 from jepakit.training.build import build_env, build_learner
 from tests.agent.conftest import ON, RUNS, SAC, SMALL, Trained, raw_episodes
+from tests.small import small_pretraining
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -89,6 +91,16 @@ def test_all_files_take_any_batch(discrete: Made, count: int) -> None:
             assert name == "encoder" or np.array_equal(found["action"], expected[0])
 
 
+def run_blocks(card: str, expects: str, shape: tuple[int, ...]) -> None:
+    """Run the card's code, in the exported folder."""
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```", card, re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, names)
+        assert names[expects].shape == shape
+
+
 def test_the_card_is_complete_and_its_code_runs(discrete: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     run, folder, _ = discrete
     card = (folder / "README.md").read_text()
@@ -98,10 +110,7 @@ def test_the_card_is_complete_and_its_code_runs(discrete: Made, monkeypatch: pyt
     for told in ("## Results", "collapsed?", "| `policy.onnx` | `logits` |", "256 of 256 actions equal", "torch 2", "Apache 2.0"):
         assert told in card
     monkeypatch.chdir(folder)
-    names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", card, re.S):
-        exec(block, names)
-    assert names["action"].shape == (1,)
+    run_blocks(card, expects="action", shape=(1,))
     weights = load_file(folder / "weights.safetensors")
     assert sum("mean" in name or "deviation" in name for name in weights) == 2  # the running statistics, as constants
     begun = jepakit.load_recipe(run / "recipe.yaml", {"encoder.checkpoint": str(folder)})
@@ -125,12 +134,33 @@ def test_every_algorithms_greedy_actions_are_the_runs(trained: Trained, name: st
     assert np.allclose(plain(pixels)["action"], jepakit.load_policy(trained(name))(pixels), atol=1e-5)
 
 
-def test_a_run_without_a_policy_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
-    none = {**SMALL, "algorithm": {"kind": "none", "rollout_steps": 30, "minibatch_size": 30}}
-    run = jepakit.run("cartpole_pixels", overrides=none, out=tmp_path / "run", quiet=True).path
-    with pytest.raises(UserError, match=r"no policy to export .*encoder.checkpoint"):
-        export(run, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_of_a_pretraining_the_encoder_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = {**SMALL, "algorithm": {"kind": "none", "rollout_steps": 30, "minibatch_size": 30}} | CNN
+    run = jepakit.run("cartpole_pixels", overrides=overrides, out=tmp_path / "run", quiet=True).path
+    done = export(run, tmp_path / "out")
+    assert done.compared == "the run's own encoder on 256 observations of its env"
+    names = ("README.md", "recipe.yaml", "weights.safetensors", "encoder.pt2", "encoder.onnx")
+    assert {path.name for path in done.folder.iterdir()} == set(names)
+    pixels = torch.randint(0, 256, (3, 3, 1, 40, 60), dtype=torch.uint8)
+    expected = jepakit.load_encoder(run)(pixels).detach()
+    assert np.allclose(in_onnxruntime(done.folder / "encoder.onnx")(pixels)["s_x"], expected, atol=1e-5)
+    card = (done.folder / "README.md").read_text()
+    assert "policy.onnx" not in card
+    assert "has no policy" in card
+    monkeypatch.chdir(done.folder)
+    run_blocks(card, expects="s_x", shape=(1, 32))
+    begun = jepakit.load_recipe(run / "recipe.yaml", {"encoder.checkpoint": str(done.folder)})
+    with contextlib.closing(build_env(begun)) as env:
+        encoder = build_learner(begun, env, Hardware("cpu", "fp32", threads=1)).encoder.state_dict()
+    learned = jepakit.load_encoder(run).state_dict()
+    assert all(torch.equal(encoder[name], learned[name]) for name in learned), "another run begins with it"
+
+
+def test_an_encoder_without_an_env_is_compared_on_noise(tmp_path: Path) -> None:
+    record_episodes("cartpole_pixels", tmp_path / "data", 20, overrides={"env.size": [16, 24], "env.num_envs": 2})
+    recipe = small_pretraining({"kind": "recording", "folder": str(tmp_path / "data")}, size=[16, 24], actions=2)
+    run = jepakit.run(recipe, out=tmp_path / "run", quiet=True).path
+    assert export(run, tmp_path / "out").compared == "the run's own encoder on 256 stacks of noise"
 
 
 @pytest.mark.slow

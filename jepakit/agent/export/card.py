@@ -13,7 +13,8 @@ from jepakit.agent.export.parity import TOLERANCE, Check
 from jepakit.agent.trained import Trained
 from jepakit.errors import shown
 from jepakit.files.reading import MOST, Unreadable, read_text
-from jepakit.protocols import PIXELS
+from jepakit.protocols import ACTION, PIXELS, S_X
+from jepakit.recipe import Recipe
 
 MEANINGS = {
     "action": "the greedy action, as `env.step` of Gymnasium takes it",
@@ -27,22 +28,23 @@ MEANINGS = {
 
 
 class Parity(NamedTuple):
-    """What the comparison with the run's own policy found."""
+    """What the comparison with the run's own policy, or its encoder, found."""
 
     checks: Sequence[Check]
     unlike: int | None  #: discrete actions that are others in the run's own precision; None: that is fp32, or actions are continuous
+    compared: str  #: what the files were compared with
 
 
 def write_card(path: Path, trained: Trained, run: Path, parity: Parity, outputs: Mapping[str, NDArray[Any]]) -> None:
-    """Write the card of ``trained`` to ``path``; ``outputs`` are the policy's for any batch."""
+    """Write the card of ``trained`` to ``path``; ``outputs`` are the policy's, or the encoder's if there is no policy, for any batch."""
     recipe, _, learner, env_steps = trained
+    acts = ACTION in outputs
     summary, played, provenance = (_read(run / f"{name}.json") for name in ("summary", "eval", "provenance"))
     blocks = [
-        f"# {shown(recipe.name)}: a policy and its encoder",
-        f"Trained with jepakit for {env_steps:,} env steps, by `{recipe.algorithm.kind}` on an encoder `{recipe.encoder.kind}`. "
-        "The files need no jepakit: `policy.onnx` and `encoder.onnx` run in onnxruntime, `policy.pt2` and `encoder.pt2` in torch.",
+        f"# {shown(recipe.name)}: {'a policy and its encoder' if acts else 'an encoder'}",
+        f"Trained with jepakit for {env_steps:,} env steps, {_learned(recipe)} an encoder `{recipe.encoder.kind}`. {_files(acts)}",
         "## Results",
-        _results(summary, played, env_steps),
+        _results(summary, played, env_steps) if acts else "A pretraining: it has no policy, so there is no return.",
         "## Is the embedding collapsed?",
         _verdict(summary, recipe.collapse_threshold),
         "## Use",
@@ -57,6 +59,16 @@ def write_card(path: Path, trained: Trained, run: Path, parity: Parity, outputs:
         "jepakit is licensed under Apache 2.0. The licence of these weights is for whoever trained them to choose.",
     ]
     path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def _learned(recipe: Recipe) -> str:
+    return "without RL:" if recipe.algorithm.kind == "none" else f"by `{recipe.algorithm.kind}` on"
+
+
+def _files(acts: bool) -> str:
+    if acts:
+        return "The files need no jepakit: `policy.onnx` and `encoder.onnx` run in onnxruntime, `policy.pt2` and `encoder.pt2` in torch."
+    return "The files need no jepakit: `encoder.onnx` runs in onnxruntime, `encoder.pt2` in torch."
 
 
 def _results(summary: Mapping[str, Any], played: Mapping[str, Any], env_steps: int) -> str:
@@ -100,9 +112,12 @@ def _use(trained: Trained, outputs: Mapping[str, NDArray[Any]]) -> str:
     ]
     scale = getattr(learner.algorithm, "reward_scale", 1.0)
     shape = ", ".join(map(str, frames))
+    name, result = ("policy", ACTION) if ACTION in outputs else ("encoder", S_X)
+    scaled = f" Rewards were scaled by {scale:g} in learning." if ACTION in outputs else ""
+    alone = "`encoder.onnx` and `encoder.pt2` return `s_x` alone. " if ACTION in outputs else ""
     seen = f"the last {frames.frames} observations, the newest last; {seen}"
     return f"""Input: `pixels`, {dtype} [N, {shape}] (N, K, C, H, W), for any N: {seen}.
-The env: `{recipe.env.kind}`, as the recipe below says. Rewards were scaled by {scale:g} in learning.
+The env: `{recipe.env.kind}`, as the recipe below says.{scaled}
 
 | output | type | meaning |
 |---|---|---|
@@ -112,27 +127,27 @@ The env: `{recipe.env.kind}`, as the recipe below says. Rewards were scaled by {
 import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession("policy.onnx")
+session = onnxruntime.InferenceSession("{name}.onnx")
 pixels = np.zeros((1, {shape}), dtype=np.{dtype})
-action = session.run(["action"], {{"pixels": pixels}})[0]
+{result} = session.run(["{result}"], {{"pixels": pixels}})[0]
 ```
 
 ```python
 import torch
 
-policy = torch.export.load("policy.pt2").module()
-action = policy(torch.from_numpy(pixels))["action"]
+{name} = torch.export.load("{name}.pt2").module()
+{result} = {name}(torch.from_numpy(pixels))["{result}"]
 ```
 
-`encoder.onnx` and `encoder.pt2` return `s_x` alone. `weights.safetensors` holds the policy's tensors by name. The encoder's running
-statistics, if it has any, are constants in all files."""
+{alone}`weights.safetensors` holds the {name}'s tensors by name. The encoder's running statistics, if it has any, are constants in all
+files."""
 
 
 def _parity(parity: Parity, precision: str) -> str:
     stacks = parity.checks[0].stacks
     lines = [
-        f"Each file was compared with the run's own greedy policy on {stacks} observations of its env, in fp32. Allowed is a difference of "
-        f"{TOLERANCE:g} of an output's largest entry, or {TOLERANCE:g} if that is below 1.\n",
+        f"Each file was compared with {parity.compared}, in fp32. Allowed is a difference of {TOLERANCE:g} of an output's largest entry, "
+        f"or {TOLERANCE:g} if that is below 1.\n",
         "| file | output | largest absolute difference | allowed |",
         "|---|---|---|---|",
         *(

@@ -1,4 +1,4 @@
-"""Writes a trained policy and its encoder as torch.export programs, ONNX models and weights, with a model card."""
+"""Writes a trained policy and its encoder, or an encoder alone, as torch.export programs, ONNX models and weights, with a model card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from jepakit.agent.evaluate import SEED_OFFSET
 from jepakit.agent.export.card import Parity, write_card
 from jepakit.agent.export.greedy import GreedyPolicy, fixed
-from jepakit.agent.export.parity import Check, Frames, compare, play
+from jepakit.agent.export.parity import Check, Frames, compare, look, play
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError, told
 from jepakit.machine.generators import generators, set_generators
@@ -38,6 +38,7 @@ class Exported(NamedTuple):
     folder: Path
     checks: list[Check]  #: of each file that computes
     unlike: int | None  #: discrete actions that are others in the run's own precision; None: that is fp32, or actions are continuous
+    compared: str  #: what the files were compared with
 
 
 class Encoder(nn.Module):
@@ -59,8 +60,8 @@ def export(
 
     Files: ``policy.pt2`` and ``encoder.pt2`` (torch.export), ``policy.onnx`` and ``encoder.onnx``, ``weights.safetensors``, ``recipe.yaml``
     and ``README.md``, the model card. The policy takes pixels [N, K, C, H, W] and returns the greedy action, the parameters of its
-    distribution or the values of the actions, and s_x. All is in fp32, also of a run in bf16. The global random number generators keep
-    their state.
+    distribution or the values of the actions, and s_x. A pretraining (``algorithm: {kind: none}``) has no policy: of it the encoder alone
+    is written. All is in fp32, also of a run in bf16. The global random number generators keep their state.
 
     Args:
         run: A run's folder.
@@ -70,8 +71,8 @@ def export(
         warn: Called with a message about each corrupt checkpoint.
 
     Raises:
-        UserError: A package is missing, ``out`` is not empty, the run cannot be opened or has no policy, a part cannot be exported, ``out``
-            cannot be written, or an exported file does not do what the run's policy does.
+        UserError: A package is missing, ``out`` is not empty, the run cannot be opened, a part cannot be exported, ``out`` cannot be
+            written, or an exported file does not do what the run's policy does.
     """
     run, out = Path(run), Path(out)
     if missing := [name for name in NEEDED if find_spec(name) is None]:
@@ -82,9 +83,6 @@ def export(
     before = generators()
     try:
         with opened(run, best=best, trust=trust, warn=warn) as trained:
-            if trained.recipe.algorithm.kind == "none":
-                wrong = "this run has no policy to export (its recipe says `algorithm: {kind: none}`)"
-                raise UserError(f"{wrong}: `jepakit.load_encoder` gives its encoder, and another run begins with it: `encoder.checkpoint`")
             shutil.rmtree(partial, ignore_errors=True)
             try:
                 partial.mkdir(parents=True)
@@ -102,19 +100,25 @@ def export(
 
 def _write(trained: Trained, run: Path, folder: Path) -> Exported:
     recipe, env, learner, _ = trained
-    space = getattr(env, "action_space", None)
-    first = int(space.start) if isinstance(space, spaces.Discrete) else 0
-    policy = GreedyPolicy(learner.encoder, learner.algorithm.policy_head(), first)
-    frames = play(trained, (recipe.seed + SEED_OFFSET) % 2**32, first)
+    seed = (recipe.seed + SEED_OFFSET) % 2**32
+    modules: dict[str, GreedyPolicy | Encoder] = {"encoder": Encoder(learner.encoder)}
+    if recipe.algorithm.kind == "none":
+        frames = look(trained, seed)
+    else:
+        space = getattr(env, "action_space", None)
+        first = int(space.start) if isinstance(space, spaces.Discrete) else 0
+        modules = {"policy": GreedyPolicy(learner.encoder, learner.algorithm.policy_head(), first), **modules}
+        frames = play(trained, seed, first)
     checks = []
-    for name, module in (("policy", policy), ("encoder", Encoder(learner.encoder))):
+    for name, module in modules.items():
         checks += _export(module, folder / name, frames, f"encoder `{recipe.encoder.kind}` and algorithm `{recipe.algorithm.kind}`")
-    held = policy.state_dict()
+    whole = modules[frames.own]
+    held = whole.state_dict()
     held |= {f"{RUNNING}encoder.{name}": each for name, each in learner.encoder.state_dict().items() if f"encoder.{name}" not in held}
     save_file({name: tensor.cpu().clone().contiguous() for name, tensor in held.items()}, folder / "weights.safetensors")
     shutil.copyfile(run / "recipe.yaml", folder / "recipe.yaml")
-    write_card(folder / "README.md", trained, run, Parity(checks, frames.unlike), _eager(policy)(frames.pixels[0]))
-    return Exported(folder, checks, frames.unlike)
+    write_card(folder / "README.md", trained, run, Parity(checks, frames.unlike, frames.told()), _eager(whole)(frames.pixels[0]))
+    return Exported(folder, checks, frames.unlike, frames.told())
 
 
 def _export(module: nn.Module, path: Path, frames: Frames, what: str) -> list[Check]:

@@ -29,11 +29,22 @@ Outputs = dict[str, NDArray[Any]]
 
 
 class Frames(NamedTuple):
-    """Stacks from the env, and what the run's own greedy policy makes of them in fp32."""
+    """Stacks from the env, and what the run's own greedy policy, or its encoder, makes of them in fp32."""
 
     pixels: list[Tensor]  #: batches [N, K, C, H, W]
     expected: Outputs  #: of all stacks
     unlike: int | None  #: discrete actions that are others in the run's own precision; None: that is fp32, or actions are continuous
+    own: str = "policy"  #: what of the run was asked
+    seen: str = "observations of its env"
+
+    @property
+    def stacks(self) -> int:
+        """How many stacks there are."""
+        return len(self.expected[S_X])
+
+    def told(self) -> str:
+        """What exported files are compared with."""
+        return f"the run's own {self.own} on {self.stacks} {self.seen}"
 
 
 class Check(NamedTuple):
@@ -78,6 +89,31 @@ def play(trained: Trained, seed: int, first_action: int) -> Frames:
     return Frames(pixels, expected, unlike if discrete and learner.hardware.precision != "fp32" else None)
 
 
+@torch.no_grad()
+def look(trained: Trained, seed: int) -> Frames:
+    """What the encoder of a run without a policy makes of its env at random play, or of noise if there is no simulator."""
+    _, env, learner, _ = trained
+    learner.parts.eval()
+    seed_everything(seed)
+    simulated = trained.recipe.env.kind != "none"
+    pixels = list(_at_random(trained, seed)) if simulated else [torch.randint(0, 256, (STACKS, *env.frame_shape), dtype=torch.uint8)]
+    with _fp32(learner):
+        expected = {S_X: np.concatenate([learner.embed(batch.to(learner.hardware.device)).cpu().numpy() for batch in pixels])}
+    return Frames(pixels, expected, None, "encoder", "observations of its env" if simulated else "stacks of noise")
+
+
+def _at_random(trained: Trained, seed: int) -> Iterator[Tensor]:
+    _, env, learner, _ = trained
+    policy, seen = Policy(learner), 0
+    env.set_seed(seed)
+    now: Any = env.reset()
+    with set_exploration_type(ExplorationType.RANDOM):
+        while seen < STACKS:
+            yield now[PIXELS]
+            seen += len(now[PIXELS])
+            _, now = env.step_and_maybe_reset(policy(now))
+
+
 def compare(file: Path, exported: Callable[[Tensor], Mapping[str, NDArray[Any]]], frames: Frames) -> Check:
     """Hold the outputs of ``exported`` against the run's own.
 
@@ -105,8 +141,8 @@ def compare(file: Path, exported: Callable[[Tensor], Mapping[str, NDArray[Any]]]
             wrong.append(f"{odd} actions")
         equal = int(alike.sum())
     if wrong:
-        raise UserError(f"{file.name} is not the run's policy: on {len(frames.expected[S_X])} stacks of its env differ {', '.join(wrong)}")
-    return Check(file.name, len(frames.expected[S_X]), differences, equal)
+        raise UserError(f"{file.name} is not the run's {frames.own}: on {frames.stacks} {frames.seen} differ {', '.join(wrong)}")
+    return Check(file.name, frames.stacks, differences, equal)
 
 
 @contextmanager
