@@ -29,6 +29,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#56B4E9", "#D55E00", "#C
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (7, 1.5, 1.5, 1.5)))
 MARKERS = "osD^vPX<>p"
 MARKS = 9  #: markers per line
+CAPTION_WIDTH = 110  #: characters of a line below the figure
 LEAST_VARIANCE = 1e-12  #: drawn in place of a variance of zero, which a log scale cannot show
 GREY = "#555555"
 LOOK: dict[Any, Any] = {
@@ -109,7 +110,8 @@ def _figure(configurations: Sequence[Configuration], title: str | None, footnote
     variances.margins(x=0.02)
     figure.align_ylabels()
     _legend(figure, configurations, styles, title)
-    caption = "\n".join(literal(line) for line in (_caption(configurations), footnote) if line)
+    lines = "\n".join(line for line in (_caption(configurations), footnote) if line).splitlines()
+    caption = "\n".join(literal(textwrap.fill(line, CAPTION_WIDTH)) for line in lines)
     figure.supxlabel(caption, x=0.02, ha="left", fontsize=8, color=GREY)
     return figure
 
@@ -170,7 +172,8 @@ def _legend(figure: Figure, configurations: Sequence[Configuration], styles: Seq
     for configuration, style in zip(configurations, styles, strict=True):
         runs, collapsed = len(configuration.runs), sum(run.summary["collapsed"] for run in configuration.runs)
         told = f"{runs} run{'s' if runs > 1 else ''}" + (f", {collapsed} collapsed" if collapsed else "")
-        texts.append(textwrap.fill(f"{configuration.label} ({told})", 90))
+        unbroken = told.replace(" ", "\N{NO-BREAK SPACE}")
+        texts.append(textwrap.fill(f"{configuration.label} ({unbroken})", 90).replace("\N{NO-BREAK SPACE}", " "))
         band = Patch(color=style.colour, alpha=0.16 if runs > 1 else 0, linewidth=0)
         handles.append((band, Line2D([], [], **_line(style))))
     columns = max(1, min(len(texts), 96 // (8 + max(map(len, texts)))))

@@ -60,6 +60,23 @@ def test_the_lines_of_a_long_label_are_aligned(make_run: MakeRun, tmp_path: Path
     assert of_label == [" ", " "]
 
 
+def test_a_long_caption_and_a_long_footnote_are_wrapped(make_run: MakeRun, tmp_path: Path) -> None:
+    drawn = configuration(make_run, "a", runs=5)
+    drawn.runs[0].summary["collapsed"] = True
+    footnote = "QUICK: " + "words " * 40
+    _, svg = plot_curves([drawn], tmp_path / "figure", footnote=footnote)
+    lines = texts(svg)
+    assert max(map(len, lines)) <= 110  # at this size 125 reach the figure's edge
+    whole = " ".join(lines)
+    assert "ends collapsed, by its variance / mean square." in whole
+    assert footnote.strip() in whole
+
+
+def test_the_number_of_runs_stays_on_one_line(make_run: MakeRun, tmp_path: Path) -> None:
+    _, svg = plot_curves([configuration(make_run, f"encoder={'9' * 79}")], tmp_path / "figure")
+    assert any("(2 runs)" in text for text in texts(svg))
+
+
 @pytest.mark.parametrize(
     ("runs", "caption"),
     [
