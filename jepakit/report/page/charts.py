@@ -18,7 +18,6 @@ RESAMPLES = 2_000  #: of the interval at one point of a curve
 POINTS = 25_000  #: of all lines of one chart, so that the page stays small
 MOST, LEAST = 200, 40  #: points of one line
 DIGITS = 4  #: significant digits
-LEAST_DRAWN = 1e-12  #: drawn in place of zero on a logarithmic axis
 
 
 def metric_chart(study: Study, metrics: Metrics, *, interval: bool = False, rules: Sequence[tuple[float, str]] = ()) -> Chart:

@@ -21,6 +21,7 @@
   const coarse = matchMedia("(pointer: coarse)");
   const DASHES = ["solid", "dash", "dot", "dashdot"];
   const BORDERS = ["solid", "dashed", "dotted", "double"];
+  const LEAST = 1e-12;  // drawn in place of zero on a logarithmic axis
   const state = { hidden: new Set(), seeds: data.configs.every(config => config.runs === 1), colour: null };
 
   const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -36,7 +37,7 @@
   const shown = lines => lines.filter(line => !state.hidden.has(line.config));
 
   function drawnLines(chart) {
-    const up = y => chart.log ? y.map(value => value === null ? null : Math.max(value, 1e-12)) : y;
+    const up = y => chart.log ? y.map(value => value === null ? null : Math.max(value, LEAST)) : y;
     const traces = [];
     const seeds = shown(chart.lines).filter(line => line.role === "seed");
     for (const line of state.seeds ? seeds : []) {
@@ -159,7 +160,7 @@
   const rangeOfR2 = values => [Math.max(Math.min(0, ...values.filter(value => value !== null)), -.5) * 1.05, 1.04];
 
   function decades(chart) {
-    const values = shown(chart.lines).flatMap(line => line.y).filter(value => value !== null).map(value => Math.log10(Math.max(value, 1e-12)));
+    const values = shown(chart.lines).flatMap(line => line.y).filter(value => value !== null).map(value => Math.log10(Math.max(value, LEAST)));
     const span = Math.max(...values) - Math.min(...values);
     return span > 2 ? Math.ceil(span / 6) : undefined;
   }
