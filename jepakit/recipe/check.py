@@ -42,7 +42,13 @@ def retold(
         incomplete: Whether parts of the recipe could not be read; then no field is reported as missing.
         unimported: Plug-ins and packages that were not imported and may define an unknown kind.
     """
-    return _Teller(tree, values, plugins, incomplete, unimported).problems(error)
+    words = _vocabulary(frozenset(found.fields for found in registry.components()))
+    return _Teller(tree, values, words, plugins, incomplete, unimported).problems(error)
+
+
+def retold_fields(error: ValidationError, tree: Node, values: dict[str, Any], found: registry.Component) -> list[Problem]:
+    """The problems behind a validation error in the fields of a component that stands outside a recipe."""
+    return _Teller(tree, values, Vocabulary(found.fields.model_json_schema())).problems(error)
 
 
 @lru_cache(maxsize=1)
@@ -52,11 +58,18 @@ def _vocabulary(_fields: frozenset[type[ComponentFields]]) -> Vocabulary:
 
 
 class _Teller:
-    def __init__(self, tree: Node, values: dict[str, Any], plugins: Sequence[Plugin], incomplete: bool, unimported: Sequence[str]) -> None:
+    def __init__(
+        self,
+        tree: Node,
+        values: dict[str, Any],
+        words: Vocabulary,
+        plugins: Sequence[Plugin] = (),
+        incomplete: bool = False,
+        unimported: Sequence[str] = (),
+    ) -> None:
         self.tree, self.values, self.incomplete, self.unimported = tree, values, incomplete, unimported
         self.failures = [f"`{shown(plugin.name)}` ({plugin.failure})" for plugin in plugins if plugin.failure]
-        self.words = _vocabulary(frozenset(found.fields for found in registry.components()))
-        self.schema = self.words.root
+        self.words, self.schema = words, words.root
 
     def problems(self, error: ValidationError) -> list[Problem]:
         found = [(self.path(detail["loc"]), detail) for detail in error.errors()]

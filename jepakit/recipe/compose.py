@@ -84,7 +84,7 @@ class Composer:
         Raises:
             RecipeError: It holds a value that no recipe can hold.
         """
-        text = _as_yaml("the recipe", values, indent=1)
+        text = as_yaml("the recipe", values, indent=1)
         return self._extended(Source("the recipe", text, Path.cwd(), is_file=False), ())
 
     def _source(self, path: Path, asked_at: Place | None) -> Source | None:
@@ -221,13 +221,13 @@ def override_texts(overrides: Overrides, seed: int | None) -> list[tuple[str, st
         RecipeError: A recipe cannot hold a value.
     """
     if isinstance(overrides, Mapping):
-        texts = [(f"overrides[{path!r}]", f"{path}={_as_yaml(f'overrides[{path!r}]', value)}") for path, value in overrides.items()]
+        texts = [(f"overrides[{path!r}]", f"{path}={as_yaml(f'overrides[{path!r}]', value)}") for path, value in overrides.items()]
     else:
         texts = [(f"--set #{number}", text) for number, text in enumerate(overrides, start=1)]
     return texts if seed is None else [*texts, ("--seed", f"seed={seed}")]
 
 
-def _as_yaml(name: str, value: object, indent: int | None = None) -> str:
+def as_yaml(name: str, value: object, indent: int | None = None) -> str:
     """A Python value as JSON, which is also YAML; paths become text."""
 
     def plain(odd: object) -> object:

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
+from jepakit import registry
+from jepakit.errors import UserError, shown
 from jepakit.files.checkpoints import weights_file
-from jepakit.recipe.check import retold
-from jepakit.recipe.compose import Composer, Overrides, find_recipe, override_texts
-from jepakit.recipe.errors import Problem, RecipeError
+from jepakit.recipe.check import retold, retold_fields
+from jepakit.recipe.compose import Composer, Overrides, as_yaml, find_recipe, override_texts
+from jepakit.recipe.errors import Problem, RecipeError, Source
 from jepakit.recipe.identity import data_read, files_read
 from jepakit.recipe.schema import Recipe, key_path
-from jepakit.recipe.slots import default_kinds
+from jepakit.recipe.slots import InSlot, default_kinds
 from jepakit.recipe.tree import KeyPath, Node
+from jepakit.recipe.yaml12 import read_yaml
 from jepakit.registry.plugins import Plugin, installed_names, is_file, load_entry_points, load_plugins
+from jepakit.registry.signature import ComponentFields
 
 AnyRecipe = str | Path | Mapping[str, Any] | Recipe
 
@@ -96,6 +101,40 @@ def draft_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None 
     plugins = _load_plugins(tree, composer.problems, run_plugins)
     unimported = () if run_plugins else (*(plugin.name for plugin in plugins), *installed_names())
     return Draft(name, tree, composer, plugins, installed, unimported)
+
+
+def load_component(slot: str, written: str | Mapping[str, Any], name: str, example: str) -> ComponentFields:
+    """The fields of a component that stands outside a recipe.
+
+    Args:
+        slot: Its slot.
+        written: A kind, a mapping with a ``kind``, or YAML of either.
+        name: What the user calls it, such as ``--engine``, for messages.
+        example: What could be written, for messages.
+
+    Raises:
+        UserError: There is no such kind, or a field is wrong.
+    """
+    problems: list[Problem] = []
+    text = written if isinstance(written, str) else as_yaml(name, written)
+    node = read_yaml(Source(name, text, Path(), is_file=False), problems)
+    if problems:
+        raise RecipeError(problems)
+    value = node.plain() if node else None
+    value = {"kind": value} if isinstance(value, str) else value
+    if node is None or not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        kinds = ", ".join(found.kind for found in registry.components(slot))
+        raise UserError(f"{name} {shown(text)}: write a kind ({kinds}), or a kind with fields, such as '{example}'")
+    try:
+        found = registry.component(slot, value["kind"])
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    try:
+        return InSlot(slot).validate(value)
+    except ValidationError as error:
+        raise RecipeError(retold_fields(error, node, value, found)) from None
+    except PydanticCustomError as error:
+        raise UserError(f"{name}: {error.message()}") from None
 
 
 def _files_from_where_they_are_written(recipe: Recipe, tree: Node) -> Recipe:

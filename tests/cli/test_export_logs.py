@@ -43,11 +43,9 @@ def test_a_kind_alone_means_the_runs_own_sink_of_that_kind(run: str, cli: Cli, m
     ("to", "words"),
     [
         ("tensorbord", "did you mean `tensorboard`?"),
-        (
-            "{kind: mlflow, experimnt: x}",
-            "`experimnt`: Extra inputs are not permitted; `mlflow` has the fields: `tracking_uri`, `experiment`",
-        ),
-        ("[csv]", "write a kind, or fields such as"),
+        ("{kind: mlflow, experimnt: x}", "--to: unknown field `experimnt`"),
+        ("{kind: mlflow, experiment: 3}", "--to: `experiment` cannot be `3`"),
+        ("[csv]", "or a kind with fields, such as '{kind: wandb, project: mine}'"),
         ("{kind: csv", "--to: not YAML"),
     ],
 )
