@@ -31,8 +31,9 @@ SMALL = ["total_steps=64", "env.num_envs=2", "algorithm.rollout_steps=16", "algo
 
 
 def commands() -> list[str]:
-    found = [line for page in PAGES for line in re.findall(r"^ {4}(?:\.venv/bin/)?(jepakit .*?)(?:\s+#.*| >.*)?$", page.read_text(), re.M)]
-    return found + [line for page in PAGES for line in re.findall(r"`(jepakit [^`>]*)[^`]*`", page.read_text())]
+    pages = [re.sub(r" \\\n +", " ", page.read_text()) for page in PAGES]  # a command may go on in the next line
+    found = [line for page in pages for line in re.findall(r"^ {4}(?:\.venv/bin/)?(jepakit .*?)(?:\s+#.*| >.*)?$", page, re.M)]
+    return found + [line for page in pages for line in re.findall(r"`(jepakit [^`>]*)[^`]*`", page)]
 
 
 def test_every_command_in_the_docs_parses() -> None:
