@@ -13,11 +13,13 @@ import torch
 from tensordict import TensorDictBase
 
 from jepakit import UserError, probe, resume, run
+from jepakit.agent.recording import episodes
 from jepakit.cli.probe import command
 from jepakit.components.envs.batched import BatchedEnv
 from jepakit.machine.generators import generators
 from jepakit.report.probes import read_probe
 from jepakit.training.learner import Learner
+from jepakit.training.monitoring import evaluation, periodic_probes
 from jepakit.training.policy import Policy
 
 SMALL = ["total_steps=200", "env.num_envs=2", "algorithm.rollout_steps=50", "algorithm.epochs=1", "threads=1"]
@@ -125,6 +127,10 @@ def test_a_resumed_run_probes_as_if_it_had_not_stopped(tmp_path: Path, monkeypat
     resume(path, quiet=True)
     assert list(metrics(path)) == whole
     assert [record["env_steps"] for record in whole if record["phase"] == "probe"] == [100, 200]
+
+
+def test_a_runs_probes_see_other_episodes_than_its_evaluations() -> None:
+    assert len({periodic_probes.SEED_OFFSET, evaluation.PERIODIC_OFFSET, evaluation.SEED_OFFSET, episodes.SEED_OFFSET}) == 4
 
 
 def test_a_failing_probe_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

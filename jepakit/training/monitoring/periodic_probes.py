@@ -16,7 +16,7 @@ from jepakit.training.monitoring.probing import probed
 from jepakit.training.monitoring.quiet import same_generators
 
 EPISODES = 30
-SEED_OFFSET = 2_000_003  #: added to the run's seed: neither training's episodes nor those of `jepakit eval`
+SEED_OFFSET = 4_000_003  #: added to the run's seed: neither training's episodes nor those of an evaluation or of a recording
 _OUTSIDE_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")  #: what the names of metrics do not contain
 
 
