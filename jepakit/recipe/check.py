@@ -69,6 +69,7 @@ class _Teller:
     ) -> None:
         self.tree, self.values, self.incomplete, self.unimported = tree, values, incomplete, unimported
         self.failures = [f"`{shown(plugin.name)}` ({plugin.failure})" for plugin in plugins if plugin.failure]
+        self.broken = {plugin.file.resolve() for plugin in plugins if plugin.failure and plugin.file}
         self.words, self.schema = words, words.root
 
     def problems(self, error: ValidationError) -> list[Problem]:
@@ -145,7 +146,8 @@ class _Teller:
             return Problem(self.tree.nearest_place((*path, "kind")), wrong, advice, unchecked=True)
         place = self.tree.nearest_place((*path, "kind"))
         advice = suggestion(str(kind), kinds, "its kinds are")
-        if file := file_registering(slot, str(kind), place.source.folder):
+        file = file_registering(slot, str(kind), place.source.folder)
+        if file and file.resolve() not in self.broken:
             entry = f"./{shown(file.name)}"
             written = f"write `plugins: [{entry}]`" if place.source.is_file else f"add --set 'plugins=[{entry}]'"
             advice = f"{entry} registers it: {written}"

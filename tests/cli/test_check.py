@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jepakit.registry.plugins import PluginWarning
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
@@ -45,6 +47,12 @@ def test_an_unknown_kind_error_names_the_file_that_registers_it(cli: Cli, tmp_pa
     assert "./broken.py registers it: add --set 'plugins=[./broken.py]'" in err
     (tmp_path / "r.yaml").write_text("extends: cartpole_pixels\nregularizers: [{kind: vector}]\n")
     assert "./broken.py registers it: write `plugins: [./broken.py]`" in cli("validate", "r.yaml").err
+    (tmp_path / "broken.py").write_text(f"{BROKEN}\nimport no_such_module\n")
+    (tmp_path / "r.yaml").write_text("extends: cartpole_pixels\nplugins: [./broken.py]\nregularizers: [{kind: vector}]\n")
+    with pytest.warns(PluginWarning):
+        err = cli("validate", "r.yaml").err
+    assert "No module named 'no_such_module'" in err
+    assert "registers it" not in err, "it is named already"
 
 
 def test_a_plugin_that_cannot_be_imported_is_reported(cli: Cli, tmp_path: Path) -> None:
