@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 import jepakit
-from jepakit.agent.imagination import decoder
+from jepakit.agent.imagination import decoder, pictures
 from jepakit.agent.imagination.imagine import imagine
 from jepakit.agent.imagination.played import Played, play
 from jepakit.agent.imagination.rollouts import errors, roll_out
@@ -134,3 +135,11 @@ def test_a_run_without_a_look_ahead_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=wrong):
             imagine(run, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("worst", "scale"), [(3.0, "linear"), (60_000.0, "log")])
+def test_errors_that_explode_do_not_hide_the_other_lines(worst: float, scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0].get_yscale()))
+    pictures.curves(Path("error.png"), {"k": [1, 2], "predicted": [1.0, worst], "copied": [0.1, 1.0], "mean": [1.0, 1.0], "horizon": 1}, "")
+    assert drawn == [scale]

@@ -24,6 +24,7 @@ ROWS = ("what happened", "the same, through the decoder", "imagined")
 BOX, SMALL = (340, 300), (110, 110)  #: width and height that a picture fits into, in the video and in the strip
 FPS, HOLD = 5, 5  #: frames a second; frames for which the first and the last step stay
 COLUMNS = 9  #: pictures of a roll-out in the strip
+MOST_LINEAR = 20  #: the largest error that a linear axis shows: beyond it the other lines, which are near 1, would lie on the axis
 COLOURS = {"predicted": "#0072B2", "copied": "#D55E00", "mean": "#737373"}
 NAMES = {"predicted": "imagined: ŝ_y", "copied": "copied: s_y at the start", "mean": "the mean of s_y"}
 
@@ -83,7 +84,11 @@ def curves(path: Path, found: Mapping[str, Any], title: str) -> None:
             axes.plot(found["k"], found[name], color=colour, marker="." if len(found["k"]) < 30 else None, label=NAMES[name])
         axes.axvline(found["horizon"], color="#BBBBBB", linestyle=(0, (2, 2)), linewidth=1, zorder=0)
         axes.annotate("trained up to here", (found["horizon"], 1), xycoords=("data", "axes fraction"), fontsize=7, color="#737373")
-        axes.set(xlabel="k, steps ahead", ylabel="‖ŝ_y − s_y‖² / variance of s_y", ylim=(0, None))
+        axes.set(xlabel="k, steps ahead", ylabel="‖ŝ_y − s_y‖² / variance of s_y")
+        if max(found["predicted"]) > MOST_LINEAR:
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
         axes.set_title(title.replace("$", r"\$"), fontsize=9, loc="left", pad=14)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, fontsize=8)
