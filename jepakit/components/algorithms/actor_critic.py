@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from tensordict import TensorDictBase
@@ -11,6 +12,7 @@ from tensordict.nn import (
     ProbabilisticTensorDictModule,
     ProbabilisticTensorDictSequential,
     TensorDictModule,
+    TensorDictModuleBase,
     TensorDictSequential,
 )
 from torch import Tensor, nn
@@ -39,6 +41,22 @@ class Unsquashed(IndependentNormal):
         return super().entropy() + log_slope.sum(dim=-1)
 
 
+class Head(TensorDictModuleBase):
+    """A network on s_x, whose outputs become entries: what `TensorDictModule` does, which looks on the disk for pandas at every call."""
+
+    def __init__(self, module: nn.Module, out_keys: Sequence[str]) -> None:
+        super().__init__()
+        self.module = module
+        self.in_keys, self.out_keys = [S_X], list(out_keys)
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write the network's outputs for ``s_x`` [*, D] into ``tensordict`` [*]."""
+        outputs = self.module(tensordict.get(S_X))
+        for key, output in zip(self.out_keys, (outputs,) if isinstance(outputs, Tensor) else outputs, strict=True):
+            tensordict.set(key, output)
+        return tensordict
+
+
 def make_actor(width: int, action_spec: TensorSpec, hidden: tuple[int, ...], initial_std: float) -> ProbabilisticTensorDictSequential:
     """The policy π(a | s_x): logits for discrete actions, a Gaussian of u for continuous ones.
 
@@ -63,9 +81,9 @@ def make_actor(width: int, action_spec: TensorSpec, hidden: tuple[int, ...], ini
     return _policy(nn.Sequential(_head(width, hidden, size, gain=0.01), std), ["loc", "scale"], UNSQUASHED, Unsquashed)
 
 
-def make_critic(width: int, hidden: tuple[int, ...]) -> TensorDictModule:
+def make_critic(width: int, hidden: tuple[int, ...]) -> Head:
     """V(s_x), under ``state_value`` [*, 1]."""
-    return TensorDictModule(_head(width, hidden, 1, gain=1.0), in_keys=[S_X], out_keys=["state_value"])
+    return Head(_head(width, hidden, 1, gain=1.0), ["state_value"])
 
 
 def make_squash(action_spec: TensorSpec) -> nn.Module | None:
@@ -73,7 +91,7 @@ def make_squash(action_spec: TensorSpec) -> nn.Module | None:
     return nn.Sequential(nn.Tanh(), Scaling(action_spec)) if isinstance(action_spec, Bounded) else None
 
 
-def policy_head(actor: ProbabilisticTensorDictSequential, squash: nn.Module | None, critic: TensorDictModule) -> TensorDictSequential:
+def policy_head(actor: ProbabilisticTensorDictSequential, squash: nn.Module | None, critic: Head) -> TensorDictSequential:
     """Reads ``s_x``; writes ``action``, ``sample_log_prob``, ``state_value`` and, for continuous actions, u."""
     if squash is None:
         return TensorDictSequential(actor, critic)
@@ -81,7 +99,7 @@ def policy_head(actor: ProbabilisticTensorDictSequential, squash: nn.Module | No
 
 
 @torch.no_grad()
-def add_advantages(rollout: TensorDictBase, embed: Embed, critic: TensorDictModule, gae: GAE, reward_scale: float) -> TensorDictBase:
+def add_advantages(rollout: TensorDictBase, embed: Embed, critic: Head, gae: GAE, reward_scale: float) -> TensorDictBase:
     """Add ``advantage`` and ``value_target`` to ``rollout`` [N, T], from the values stored at acting.
 
     Only a stack whose successor is not in the rollout is encoded again: at truncation, and at the last step.
@@ -124,11 +142,12 @@ def values_and_targets(steps: TensorDictBase) -> tuple[Tensor, Tensor]:
 
 def _policy(network: nn.Module, parameters: list[str], sample: str, distribution: type[Distribution]) -> ProbabilisticTensorDictSequential:
     return ProbabilisticTensorDictSequential(
-        TensorDictModule(network, in_keys=[S_X], out_keys=parameters),
+        Head(network, parameters),
         ProbabilisticTensorDictModule(
             in_keys=parameters,
             out_keys=[sample],
             distribution_class=distribution,
+            distribution_kwargs={"validate_args": False},  # the learner refuses what is not finite, once for all terms
             return_log_prob=True,
             log_prob_key="sample_log_prob",
             default_interaction_type="random",

@@ -104,6 +104,7 @@ class PPO(nn.Module):
             critic_coeff=1.0,
             loss_critic_type="l2",
             normalize_advantage=False,  # `losses` does it, over all ranks
+            log_explained_variance=False,  # the diagnostic `critic` does it, and not at every update
             functional=False,  # there are no target networks, and exchanging parameters at every call takes time
         )
         self.gae = GAE(gamma=gamma, lmbda=lmbda, value_network=None)

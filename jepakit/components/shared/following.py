@@ -15,9 +15,11 @@ def tensors(module: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def follow(averages: Sequence[Tensor], online: Sequence[Tensor], decay: float) -> None:
-    """θ̄ ← decay · θ̄ + (1 - decay) · θ, tensor by tensor; integer tensors are copied."""
-    for average, value in zip(averages, online, strict=True):
-        if average.is_floating_point():
-            average.lerp_(value, 1 - decay)
-        else:
+    """θ̄ ← decay · θ̄ + (1 - decay) · θ, all tensors in one call; integer tensors are copied."""
+    pairs = list(zip(averages, online, strict=True))
+    floats = [pair for pair in pairs if pair[0].is_floating_point()]
+    if floats:
+        torch._foreach_lerp_([average for average, _ in floats], [value for _, value in floats], 1 - decay)
+    for average, value in pairs:
+        if not average.is_floating_point():
             average.copy_(value)
