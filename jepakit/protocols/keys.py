@@ -10,6 +10,7 @@ VIEWS = "s_x_views"  #: float [B, views, D], the embeddings of several augmented
 ACTION = "action"  #: int64 [*] for discrete actions, float [*, A] for continuous ones
 REWARD = "reward"  #: float32 [*, 1], unscaled
 TERMINATED = "terminated"  #: bool [*, 1]: the step has ended the episode for good, and not by a limit of time
+S_Y = "s_y"  #: float [*, D], the target's embedding of the stack after the step; only if the recipe has `s_y_per: batch`
 BONUS = "bonus"  #: float32 [*, 1], what curiosity adds to the unscaled reward; absent without curiosity
 MASK = "mask"  #: bool [B, H+1]: True where the window is still in the episode it started in
 EPISODE_RETURN = "episode_return"  #: float32 [*, 1], undiscounted and unscaled, so far

@@ -61,6 +61,10 @@ class Jepa(Block):
     y: Literal["stack", "newest", "same"] = "stack"
     """What s_y encodes: the whole next stack (f[t-1], f[t], f[t+1]) as in the paper, f[t+1] repeated in place of every frame, or x itself
     with augmentations drawn anew (`same`, as in CURL)."""
+    s_y_per: Literal["update", "batch"] = "update"
+    """When s_y is encoded: at each update by the target as it then is, as in the paper; or once for each collected batch, by the target as
+    it is before the batch's updates, which saves all of the target's forward passes but one. `batch` needs an on-policy algorithm, the
+    next stacks as they are (no `augmentations`, no `y: same`) and a target without gradient."""
     target: Annotated[BegunFields, InSlot("target")] = default_kind("ema")
     predictor: Annotated[FreezableFields, InSlot("predictor")] = default_kind("mlp")
     objective: Annotated[ComponentFields, InSlot("objective")] = default_kind("l2")

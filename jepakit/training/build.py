@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -127,6 +127,9 @@ def build_learner(
     losses = terms("regularizer", "regularizers", recipe.regularizers) | terms("auxiliary", "auxiliary", recipe.auxiliary)
     algorithm = part("algorithm", "algorithm", recipe.algorithm)
     _expect_one_process(recipe, algorithm)
+    if recipe.jepa and jepa and jepa.s_y_per == "batch":
+        pixels = torch.zeros(1, 1, *env.frame_shape, dtype=env.observation_spec[PIXELS].dtype, device=hardware.device)
+        _expect_s_y_once(recipe, recipe.jepa.target.kind, algorithm, jepa, pixels)
     curiosity = _build_curiosity(recipe.curiosity, part, blame, env, encoder, jepa, hardware) if recipe.curiosity else None
     replay: Experience | None = None
     if source:
@@ -180,6 +183,7 @@ def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder:
         weight=config.weight,
         horizon=config.horizon,
         y=config.y,
+        s_y_per=config.s_y_per,
     )
 
 
@@ -199,6 +203,25 @@ def _expect_one_process(recipe: Recipe, algorithm: Any) -> None:
     for path, found in alone.items():
         if found and ranks.size() > 1:
             raise recipe.error(path, f"{found[0]}, which {ranks.size()} ranks cannot share", f"{found[1]}, or no torchrun")
+
+
+def _expect_s_y_once(recipe: Recipe, target: str, algorithm: Any, jepa: JEPA, pixels: torch.Tensor) -> None:
+    """Refuse to encode s_y once for a batch where every update needs its own.
+
+    Raises:
+        RecipeError: The recipe has such a part.
+    """
+    with only_looking(jepa.followed), only_looking(cast(nn.Module, jepa.target)), torch.enable_grad():
+        trained = jepa.target(jepa.seen(pixels)).requires_grad
+    why = {
+        "learns from replay, which has no such batch": isinstance(algorithm, OffPolicyAlgorithm) or recipe.source is not None,
+        "draws `augmentations` anew at each update": bool(recipe.augmentations),
+        "has `y: same`, which is another view of x": jepa.y == "same",
+        f"trains the target `{target}`, with gradients through s_y": trained,
+    }
+    for reason, holds in why.items():
+        if holds:
+            raise recipe.error("jepa.s_y_per", f"s_y cannot be encoded once for a batch, because this recipe {reason}", "`s_y_per: update`")
 
 
 def _build_curiosity(

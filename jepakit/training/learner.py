@@ -19,6 +19,7 @@ from jepakit.protocols import (
     MASK,
     PIXELS,
     REWARD,
+    S_Y,
     Algorithm,
     Annealed,
     Augmentation,
@@ -103,9 +104,8 @@ class Learner:
         if isinstance(algorithm, OffPolicyAlgorithm):
             self.bootstrap_encoder = algorithm.bootstrap_encoder
             self.followers.append(lambda: algorithm.updated(encoder))
-        self.views, self.next_views = 1, 1  #: augmented views that the algorithm averages over
-        if isinstance(algorithm, ManyViews):
-            self.views, self.next_views = algorithm.views, algorithm.next_views
+        views = (algorithm.views, algorithm.next_views) if isinstance(algorithm, ManyViews) else (1, 1)
+        self.views, self.next_views = views  #: augmented views that the algorithm averages over
         self.hardware = hardware
         self.lr = lr
         self.lr_schedule = lr_schedule
@@ -117,7 +117,8 @@ class Learner:
         self.bad_updates = 0  #: consecutive updates, up to now, whose loss or gradient was not finite
         self.first_bad = ""  #: what was not finite in the first of those
         horizon = jepa.horizon if jepa else 1
-        self.experience: Experience = replay or Rollout(cast(OnPolicyAlgorithm, algorithm), horizon, self.embed, hardware.device)
+        target = self._s_y if jepa and jepa.s_y_per == "batch" else None
+        self.experience: Experience = replay or Rollout(cast(OnPolicyAlgorithm, algorithm), horizon, self.embed, hardware.device, target)
 
         trained: dict[str, object] = {"encoder": encoder}
         if jepa:
@@ -241,9 +242,8 @@ class Learner:
 
         inputs = {"s_x": s_x, "pixels": pixels[:, 0], "action": window[ACTION][:, 0], "reward": window[REWARD][:, 0]}
         if self.jepa:
-            y = self._augmented(window[PIXELS][:, :1]) if self.jepa.y == "same" else self.jepa.seen(pixels[:, 1:])
-            with self.hardware.autocast():
-                s_y = self.jepa.target(y).float()  # [B, H, D]
+            stacks = self._augmented(window[PIXELS][:, :1]) if self.jepa.y == "same" else pixels[:, 1:]
+            s_y = window[S_Y][:, :-1] if self.jepa.s_y_per == "batch" else self._s_y(stacks)  # [B, H, D]
             unrolled = self.jepa.unrolled(s_x, window[ACTION][:, :-1])  # [B, H, D]
             s_y_hat = self.jepa.projected(unrolled)
             expect_shape("target", s_y, s_y_hat.shape, self.jepa.target)
@@ -266,6 +266,10 @@ class Learner:
     def _encoded(self, pixels: Tensor) -> Tensor:
         with self.hardware.autocast():
             return self.encoder(pixels).float()
+
+    def _s_y(self, pixels: Tensor) -> Tensor:
+        with self.hardware.autocast():
+            return cast(JEPA, self.jepa).embed_y(pixels)
 
     def _augmented(self, pixels: Tensor) -> Tensor:
         return augmented(pixels, self.augmentations)

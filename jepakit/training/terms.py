@@ -26,11 +26,16 @@ class JEPA:
     weight: float  #: of L_JEPA in Eq. 3
     horizon: int  #: H, env steps predicted ahead
     y: Literal["stack", "newest", "same"]  #: whether s_y encodes the next stack, its newest frame alone, or another view of x
+    s_y_per: Literal["update", "batch"] = "update"  #: whether s_y is encoded at each update, or once for a collected batch
     projector: Projector | None = None  #: between ŝ_y and the objective; the target holds its own
 
     def seen(self, stacks: Tensor) -> Tensor:
         """The target's input from the next ``stacks`` [B, H, K, C, H, W], in the same shape."""
-        return stacks if self.y == "stack" else stacks[:, :, -1:].expand_as(stacks)
+        return stacks[:, :, -1:].expand_as(stacks) if self.y == "newest" else stacks
+
+    def embed_y(self, stacks: Tensor) -> Tensor:
+        """s_y of ``stacks`` [B, H, K, C, H, W], by the target as it is now: fp32 [B, H, D], or [B, H, P] behind a projector."""
+        return self.target(self.seen(stacks)).float()
 
     def predict(self, s_x: Tensor, actions: Tensor) -> Tensor:
         """ŝ_y[1..H] from ``s_x`` [B, D] and ``actions`` [B, H, ...]: [B, H, D], or [B, H, P] behind a projector."""

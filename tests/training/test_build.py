@@ -225,3 +225,25 @@ def test_a_prediction_head_learns_and_needs_no_projector(build: Any) -> None:
 def test_a_prediction_head_of_another_width_is_refused(build: Any) -> None:
     with pytest.raises(RecipeError, match=r"--set #1: it turns 8 entries into 3; what it predicts has 8"):
         build("jepa.prediction_head={kind: linear, dim: 3}")
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("algorithm={kind: dqn, rollout_steps: 16}", "learns from replay"),
+        ("augmentations=[{kind: random_shift}]", "draws `augmentations` anew at each update"),
+        ("jepa.y=same", "has `y: same`, which is another view of x"),
+        ("jepa.target={kind: online}", "trains the target `online`, with gradients through s_y"),
+    ],
+)
+def test_s_y_is_not_encoded_once_for_a_batch_where_each_update_needs_its_own(build: Any, override: str, reason: str) -> None:
+    with pytest.raises(RecipeError, match=rf"--set #2: s_y cannot be encoded once for a batch, because this recipe {reason}"):
+        build(override, "jepa.s_y_per=batch")
+
+
+@pytest.mark.parametrize("kind", ["stop_gradient", "frozen", "periodic", "ema"])
+def test_every_target_without_gradient_may_encode_s_y_once_for_a_batch(build: Any, kind: str) -> None:
+    metrics = metrics_of_two_rounds(*build(f"jepa.target={{kind: {kind}}}", "jepa.s_y_per=batch"))
+    each = metrics_of_two_rounds(*build(f"jepa.target={{kind: {kind}}}"))
+    same = metrics[1]["loss/jepa"] == pytest.approx(each[1]["loss/jepa"], rel=1e-6)
+    assert same == (kind in ("frozen", "periodic"))  # `periodic` copies after 200 updates, later than these

@@ -153,6 +153,31 @@ def test_y_may_be_the_newest_frame_alone(make_learner: Any, collect: Any) -> Non
     torch.testing.assert_close(terms["jepa"].loss, (s_y_hat - s_y).square().sum(dim=1).mean())
 
 
+@pytest.mark.parametrize(("horizon", "y"), [(1, "stack"), (3, "stack"), (2, "newest")])
+def test_s_y_may_be_encoded_once_for_a_batch(make_learner: Any, collect: Any, horizon: int, y: str) -> None:
+    """Every update then predicts the s_y of the target as it was before the batch's updates, although the target moves at each of them."""
+    learner = make_learner(jepa={"horizon": horizon, "y": y, "s_y_per": "batch"}, lr=0.05, epochs=2)
+    before = copy.deepcopy(learner.jepa.target)
+    passes: list[int] = []
+    learner.jepa.target.register_forward_hook(lambda _, args, __: passes.append(len(args[0])))
+    losses = learner.losses
+
+    def checked(minibatch: Minibatch) -> Any:
+        terms, metrics = losses(minibatch)
+        window, inside = minibatch.window, minibatch.window[MASK][:, 1:]
+        s_y = before(learner.jepa.seen(window[PIXELS][:, 1:]))
+        s_y_hat = learner.jepa.predict(learner.encoder(window[PIXELS][:, 0]), window[ACTION][:, :-1])
+        torch.testing.assert_close(terms["jepa"].loss, (s_y_hat - s_y)[inside].square().sum(dim=-1).mean())
+        return terms, metrics
+
+    learner.losses = checked
+    learner.learn(collect(learner), progress=0.0)
+
+    assert learner.updates == 12
+    assert passes == [48]  # 3 envs, 16 steps
+    assert not torch.equal(learner.jepa.target.encoder.norm.weight, before.encoder.norm.weight)
+
+
 def test_the_total_loss_matches_equation_3_with_every_weight(make_learner: Any, collect: Any) -> None:
     learner = make_learner(
         jepa={"weight": 0.7}, terms={"regularizer/variance": WeightedTerm(Variance(), weight=2.5)}, critic_weight=0.3, entropy_weight=0.05

@@ -9,16 +9,27 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from jepakit.components.shared import ranks
-from jepakit.protocols import ACTION, BONUS, MASK, PIXELS, REWARD, TERMINATED, Embed, Minibatch, OnPolicyAlgorithm
+from jepakit.protocols import ACTION, BONUS, MASK, PIXELS, REWARD, S_Y, TERMINATED, Embed, Minibatch, OnPolicyAlgorithm
+
+CHUNK = 256  #: stacks that the target encodes at once
 
 
 class Rollout:
-    """On-policy experience: each collected batch is prepared once and used for several epochs, reshuffled for each."""
+    """On-policy experience: each collected batch is prepared once and used for several epochs, reshuffled for each.
 
-    def __init__(self, algorithm: OnPolicyAlgorithm, horizon: int, embed: Embed, device: str = "cpu") -> None:
+    Args:
+        algorithm: Prepares the batch.
+        horizon: H, steps in a window after the first.
+        embed: The online encoder, without gradient.
+        device: Where the updates run.
+        target: If s_y is to be encoded once for a batch: the target encoder, [B, 1, K, C, H, W] -> [B, 1, D].
+    """
+
+    def __init__(self, algorithm: OnPolicyAlgorithm, horizon: int, embed: Embed, device: str = "cpu", target: Embed | None = None) -> None:
         self.algorithm = algorithm
         self.horizon = horizon
         self.embed = embed
+        self.target = target
         self.device = device
 
     def extend(self, batch: TensorDictBase) -> None:
@@ -31,6 +42,10 @@ class Rollout:
             task = batch["next", REWARD]
             self.rollout = self.algorithm.prepare(batch.set(("next", REWARD), task + bonus), self.embed)
             self.rollout["next", REWARD] = task
+        if self.target:
+            stacks = self.rollout["next", PIXELS].flatten(0, 1)[:, None]  # [N·T, 1, K, C, H, W]
+            s_y = torch.cat([self.target(chunk) for chunk in stacks.split(CHUNK)])
+            self.rollout["next", S_Y] = s_y.unflatten(0, self.rollout.shape).squeeze(2)  # [N, T, D]
         self.steps = self.rollout.exclude(PIXELS, "next").flatten()  # [N·T]
 
     def minibatches(self) -> Iterator[Minibatch]:
@@ -67,9 +82,9 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
     """The windows [B, H+1] of ``rollout`` [N, T] that begin at the flat positions ``starts`` [B].
 
     Position h holds the stack h steps after the start. It is the *true* next stack, even at an episode's end, so ``pixels`` from position
-    1 on come from ``("next", "pixels")``; ``action``, ``reward`` and ``terminated`` belong to the step that leaves the position. ``mask``
-    is true where the position is in the first step's episode and in this rollout; elsewhere the content is arbitrary. Position 0 and, at
-    horizon 1, position 1 are always inside.
+    1 on come from ``("next", "pixels")``; ``action``, ``reward``, ``terminated`` and, if there is one, ``s_y`` belong to the step that
+    leaves the position. ``mask`` is true where the position is in the first step's episode and in this rollout; elsewhere the content is
+    arbitrary. Position 0 and, at horizon 1, position 1 are always inside.
     """
     starts = starts.to(rollout[PIXELS].device)
     env, start = starts // rollout.shape[1], starts % rollout.shape[1]
@@ -85,6 +100,7 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
     going_on = ~rollout["next", "done"].squeeze(-1)[env, step] & inside
     first = torch.ones_like(inside[:, :1])
     unbroken = torch.cat((first, going_on[:, :-1].cumprod(dim=1).bool()), dim=1)  # none of steps 0..h-1 ends the episode
+    encoded = {S_Y: rollout["next", S_Y][env, step]} if S_Y in rollout["next"].keys() else {}  # noqa: SIM118
     return TensorDict(
         {
             PIXELS: torch.cat((here, after), dim=1),  # [B, H+1, K, C, H, W]
@@ -92,6 +108,7 @@ def window(rollout: TensorDictBase, starts: Tensor, horizon: int) -> TensorDictB
             REWARD: rollout["next", "reward"][env, step],
             TERMINATED: rollout["next", "terminated"][env, step],
             MASK: torch.cat((first, unbroken[:, :-1] & inside[:, :-1]), dim=1),
+            **encoded,
         },
         batch_size=step.shape,
         device=rollout.device,

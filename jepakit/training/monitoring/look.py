@@ -125,15 +125,14 @@ class Look:
     @cached_property
     def _s_y(self) -> Tensor:
         window, jepa = self._windows.window, self._jepa
-        y = window[PIXELS][:, :1] if jepa.y == "same" else jepa.seen(window[PIXELS][:, 1:])
         with self._learner.hardware.autocast():
-            return jepa.target(y).float()
+            return jepa.embed_y(window[PIXELS][:, :1] if jepa.y == "same" else window[PIXELS][:, 1:])
 
     @cached_property
     def _s_y_copied(self) -> Tensor:
         x, jepa = self._windows.window[PIXELS][:, :1], self._jepa
         with self._learner.hardware.autocast():
-            now = jepa.target(x if jepa.y == "same" else jepa.seen(x)).float()
+            now = jepa.embed_y(x)
         return now.expand_as(self._s_y)
 
     @cached_property

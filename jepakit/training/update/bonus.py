@@ -161,7 +161,7 @@ def distance_of(jepa: JEPA, encoder: nn.Module, hardware: Hardware) -> Distance 
     def distance(pixels: Tensor, after: Tensor, action: Tensor) -> Tensor:
         with hardware.autocast():
             s_x = encoder(pixels).float()
-            s_y = jepa.target(jepa.seen(after[:, None])).float()  # [M, 1, P]
+            s_y = jepa.embed_y(after[:, None])  # [M, 1, P]
         s_y_hat = jepa.projected(unroll(jepa.predictor, s_x, action[:, None]))
         return jepa.objective(s_y_hat[:, 0], s_y[:, 0])
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, Embed
+from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, S_Y, TERMINATED, Embed
 from jepakit.training.experience.rollout import Rollout, window
 
 
@@ -120,6 +120,20 @@ def test_each_epoch_is_shuffled_differently_but_reproducibly() -> None:
     first, second = order()
     assert first != second != sorted(second)
     assert order() == [first, second]
+
+
+def test_a_window_has_the_target_embedding_of_each_stack_that_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jepakit.training.experience.rollout.CHUNK", 4)
+    done = torch.zeros(3, 5, dtype=torch.bool)
+    done[1, 2] = True
+    address = lambda stacks: stacks.flatten(2).float()  # noqa: E731 - [B, 1, K, C, H, W] -> [B, 1, 3]
+    experience = Rollout(OnPolicy(epochs=1, minibatch_size=2), horizon=2, embed=address, target=address)
+    experience.extend(numbered_rollout(done))
+
+    for window_, _ in experience.minibatches():
+        follows = window_[PIXELS][:, 1:].flatten(2).float()  # [B, 2, 3]
+        inside = window_[MASK][:, 1:]
+        assert torch.equal(window_[S_Y][:, :-1][inside], follows[inside])
 
 
 def test_a_new_batch_replaces_the_previous_one() -> None:
