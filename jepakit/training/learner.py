@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, cast
 
 import torch
@@ -11,7 +12,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from jepakit.components.shared import ranks
-from jepakit.diagnostics.finite import BadEmbedding, bad_terms, expect_finite_embedding, expect_finite_weights, figures
+from jepakit.diagnostics.finite import BadEmbedding, bad_terms, expect_finite_weights, figures
 from jepakit.machine.group import from_all
 from jepakit.machine.hardware import Hardware
 from jepakit.protocols import (
@@ -23,6 +24,7 @@ from jepakit.protocols import (
     Algorithm,
     Annealed,
     Augmentation,
+    Embed,
     Experience,
     ManyViews,
     Minibatch,
@@ -34,7 +36,8 @@ from jepakit.protocols import (
 from jepakit.training.experience.rollout import Rollout
 from jepakit.training.terms import JEPA, WeightedTerm, averaged, expect_shape, steps_ahead
 from jepakit.training.update.bonus import Bonus
-from jepakit.training.update.rates import parameter_groups
+from jepakit.training.update.checks import Checks
+from jepakit.training.update.rates import as_modules, parameter_groups
 from jepakit.training.update.spread import trusted_spread
 from jepakit.training.update.summary import summarised
 from jepakit.training.update.views import augmented, hand_over
@@ -117,21 +120,23 @@ class Learner:
         self.bad_updates = 0  #: consecutive updates, up to now, whose loss or gradient was not finite
         self.first_bad = ""  #: what was not finite in the first of those
         horizon = jepa.horizon if jepa else 1
-        target = self._s_y if jepa and jepa.s_y_per == "batch" else None
-        self.experience: Experience = replay or Rollout(cast(OnPolicyAlgorithm, algorithm), horizon, self.embed, hardware.device, target)
+        s_y = partial(self._encoded, by=jepa.embed_y) if jepa and jepa.s_y_per == "batch" else None
+        self.experience: Experience = replay or Rollout(cast(OnPolicyAlgorithm, algorithm), horizon, self.embed, hardware.device, s_y)
 
         trained: dict[str, object] = {"encoder": encoder}
         if jepa:
             trained |= {"predictor": jepa.predictor, "objective": jepa.objective, "projector": jepa.projector}
         trained |= {name.replace("/", "_"): term.loss for name, term in terms.items()}
         trained |= {"algorithm": algorithm} | ({"curiosity": curiosity.curiosity} if curiosity else {})
-        self.trained = _modules(trained)
-        self.parts = _modules(trained | ({"target": jepa.target} if jepa else {}))  #: everything a checkpoint must hold
+        self.trained = as_modules(trained)
+        self.parts = as_modules(trained | ({"target": jepa.target} if jepa else {}))  #: everything a checkpoint must hold
         self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
         self.aside = curiosity.parameters if curiosity else []
         apart = {id(each) for each in self.aside}
         self.parameters = [each for each in self.trained.parameters() if each.requires_grad and id(each) not in apart]
         self.optimizer = torch.optim.Adam(parameter_groups(self.trained, lr_factors), lr=lr, eps=eps, fused=True)
+        late = hardware.device != "cpu" and replay is None and ranks.size() == 1  # replay's priorities would have to be restored, too
+        self.checks = Checks(self.parts, self.optimizer, late=late)
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
@@ -153,16 +158,19 @@ class Learner:
         self._anneal(progress)
         if progress == 0:
             self._observe(batch)  # before the first updates; later batches after theirs, so that updates see pixels as acting did
-        curious: dict[str, float] = {}
-        if self.curiosity:
-            batch, curious = self.curiosity.rewarded(batch, self.parts)
+        batch, curious = self.curiosity.rewarded(batch, self.parts) if self.curiosity else (batch, {})
         self.experience.extend(batch)
-        tried = [self.update(minibatch) for minibatch in self.experience.minibatches()]
+        counts = self.updates, self.bad_updates, self.first_bad
+        tried = self._round(counts) if self.witnesses else self.checks.round(partial(self._round, counts))
         if progress > 0:
             self._observe(batch)
         ranks.average_batch_norms(self.parts)
         expect_finite_weights(self.trained)  # after the last step, which no later update checks
         return summarised(tried) | curious
+
+    def _round(self, counts: tuple[int, int, str]) -> list[dict[str, Tensor] | None]:
+        self.updates, self.bad_updates, self.first_bad = counts  # as before the round, which may be tried a second time
+        return [self.update(minibatch) for minibatch in self.experience.minibatches()]
 
     def update(self, minibatch: Minibatch) -> dict[str, Tensor] | None:
         """Take one optimizer step.
@@ -192,7 +200,7 @@ class Learner:
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         if self.aside:
             metrics["curiosity/grad_norm"] = nn.utils.clip_grad_norm_(self.aside, self.max_grad_norm)
-        if not (total.isfinite() and all(metrics[name].isfinite() for name in metrics if name.endswith("grad_norm"))):
+        if not self.checks.passed(total, *(metrics[name] for name in metrics if name.endswith("grad_norm"))):
             self._count_bad(minibatch)
             return None
         self.bad_updates, self.first_bad = 0, ""
@@ -228,7 +236,8 @@ class Learner:
         window, steps = minibatch
         pixels = self._augmented(window[PIXELS])  # [B, H+1, K, C, H, W]
         s_x = self._encoded(pixels[:, 0])  # [B, D]
-        expect_finite_embedding(everyones := ranks.gathered(s_x.detach()))
+        if not self.checks.passed(everyones := ranks.gathered(s_x.detach())):
+            raise BadEmbedding
         variance, mean_square = trusted_spread(everyones, pixels[:, 0], self.encoder, self.hardware.precision)
 
         more = [self._encoded(self._augmented(window[PIXELS][:, 0])) for _ in range(self.views - 1)]
@@ -243,12 +252,12 @@ class Learner:
         inputs = {"s_x": s_x, "pixels": pixels[:, 0], "action": window[ACTION][:, 0], "reward": window[REWARD][:, 0]}
         if self.jepa:
             stacks = self._augmented(window[PIXELS][:, :1]) if self.jepa.y == "same" else pixels[:, 1:]
-            s_y = window[S_Y][:, :-1] if self.jepa.s_y_per == "batch" else self._s_y(stacks)  # [B, H, D]
+            s_y = window[S_Y][:, :-1] if self.jepa.s_y_per == "batch" else self._encoded(stacks, self.jepa.embed_y)  # [B, H, D]
             unrolled = self.jepa.unrolled(s_x, window[ACTION][:, :-1])  # [B, H, D]
             s_y_hat = self.jepa.projected(unrolled)
             expect_shape("target", s_y, s_y_hat.shape, self.jepa.target)
-            inside = window[MASK][:, 1:]  # [B, H]: M of them lie in the window's first episode
-            inputs |= {"s_y_hat": s_y_hat[inside], "s_y": s_y[inside]}  # [M, D]
+            inside = window[MASK][:, 1:].flatten().nonzero().squeeze(1)  # [M] of B·H: those in the window's first episode
+            inputs |= {name: every.flatten(0, 1)[inside] for name, every in (("s_y_hat", s_y_hat), ("s_y", s_y))}  # [M, D]
             inputs |= steps_ahead(window, s_x, unrolled) if "s_hat" in self.inputs else {}
             distances = self.jepa.objective(inputs["s_y_hat"], inputs["s_y"])
             expect_shape("objective", distances, inputs["s_y"].shape[:-1], self.jepa.objective)
@@ -263,13 +272,9 @@ class Learner:
             terms["curiosity"] = Term(1.0, surprise)
         return averaged(terms), {**metrics, "embedding/variance": variance, "embedding/mean_square": mean_square}
 
-    def _encoded(self, pixels: Tensor) -> Tensor:
+    def _encoded(self, pixels: Tensor, by: Embed | None = None) -> Tensor:
         with self.hardware.autocast():
-            return self.encoder(pixels).float()
-
-    def _s_y(self, pixels: Tensor) -> Tensor:
-        with self.hardware.autocast():
-            return cast(JEPA, self.jepa).embed_y(pixels)
+            return (by or self.encoder)(pixels).float()
 
     def _augmented(self, pixels: Tensor) -> Tensor:
         return augmented(pixels, self.augmentations)
@@ -292,8 +297,3 @@ class Learner:
         """Pass the newest frame of every stack of ``batch`` [N, T] to the observers, which keep statistics of frames."""
         for observer in self.observers:
             observer.observe(batch[PIXELS][:, :, -1].flatten(0, 1))  # [N·T, C, H, W]
-
-
-def _modules(parts: Mapping[str, object]) -> nn.ModuleDict:
-    """The parts that are modules; a component without parameters may be a plain class."""
-    return nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})

@@ -33,9 +33,9 @@ class JEPA:
         """The target's input from the next ``stacks`` [B, H, K, C, H, W], in the same shape."""
         return stacks[:, :, -1:].expand_as(stacks) if self.y == "newest" else stacks
 
-    def embed_y(self, stacks: Tensor) -> Tensor:
-        """s_y of ``stacks`` [B, H, K, C, H, W], by the target as it is now: fp32 [B, H, D], or [B, H, P] behind a projector."""
-        return self.target(self.seen(stacks)).float()
+    def embed_y(self, pixels: Tensor) -> Tensor:
+        """s_y of stacks ``pixels`` [B, H, K, C, H, W], by the target as it is now: fp32 [B, H, D], or [B, H, P] behind a projector."""
+        return self.target(self.seen(pixels)).float()
 
     def predict(self, s_x: Tensor, actions: Tensor) -> Tensor:
         """ŝ_y[1..H] from ``s_x`` [B, D] and ``actions`` [B, H, ...]: [B, H, D], or [B, H, P] behind a projector."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from torchrl.data import TensorSpec
@@ -21,4 +20,6 @@ class Actions:
 
     def vectors(self, action: Tensor, dtype: torch.dtype) -> Tensor:
         """int64 [*] or float [*, A] -> ``dtype`` [*, width]; any number of leading dimensions."""
-        return (F.one_hot(action, self.number) if self.number else action).to(dtype)
+        if not self.number:
+            return action.to(dtype)
+        return (action[..., None] == torch.arange(self.number, device=action.device)).to(dtype)  # `one_hot` would wait for a GPU

@@ -1,4 +1,4 @@
-"""Learning rates of parts: Adam's groups of parameters, each with a factor."""
+"""The trained parts, as one module and as Adam's groups of parameters, each with a factor on the learning rate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Any
 from torch import nn
 
 from jepakit.errors import UserError, nearest, shown
+
+
+def as_modules(parts: Mapping[str, object]) -> nn.ModuleDict:
+    """The parts that are modules; a component without parameters may be a plain class."""
+    return nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
 
 
 def parameter_groups(trained: nn.ModuleDict, factors: Mapping[str, float]) -> list[dict[str, Any]]:
