@@ -26,7 +26,7 @@ ROOMS = [
     {"training"},
     {"agent", "profiling", "report", "testing"},
     {"sweep"},
-    {"tuning"},
+    {"studies", "tuning"},
     {"cli"},
 ]
 MOST_MODULES = 12  #: in one folder, beside its ``__init__``

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from jepakit.agent.planning.policy import PlanningPolicy, planner_fields
+from jepakit.agent.planning.policy import PlanningPolicy, goals_of, planner_fields
 from jepakit.agent.trained import opened
 from jepakit.protocols import ReferenceScores
 from jepakit.recipe.compose import Overrides, override_texts
@@ -51,7 +52,8 @@ def evaluate(
         ``path=value``, and for each policy ``mean``, ``ci95`` (half width,
         normal approximation; None for one episode), ``returns`` and ``lengths``. With a planner also these of ``planned``, and ``planner``,
         its fields. Where the env's task has reference scores, also
-        ``human_normalized``: the mean on the scale on which a random policy has 0 and a human 1.
+        ``human_normalized``: the mean on the scale on which a random policy has 0 and a human 1. Where the env's episodes have goals,
+        also ``success``: the share of episodes that have reached theirs.
 
     Raises:
         UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
@@ -69,10 +71,14 @@ def evaluate(
         results = {mode: play(env, policy, mode, episodes, env_seed, on_episode) for mode in MODES}
         if planning:
             results[PLANNED] = play(env, planning, "greedy", episodes, env_seed, on_episode)
+        has_goals = goals_of(env) is not None
         reference: ReferenceScores | None = getattr(env, "reference_scores", None)
     if reference:
         for played in results.values():
             played["human_normalized"] = (played["mean"] - reference.random) / (reference.human - reference.random)
+    if has_goals:
+        for played in results.values():
+            played["success"] = fmean(episode_return > 0 for episode_return in played["returns"])
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     planned = {"planner": planning.config.model_dump(mode="json")} if planning else {}
     return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | elsewhere | planned | results

@@ -102,9 +102,11 @@ def command(
         places = 1 if abs(played["mean"]) >= 10 else 3  # MiniGrid's returns are below 1
         interval = "" if played["ci95"] is None else f" ± {played['ci95']:.{places}f}"
         normalized = [f"{played['human_normalized']:.3f}"] if "human_normalized" in played else []
+        normalized += [f"{played['success']:.1%}"] if "success" in played else []
         mean, worst, best_one = (f"{played['mean']:.{places}f}{interval}", *(f"{end(played['returns']):g}" for end in (min, max)))
         rows.append((mode, mean, worst, best_one, *normalized))
-    headings = ["policy", "return (mean ± 95% CI)", "min", "max", "human-normalised"][: len(rows[0])]
+    headings = ["policy", "return (mean ± 95% CI)", "min", "max"]
+    headings += [name for key, name in (("human_normalized", "human-normalised"), ("success", "success")) if key in result[modes[0]]]
     emit(
         f"{run}: weights of {result['env_steps']:,} env steps, {counted(episodes, 'episode')} each, seed {result['seed']}",
         *([f"planned by {flow(result['planner'])}"] if plan else []),

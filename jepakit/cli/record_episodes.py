@@ -31,6 +31,10 @@ def command(
             "--random", metavar="SHARE", min=0, max=1, help="Of a run: share of the episodes that are played at random.", show_default=False
         ),
     ] = None,
+    hold: Annotated[
+        int,
+        typer.Option("--hold", metavar="N", min=1, help="Steps for which a random action is held, on average: higher N go further."),
+    ] = 1,
     replay: Annotated[bool, typer.Option("--replay", help="Of a run: write its replay, and play nothing.")] = False,
     seed: Annotated[int | None, episodes_seed("Seed of the episodes. Default: the recipe's seed + 3,000,003.")] = None,
     overrides: SetOption = None,
@@ -49,8 +53,8 @@ def command(
         typer.echo(f"warning: {text}", err=True)
 
     if replay:
-        if random is not None or seed is not None or overrides or best:
-            raise UserError("--replay writes what the run has kept: leave --random, --seed, --set and --best out")
+        if random is not None or hold != 1 or seed is not None or overrides or best:
+            raise UserError("--replay writes what the run has kept: leave --random, --hold, --seed, --set and --best out")
         made = record_replay(origin, out, trust=trust, warn=warn)
     else:
         with typer.progressbar(length=steps, label="steps", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
@@ -59,6 +63,7 @@ def command(
                 out,
                 steps,
                 random=random,
+                hold=hold,
                 seed=seed,
                 overrides=overrides or (),
                 best=best,

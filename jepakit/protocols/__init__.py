@@ -20,7 +20,7 @@ from jepakit.protocols.algorithm import (
 from jepakit.protocols.collecting import Acting, Actor, Collected, Collector, Weights, WorkerLost
 from jepakit.protocols.curiosity import STEP_INPUTS, Curiosity, LearnsSurprise
 from jepakit.protocols.engine import Ended, Engine, Going, Job, Scripted
-from jepakit.protocols.env import Distractible, Distraction, Env, HasState, Pictured, Restorable, Shareable
+from jepakit.protocols.env import Distractible, Distraction, Env, HasGoals, HasState, Pictured, Restorable, Shareable
 from jepakit.protocols.keys import (
     ACTION,
     BONUS,
@@ -96,6 +96,7 @@ __all__ = [
     "Experience",
     "FrameShape",
     "Going",
+    "HasGoals",
     "HasState",
     "Job",
     "LearnsSurprise",

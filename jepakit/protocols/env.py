@@ -87,6 +87,17 @@ class HasState(Protocol):
 
 
 @runtime_checkable
+class HasGoals(Protocol):
+    """An `Env` whose episodes each have a goal that can be seen. Reaching it ends the episode; only that step has a reward above zero.
+
+    Envs derived from jepakit's `PixelEnv` have it where a Gymnasium simulator's resets tell ``info["goal_image"]``.
+    """
+
+    #: uint8 [N, K, C, H, W]: what each env would show, once its present episode has reached its goal; None: this task has no goals.
+    goals: Tensor | None
+
+
+@runtime_checkable
 class Distraction(Protocol):
     """A change of an env's frames that the task does not depend on.
 

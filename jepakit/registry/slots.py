@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -61,6 +61,16 @@ class PlannerFields(ComponentFields):
     policy_samples: NonNegativeInt = Field(
         16, description="Sequences that the run's policy proposes, sampled in the predictor's roll-outs (as in TD-MPC); 0: none."
     )
+    goal: Literal["sum", "last"] | None = Field(
+        "sum",
+        description="In an env with goals: plans are judged by the squared distance of their roll-out to the goal's embedding, summed over "
+        "its steps or at its last one. Null: by rewards, as in an env without goals.",
+    )
+    metric: Literal["euclidean", "steps"] = Field(
+        "euclidean",
+        description="How that distance is measured: plainly, or in units of what one random step changes, along the predictor's roll-outs.",
+    )
+    every: PositiveInt = Field(1, description="Steps that are taken of a plan before the next search.")
 
 
 class CuriosityFields(ComponentFields):

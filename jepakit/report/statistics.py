@@ -6,6 +6,7 @@ Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -114,6 +115,17 @@ def estimate(*samples: ArrayLike, statistic: Statistic = interquartile_mean, res
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Estimate:
     """The probability that a run of ``x`` scores higher than a run of ``y``, with its bootstrap interval. A tie counts half."""
     return estimate(x, y, statistic=improvement)
+
+
+def share_interval(hits: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+    """The interval of a probability after ``hits`` in ``trials``.
+
+    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, slack = hits / trials, z**2 / trials
+    middle, half = share + slack / 2, z * (share * (1 - share) / trials + slack / (4 * trials)) ** 0.5
+    return Interval(max(0.0, (middle - half) / (1 + slack)), min(1.0, (middle + half) / (1 + slack)))
 
 
 def final_return(run: Run) -> float | None:

@@ -92,7 +92,7 @@ def test_the_policy_proposes_sequences_along_its_own_roll_outs(trained: Any, nam
         assert proposed.shape == (3, 2, 4, *env.single_action_spec.shape)
         assert all(env.single_action_spec.is_in(action) for action in proposed.flatten(0, 2))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("jepakit.agent.planning.model.set_exploration_type", lambda _: set_exploration_type(ExplorationType.MODE))
+            patch.setattr("jepakit.agent.planning.rollouts.set_exploration_type", lambda _: set_exploration_type(ExplorationType.MODE))
             greedy = model.proposals(s_x, 1, 4)[:, 0]
         for k in range(4):
             so_far = greedy[:, :k]

@@ -34,6 +34,7 @@ from jepakit.report.statistics import (
     mean_curve,
     probability_of_improvement,
     reached,
+    share_interval,
     steps_to_threshold,
 )
 
@@ -230,3 +231,9 @@ def test_a_long_mean_curve_is_thinned_and_keeps_both_ends(make_run: MakeRun) -> 
     assert 200 < len(curve.env_steps) <= 300
     assert curve.env_steps[[0, -1]].tolist() == [1000, 5_000_000]
     assert curve.value[[0, -1]].tolist() == [0, 4999]
+
+
+def test_the_interval_of_a_share_matches_scipys_wilson_score() -> None:
+    for hits, trials in ((0, 10), (3, 10), (87, 100), (300, 300)):
+        theirs = scipy.stats.binomtest(hits, trials).proportion_ci(method="wilson")
+        assert share_interval(hits, trials) == pytest.approx((theirs.low, theirs.high), abs=1e-9)

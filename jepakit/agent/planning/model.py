@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import torch
 from tensordict import TensorDict
-from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.agent.intent import state_values
-from jepakit.agent.trained import looking_ahead
+from jepakit.agent.planning.rollouts import RollOuts
 from jepakit.errors import UserError
-from jepakit.protocols import ACTION, S_X, PredictsReward, PredictsTermination
+from jepakit.protocols import S_X, PredictsReward, PredictsTermination
 from jepakit.training.learner import Learner
-from jepakit.training.terms import JEPA, unroll
 
 
-class WorldModel:
+class WorldModel(RollOuts):
     """A trained run as a model of its task.
 
     G(a) = Σ_{k<H} γᵏ C_k r̂(ŝ[k], a[k]) + γᴴ C_H V(ŝ[H]), where ŝ[0] = s_x, ŝ[k+1] is the predictor's, and C_k is the probability that the
@@ -34,11 +32,8 @@ class WorldModel:
     """
 
     def __init__(self, learner: Learner, gamma: float, *, value: bool = True) -> None:
-        self.learner = learner
-        self.jepa = _predicting(learner)
+        super().__init__(learner)
         self.gamma = gamma
-        self.head: TensorDictModuleBase = learner.algorithm.policy_head()
-        self.head.reset_out_keys()  # all that it computes: values, too
         terms = [term.loss for term in learner.terms.values()]
         self.reward = next((term for term in terms if isinstance(term, PredictsReward)), None)
         self.termination = next((term for term in terms if isinstance(term, PredictsTermination)), None)
@@ -57,10 +52,7 @@ class WorldModel:
     @torch.no_grad()
     def score(self, s_x: Tensor, actions: Tensor) -> Tensor:
         """G [N, S] of ``actions`` [N, S, H, ...] from ``s_x`` [N, D], in units of the env's rewards. One pass for all envs and samples."""
-        count = actions.shape[1]
-        flat = actions.flatten(0, 1)  # [N·S, H, ...]
-        start = s_x.repeat_interleave(count, dim=0)
-        s_hat = torch.cat((start[:, None], unroll(self.jepa.predictor, start, flat)), dim=1)  # [N·S, H + 1, D]
+        s_hat, flat = self.unrolled(s_x, actions), actions.flatten(0, 1)  # [N·S, H + 1, D], [N·S, H, ...]
         before, taken = s_hat[:, :-1].flatten(0, 1), flat.flatten(0, 1)
         steps = flat.shape[:2]
         assert self.reward is not None
@@ -72,21 +64,7 @@ class WorldModel:
         worth = (discount * alive)[:, :-1].mul(rewards).sum(dim=1)
         if self.valued and (values := self._values(s_hat[:, -1])) is not None:
             worth = worth + discount[-1] * alive[:, -1] * values
-        return worth.unflatten(0, (len(s_x), count))
-
-    @torch.no_grad()
-    def proposals(self, s_x: Tensor, count: int, horizon: int) -> Tensor:
-        """``count`` sequences for each env that the policy samples along the predictor's roll-outs: [N, count, H, ...]."""
-        start = s_x.repeat_interleave(count, dim=0)
-        s, actions = start, []
-        stepwise = not hasattr(self.jepa.predictor, "unroll")
-        with set_exploration_type(ExplorationType.RANDOM):
-            for k in range(horizon):
-                actions.append(self.head(TensorDict({S_X: s}, batch_size=s.shape[:1]))[ACTION])
-                if k + 1 < horizon:
-                    so_far = actions[-1:] if stepwise else actions
-                    s = unroll(self.jepa.predictor, s if stepwise else start, torch.stack(so_far, dim=1))[:, -1]
-        return torch.stack(actions, dim=1).unflatten(0, (len(s_x), count))
+        return worth.unflatten(0, actions.shape[:2])
 
     def _values(self, s: Tensor) -> Tensor | None:
         """V [B] of embeddings [B, D], in units of the env's rewards; None if there is no critic."""
@@ -94,19 +72,3 @@ class WorldModel:
             acted = self.head(TensorDict({S_X: s}, batch_size=s.shape[:1]))
         found = state_values(acted, self.learner, self.head)
         return None if found is None else found[1]
-
-
-def _predicting(learner: Learner) -> JEPA:
-    """The learner's JEPA, if roll-outs of its predictor lie where s_x lies.
-
-    Raises:
-        UserError: They do not; the message says why.
-    """
-    jepa = looking_ahead(learner)
-    if jepa.projector or jepa.y == "newest":
-        how = "behind a projector" if jepa.projector else "with embeddings of the newest frame alone (`jepa.y: newest`)"
-        raise UserError(
-            f"this run's predictions are compared {how}: they need not lie where s_x lies, and what reads s_x (policy, critic) "
-            "cannot judge them"
-        )
-    return jepa

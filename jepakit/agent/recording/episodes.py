@@ -53,6 +53,7 @@ def record_episodes(
     steps: int,
     *,
     random: float | None = None,
+    hold: int = 1,
     seed: int | None = None,
     overrides: Overrides = (),
     best: bool = False,
@@ -69,6 +70,8 @@ def record_episodes(
         out: A new or empty folder.
         steps: Env steps to record, over all envs, rounded up to whole steps of all of them. Episodes that then still run are cut.
         random: Share of the episodes that are played at random; 0 by default if ``origin`` is a run. Drawn at each start of an episode.
+        hold: Steps for which a random action is held, on average: after each step it is drawn anew with probability 1 / ``hold``. Long
+            held actions explore further (Dabney et al. 2021, Temporally-Extended ε-Greedy Exploration, holds them for a random time, too).
         seed: Seed of the episodes; by default the recipe's seed + 3,000,003.
         overrides: Changes of the recipe; of a run, only of its ``env`` and ``distractions``.
         best: Use the run's best checkpoint, not the newest.
@@ -91,8 +94,8 @@ def record_episodes(
         seed = (player.recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
         size = steps * torch.Size(env.frame_shape[1:]).numel()
         with written_to(Path(out), size) as writer:
-            returns = _play(env, player.policy, share, steps, seed, writer, on_steps)
-            about = {"jepakit": __version__, "seed": seed, "random": share, **player.about}
+            returns = _play(env, player.policy, share, hold, steps, seed, writer, on_steps)
+            about = {"jepakit": __version__, "seed": seed, "random": share, "hold": hold, **player.about}
             about |= {"env": player.recipe.env.model_dump(mode="json")}
             about |= {"distractions": [each.model_dump(mode="json") for each in player.recipe.distractions]}
             writer.finish(actions_of(env.single_action_spec), about)
@@ -118,7 +121,14 @@ def _player(
 
 @torch.no_grad()
 def _play(
-    env: EnvBase, policy: Policy | None, random: float, steps: int, seed: int, writer: Writer, on_steps: Callable[[int], object]
+    env: EnvBase,
+    policy: Policy | None,
+    random: float,
+    hold: int,
+    steps: int,
+    seed: int,
+    writer: Writer,
+    on_steps: Callable[[int], object],
 ) -> list[float]:
     """Play and write ``steps`` steps; the returns of the episodes that ended."""
     env.set_seed(seed)
@@ -127,13 +137,14 @@ def _play(
     running = [_Episode() for _ in range(count)]
     at_random = torch.rand(count) < random
     returns: list[float] = []
+    held = env.action_spec.zero() if hold == 1 else env.action_spec.rand()
     with set_exploration_type(ExplorationType.RANDOM):
         now = env.reset()
         for _ in range(-(-steps // count)):
-            action = env.action_spec.rand()
+            action = held = _some(torch.rand(count) >= 1 / hold, held, env.action_spec.rand()) if hold > 1 else env.action_spec.rand()
             if policy and not at_random.all():
                 acted = policy(now.to(policy.learner.hardware.device))[ACTION].cpu()
-                action = torch.where(at_random.view(-1, *[1] * (action.ndim - 1)), action, acted)
+                action = _some(at_random, action, acted)
             step, now = env.step_and_maybe_reset(now.set(ACTION, action))
             for n, episode in enumerate(running):
                 episode.add(step[n])
@@ -148,6 +159,11 @@ def _play(
     for episode in running:
         episode.write(writer)
     return returns
+
+
+def _some(rows: Tensor, of: Tensor, others: Tensor) -> Tensor:
+    """The ``rows`` (bool [N]) of one tensor [N, ...], the others of the other."""
+    return torch.where(rows.view(-1, *[1] * (of.ndim - 1)), of, others)
 
 
 class _Episode:

@@ -135,6 +135,9 @@ class BatchedEnv(EnvBase):
     def _frame(self, n: int, observation: Any) -> Tensor:
         """The current frame of simulator ``n``, [C, H, W]; its last reset or step returned ``observation``."""
 
+    def _began(self, n: int, info: dict[str, Any]) -> None:
+        """Simulator ``n`` was reset, and told ``info``."""
+
     def _background(self, n: int, frame: Tensor) -> Tensor:
         """Where ``frame`` [C, H, W], the current one of simulator ``n``, shows background: bool [H, W].
 
@@ -201,6 +204,7 @@ class BatchedEnv(EnvBase):
                 self.returns[n], self.learned_returns[n], self.lengths[n] = 0.0, 0.0, 0
                 self.episodes[n] += 1
             self.stacks[n] = self._shown(n, observation)
+            self._began(n, info)
         now = self._observation().update({key: torch.zeros_like(self.lengths, dtype=torch.bool) for key in (EPISODE_OVER, *ENDS)})
         self.seconds += time.perf_counter() - started
         return now

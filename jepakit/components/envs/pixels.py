@@ -20,6 +20,9 @@ from jepakit.protocols import FrameShape
 class PixelEnv(BatchedEnv):
     """A frame is what a simulator's ``render()`` draws, resized and, where asked for, grey.
 
+    A simulator whose resets tell a picture in ``info["goal_image"]``, of the kind that it draws, gives the env `goals`
+    (`jepakit.protocols.HasGoals`).
+
     Args:
         seed: Starts the one stream that all simulators' seeds come from.
         id: Names the env in messages.
@@ -52,6 +55,7 @@ class PixelEnv(BatchedEnv):
         shape = FrameShape(frames, 1 if grayscale else 3, height, width)
         super().__init__(seed, id, make, num_envs, shape, torch.uint8, frames_per_step, processes)
         self.size, self.grayscale = size, grayscale
+        self.goals: Tensor | None = None
 
         # Proved here rather than on request, so that no caller can forget it. Seeding anew makes the proof leave no trace in the episodes.
         prove_pixels(self)
@@ -64,6 +68,22 @@ class PixelEnv(BatchedEnv):
     def picture(self, n: int) -> NDArray[np.uint8]:
         """What simulator ``n`` draws now, for people: uint8 [H, W, 3] or grey [H, W]."""
         return self._image(n)
+
+    def snapshot(self) -> dict[str, Any]:
+        """As of a `BatchedEnv`, and the goals."""
+        return super().snapshot() | ({} if self.goals is None else {"goals": self.goals.clone()})
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Restore ``snapshot``."""
+        super().restore(snapshot)
+        if self.goals is not None:
+            self.goals = snapshot["goals"].clone()
+
+    def _began(self, n: int, info: dict[str, Any]) -> None:
+        if "goal_image" in info:
+            if self.goals is None:
+                self.goals = torch.zeros_like(self.stacks)
+            self.goals[n] = to_frame(info["goal_image"], self.size, self.grayscale)
 
     def _image(self, n: int) -> NDArray[np.uint8]:
         image: Any = self.simulators[n].render()

@@ -27,6 +27,7 @@ class CEM(Search):
         elites: How many of the sequences count, the best.
         iterations: How often the distribution is refitted.
         momentum: Share of the old distribution in the refitted one.
+        hold: Steps for which each action of a sequence is held, so that a sequence gets further and there is less to search.
 
     Raises:
         ValueError: There are more elites than samples, or the actions are neither discrete nor bounded real numbers.
@@ -40,8 +41,9 @@ class CEM(Search):
         elites: PositiveInt = 8,
         iterations: PositiveInt = 3,
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        hold: PositiveInt = 1,
     ) -> None:
-        super().__init__(action_spec, samples, elites, iterations, momentum)
+        super().__init__(action_spec, samples, elites, iterations, momentum, hold)
 
     def weights(self, scores: Tensor) -> Tensor:
         """1 / ``elites`` for the best, 0 for all others."""

@@ -31,6 +31,7 @@ class MPPI(Search):
         iterations: How often the distribution is refitted.
         temperature: In standard deviations of the scores; with a high one all elites count the same, with a low one only the best.
         momentum: Share of the old distribution in the refitted one.
+        hold: Steps for which each action of a sequence is held, so that a sequence gets further and there is less to search.
 
     Raises:
         ValueError: There are more elites than samples, or the actions are neither discrete nor bounded real numbers.
@@ -45,8 +46,9 @@ class MPPI(Search):
         iterations: PositiveInt = 3,
         temperature: PositiveFloat = 0.5,
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        hold: PositiveInt = 1,
     ) -> None:
-        super().__init__(action_spec, samples, elites, iterations, momentum)
+        super().__init__(action_spec, samples, elites, iterations, momentum, hold)
         self.temperature = temperature
 
     def weights(self, scores: Tensor) -> Tensor:

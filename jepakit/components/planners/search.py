@@ -21,7 +21,8 @@ class Search(ABC):
     """Draws S sequences, weighs them by their scores, and refits the distribution to them, several times.
 
     The distribution is independent over steps and dimensions: a categorical for discrete actions, a Gaussian on the scale [-1, 1] for
-    continuous ones. It starts wide; where the step before has left a plan, around that. The plan is the final distribution's mode.
+    continuous ones. It starts wide; where the step before has left a plan, around that. The plan is the final distribution's mode. With
+    ``hold`` above 1 it is a distribution of the first of every ``hold`` actions, which the others repeat.
 
     Args:
         action_spec: The spec of one env's action.
@@ -29,29 +30,32 @@ class Search(ABC):
         elites: How many of the sequences count, the best.
         iterations: How often the distribution is refitted.
         momentum: Share of the old distribution in the refitted one.
+        hold: Steps for which each action of a sequence is held.
 
     Raises:
         ValueError: There are more elites than samples, or the actions are neither discrete nor bounded real numbers.
     """
 
-    def __init__(self, action_spec: TensorSpec, samples: int, elites: int, iterations: int, momentum: float) -> None:
+    def __init__(self, action_spec: TensorSpec, samples: int, elites: int, iterations: int, momentum: float, hold: int) -> None:
         self.samples = samples
         self.elites = elites
         self.iterations = iterations
         self.momentum = momentum
+        self.hold = hold
         self.space: Choices | Numbers = Choices(action_spec.space.n) if hasattr(action_spec.space, "n") else Numbers(action_spec)
         if elites > samples:
             raise ValueError(f"elites {elites} is more than the {samples} samples that they are chosen from")
 
     def __call__(self, score: Score, proposals: Tensor, previous: Tensor, going_on: Tensor) -> Tensor:
         """As `jepakit.protocols.Planner` says."""
-        state = self.space.start(previous, going_on)
+        state = self.space.start(previous[:, :: self.hold], going_on)
         for _ in range(self.iterations):
-            actions = torch.cat((self.space.sample(state, self.samples), proposals), dim=1)  # [N, S + P, H, ...]
-            weights = self.weights(score(actions).nan_to_num(nan=-torch.inf).clamp(-1e30, 1e30))  # a roll-out that overflows is no plan
+            actions = torch.cat((self.space.sample(state, self.samples), proposals[:, :, :: self.hold]), dim=1)  # [N, S + P, H, ...]
+            held = actions.repeat_interleave(self.hold, dim=2)[:, :, : previous.shape[1]]
+            weights = self.weights(score(held).nan_to_num(nan=-torch.inf).clamp(-1e30, 1e30))  # a roll-out that overflows is no plan
             found = self.space.fit(actions, weights)
             state = self.space.cleared(self.momentum * state + (1 - self.momentum) * found)
-        return self.space.mode(state)
+        return self.space.mode(state).repeat_interleave(self.hold, dim=1)[:, : previous.shape[1]]
 
     @abstractmethod
     def weights(self, scores: Tensor) -> Tensor:

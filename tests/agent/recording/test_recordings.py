@@ -151,3 +151,12 @@ def test_a_damaged_recording_is_refused(damage: str, random: Path, tmp_path: Pat
         (folder / "recording.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match=told):
         read_recording(folder)
+
+
+def test_held_actions_last_as_long_as_asked_on_average(tmp_path: Path) -> None:
+    record_episodes(SMALL | {"env": {"kind": "two_rooms", "num_envs": 4}, "encoder": {"kind": "cnn"}}, tmp_path / "held", 1_200, hold=5)
+    recording, about = read_recording(tmp_path / "held")
+    changed = (recording.action[1:] != recording.action[:-1]).any(dim=1)[~recording.done[:-1]]
+    assert changed.float().mean().item() == pytest.approx(1 / 5, abs=0.04)
+    assert about.model_extra
+    assert about.model_extra["hold"] == 5

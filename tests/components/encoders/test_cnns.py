@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jepakit.components.encoders.cnn import CNN
 from jepakit.components.encoders.der_cnn import DERCNN
 from jepakit.components.encoders.drq_cnn import DrQCNN
 from jepakit.components.encoders.impala import Impala
@@ -208,3 +209,18 @@ def test_drqs_initial_weights_are_orthogonal() -> None:
             gain = 2.0 if isinstance(module, nn.Conv2d) else 1.0
             torch.testing.assert_close(w @ w.T, gain * torch.eye(len(w)), rtol=0, atol=1e-5)
             assert not module.bias.any()
+
+
+def test_plain_convolutions_have_the_sizes_asked_for_and_a_last_layer_without_relu() -> None:
+    frames = FrameShape(2, 1, 20, 16)
+    encoder, pixels = make(CNN, frames, layers=((3, 6, 3), (4, 2, 1)), hidden=(5,), dim=7), random_pixels(3, *frames)
+    first, first_bias, second, second_bias, inner, inner_bias, last, last_bias = weights(encoder)
+    found = encoder(pixels)
+    for row in range(3):
+        maps = np.maximum(convolve(pixels[row, :, 0].double().numpy() / 255, first, first_bias, stride=3), 0)
+        maps = np.maximum(convolve(maps, second, second_bias), 0)
+        expected = last @ np.maximum(inner @ maps.flatten() + inner_bias, 0) + last_bias
+        np.testing.assert_allclose(found[row].detach(), expected, atol=1e-5)
+    assert found.min() < 0
+    with pytest.raises(ValueError, match="at least 9x9"):
+        CNN(FrameShape(1, 1, 8, 9), layers=((3, 6, 3), (4, 2, 1)))

@@ -108,3 +108,17 @@ def test_a_rollout_that_overflows_is_no_plan() -> None:
 def test_more_elites_than_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="elites 9 is more than the 8 samples"):
         CEM(Categorical(2), samples=8, elites=9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_held_actions_repeat_and_the_search_sees_them_repeated(kind: Any) -> None:
+    torch.manual_seed(0)
+    steps, wanted = 7, torch.tensor([2, 0, 1])
+
+    def score(actions: Tensor) -> Tensor:
+        assert all(torch.equal(actions[..., 3 * k], actions[..., step]) for k in range(3) for step in range(3 * k, min(steps, 3 * k + 3)))
+        return (actions[..., ::3] == wanted).sum(dim=-1).float()
+
+    proposals = torch.randint(CHOICES, (ENVS, 2, steps))
+    found = kind(Categorical(CHOICES), samples=60, elites=4, iterations=3, hold=3)(score, **{**begun(ENVS, steps), "proposals": proposals})
+    assert torch.equal(found, wanted.repeat_interleave(3)[:steps].expand(ENVS, -1))

@@ -19,7 +19,7 @@ import cloudpickle
 from jepakit.components.envs.tape import Simulator, Tape
 from jepakit.errors import UserError, told
 
-KEPT = ("raw_reward", "episode_over")  #: what `BatchedEnv` reads of ``info``
+KEPT = ("raw_reward", "episode_over", "goal_image")  #: what `BatchedEnv` and `PixelEnv` read of ``info``
 
 
 class Hosted:
