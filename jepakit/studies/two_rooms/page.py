@@ -51,12 +51,13 @@ class Study:
         """For each policy the goals reached, their share and its interval over all episodes, and the share by seed."""
         rows = []
         for name in WORDS:
-            hits = [run["policies"][name]["reached"] for run in self.found]
-            trials = [run["episodes"] for run in self.found]
-            steps = [steps for run in self.found for steps in run["policies"][name]["steps"]]
+            played = [run for run in self.found if name in run["policies"]]
+            hits = [run["policies"][name]["reached"] for run in played]
+            trials = [run["episodes"] for run in played]
+            steps = [steps for run in played for steps in run["policies"][name]["steps"]]
             row = {"policy": name, "reached": sum(hits), "episodes": sum(trials), "success": sum(hits) / sum(trials)}
             row |= {"interval": list(share_interval(sum(hits), sum(trials))), "mean_steps": fmean(steps)}
-            rows.append(row | {"by_seed": {str(run["seed"]): hit / run["episodes"] for run, hit in zip(self.found, hits, strict=True)}})
+            rows.append(row | {"by_seed": {str(run["seed"]): hit / run["episodes"] for run, hit in zip(played, hits, strict=True)}})
         return rows
 
     def table(self) -> Table:
