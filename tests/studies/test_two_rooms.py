@@ -17,6 +17,7 @@ from jepakit.studies.two_rooms.measure import measured
 from jepakit.training.run import run
 
 SMALL: dict[str, Any] = {
+    "env.max_episode_steps": 60,  # the longest way by the door takes fewer
     "encoder.layers": [[4, 16, 16]],
     "encoder.hidden": [8],
     "algorithm.rollout_steps": 16,

@@ -19,6 +19,7 @@ from torchrl.modules import (
     TanhNormal,
 )
 
+from jepakit.components.algorithms.actor_critic import Head
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, S_X
 
@@ -101,7 +102,7 @@ def _step(part: Any) -> nn.Module:
         if issubclass(kind, IndependentNormal):
             return Mean(str(part.out_keys[0]), squashed=False)
         raise UserError(f"the policy draws its actions from a {kind.__name__}, whose greedy action export does not know")
-    if type(part) is TensorDictModule and isinstance(part.module, nn.Module):
+    if type(part) in (TensorDictModule, Head) and isinstance(part.module, nn.Module):
         return Network(part.module, [str(key) for key in part.in_keys], [str(key) for key in part.out_keys])
     raise UserError(f"the policy's head has a part that export does not know: {type(part).__name__}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ def _draw_shares(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(-0.04, 1.04)
     published = ", ".join(f"{name} {share:.0%}" for name, share in PUBLISHED.items())
-    axes.set_xlabel(f"share of held-out goals reached\ndotted: published, on other tasks:\n{published}", fontsize=8)
+    caption = textwrap.fill(f"dotted: published, on other tasks: {published}", 44)
+    axes.set_xlabel(f"share of held-out goals reached\n{caption}", fontsize=8)
     axes.grid(axis="y", visible=False)
 
 

@@ -12,7 +12,7 @@ from jepakit.components.envs.two_rooms.simulator import LARGEST_STEP, TwoRooms
 from jepakit.components.envs.two_rooms.walls import CLEARANCE, HIGH, LOW, Layout, Place
 from jepakit.protocols import ACTION, EPISODE_LENGTH, PIXELS, HasGoals
 
-MARCH = 4_000
+MARCH = 1_500
 
 
 def in_wall(layout: Layout, place: Place) -> bool:
