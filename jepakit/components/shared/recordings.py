@@ -130,7 +130,7 @@ def read_about(folder: Path) -> About:
     try:
         return About.model_validate_json(read_text(folder / ABOUT))
     except OSError as error:
-        raise ValueError(f"folder {folder} holds no recording: {ABOUT}: {error}") from error
+        raise ValueError(f"folder {folder} holds no recording: {ABOUT}: {error}; `jepakit record-episodes` makes one") from error
     except ValidationError as error:
         wrong = error.errors()[0]
         raise ValueError(f"folder {folder}: {ABOUT}: `{shown('.'.join(map(str, wrong['loc'])))}`: {wrong['msg']}") from error
