@@ -76,7 +76,8 @@ def interrupt(loop: Loop) -> None:
     loop.stop_requested = lambda: True
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_multi_sync_interrupted_and_resumed_is_the_uninterrupted_run_and_with_one_worker_direct(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

@@ -49,6 +49,7 @@ def test_without_slurm_it_says_how_to_try_it(tmp_path: Path, monkeypatch: pytest
         Slurm().begin(tmp_path, lambda text: None)
 
 
+@pytest.mark.slow
 def test_a_job_out_of_time_saves_requeues_and_goes_on_exactly(recipe: Path, tmp_path: Path) -> None:
     """The run gets submitit's signal, as Slurm sends it to all of a job's processes: before its time ends, and at preemption."""
     recipe.write_text(recipe.read_text().replace("total_steps: 64", "total_steps: 640"))
