@@ -11,7 +11,7 @@ import numpy as np
 
 from jepakit.diagnostics.collapse import PAPER_VARIANCE
 from jepakit.report.runs import Run
-from jepakit.report.statistics import Array, Estimate, Interval, difference, estimate, improvement, interquartile_mean
+from jepakit.report.statistics import Array, Estimate, difference, estimate, improvement, interquartile_mean, share_interval
 
 Verdict = Literal["held", "not held", "undecided"]
 
@@ -204,13 +204,5 @@ def _recovery(longer: Sequence[Run], steps: float) -> Judged:
     note = f"{len(longer)} longer runs, {len(collapsed)} of them collapsed at {steps:,.0f} env steps, {len(recovered)} recovered"
     if not collapsed:
         return Judged(RECOVERY, None, "undecided", f"{note}: there was nothing to recover from")
-    share = Estimate(len(recovered) / len(collapsed), wilson(len(recovered), len(collapsed)))
+    share = Estimate(len(recovered) / len(collapsed), share_interval(len(recovered), len(collapsed)))
     return Judged(RECOVERY, share, "held" if recovered else "undecided", note)
-
-
-def wilson(successes: int, trials: int) -> Interval:
-    """Wilson's 95% interval of a proportion."""
-    z, p = 1.959964, successes / trials
-    centre, scale = (p + z * z / (2 * trials)), 1 + z * z / trials
-    half = z * (p * (1 - p) / trials + z * z / (4 * trials * trials)) ** 0.5
-    return Interval(max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jepakit.report.claims import BASELINE, CLAIMS, J_ALONE, J_ALONE_WHITE, J_GRAD, J_REG, RECOVERY, Judged, judge, symbol, wilson
+from jepakit.report.claims import BASELINE, CLAIMS, J_ALONE, J_ALONE_WHITE, J_GRAD, J_REG, RECOVERY, Judged, judge, symbol
 from jepakit.report.runs import Run
+from jepakit.report.statistics import share_interval
 
 STEPS = np.arange(1, 101) * 1000.0
 
@@ -157,5 +158,5 @@ def test_the_symbol_of_a_configuration(jepa: Any, gradients: bool, regularizers:
 
 def test_the_wilson_interval_matches_r() -> None:
     """1 of 5 and 0 of 5, as R's `prop.test(x, 5, correct = FALSE)` computes them."""
-    assert wilson(1, 5) == pytest.approx((0.0362, 0.6245), abs=1e-3)
-    assert wilson(0, 5) == pytest.approx((0.0, 0.4345), abs=1e-3)
+    assert share_interval(1, 5) == pytest.approx((0.0362, 0.6245), abs=1e-3)
+    assert share_interval(0, 5) == pytest.approx((0.0, 0.4345), abs=1e-3)

@@ -42,6 +42,7 @@ class Study:
     found: Sequence[dict[str, Any]]
     source: str  #: what was learned from, in words
     goal_distance: float
+    budget: int  #: most steps of an episode
 
     @property
     def title(self) -> str:
@@ -63,7 +64,7 @@ class Study:
 
     def table(self) -> Table:
         """Success by policy, and below what others have published."""
-        headings = ["policy", f"goals reached ({CONFIDENCE:.0%} interval)", "by seed of training", "steps, at most 200"]
+        headings = ["policy", f"goals reached ({CONFIDENCE:.0%} interval)", "by seed of training", f"steps, at most {self.budget}"]
         cells = [
             [
                 WORDS[row["policy"]],
@@ -114,7 +115,7 @@ class Study:
             panels = list(right.subplots(3, 4).flat)
             episodes = zip(panels, planned["layouts"], planned["goals"], planned["paths"], planned["steps"], strict=False)
             for panel, layout, goal, path, steps in episodes:
-                _draw_path(panel, layout, goal, path, steps, self.goal_distance)
+                _draw_path(panel, layout, goal, path, steps, self)
             for panel in panels:
                 panel.set_axis_off()
             right.suptitle(f"planned paths, seed {self.found[0]['seed']}: from the square to the circle", fontsize=8, color=GREY)
@@ -148,13 +149,15 @@ def _draw_shares(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _draw_path(axes: Axes, layout: list[float], goal: list[float], path: list[list[float]], steps: int, distance: float) -> None:
+def _draw_path(axes: Axes, layout: list[float], goal: list[float], path: list[list[float]], steps: int, study: Study) -> None:
     wall, door = layout
     axes.add_patch(Rectangle((LOW, LOW), HIGH - LOW, HIGH - LOW, fill=False, edgecolor="black", linewidth=0.8))
     for start, end in ((LOW, door - HALF_DOOR), (door + HALF_DOOR, HIGH)):
         axes.add_patch(Rectangle((wall - HALF_WALL, start), 2 * HALF_WALL, end - start, color="black"))
-    reached = steps == len(path) and steps < 200
-    axes.add_patch(Circle((goal[0], goal[1]), distance, fill=False, edgecolor=COLOURS[2] if reached else COLOURS[5], linewidth=1.2))
+    reached = steps == len(path) and steps < study.budget
+    axes.add_patch(
+        Circle((goal[0], goal[1]), study.goal_distance, fill=False, edgecolor=COLOURS[2] if reached else COLOURS[5], linewidth=1.2)
+    )
     axes.plot(*zip(*path, strict=True), color=COLOURS[0], linewidth=0.9)
     axes.plot(*path[0], "s", color=COLOURS[0], markersize=3)
     axes.set(xlim=(LOW - 1, HIGH + 1), ylim=(HIGH + 1, LOW - 1), aspect="equal")

@@ -47,4 +47,4 @@ def judge(out: Path, data: Path, runs: Sequence[Path], quick: bool, told: Callab
     about = read_about(data)
     source = f"{about.steps:,} recorded steps of random play (each action held for {HOLD} steps on average), without rewards"
     env: Any = load_recipe(runs[0] / "recipe.yaml").env
-    return Study(quick, found, source, env.goal_distance)
+    return Study(quick, found, source, env.goal_distance, env.max_episode_steps)
