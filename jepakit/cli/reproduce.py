@@ -26,7 +26,7 @@ class Which(StrEnum):
 
 def command(
     study: Annotated[
-        Which, typer.Argument(metavar="[STUDY]", help="figure3, the paper's; or two-rooms, goal-reaching by planning.")
+        Which, typer.Argument(metavar="STUDY", help="figure3, the paper's; or two-rooms, goal-reaching by planning.")
     ] = Which.figure3,
     *,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder for runs, figure, table and verdicts.", show_default=False)],
