@@ -61,17 +61,14 @@ def measure(id: str) -> dict[str, Any]:
     draws.seed(0)
     for _ in range(ROUNDS):
         spent: dict[str, float] = {}
-        for _ in range(STEPS):
-            action, images = draws.sample(), {}
-            for name, simulator in simulators.items():
-                *_, terminated, truncated, _ = timed(spent, f"step {name}", lambda: simulator.step(action))  # noqa: B023
-                images[name] = timed(spent, f"draw {name}", simulator.render)
-                if terminated or truncated:
-                    simulator.reset()
-            differing += not np.array_equal(images["plain"], images["now"])
-            to_frame(images["now"], SIZE, grayscale=True)  # brings the image into the cache
-            before = timed(spent, "frame before", lambda: frame_with_torch(images["now"]))  # noqa: B023
-            now = timed(spent, "frame now", lambda: to_frame(images["now"], SIZE, grayscale=True))  # noqa: B023
+        actions = [draws.sample() for _ in range(STEPS)]
+        # One after the other: between its frames a run draws with no other kind.
+        images = {name: played(spent, name, simulator, actions) for name, simulator in simulators.items()}
+        differing += sum(not np.array_equal(plain, now) for plain, now in zip(images["plain"], images["now"], strict=True))
+        for image in images["now"]:
+            to_frame(image, SIZE, grayscale=True)  # brings the image into the cache
+            before = timed(spent, "frame before", lambda: frame_with_torch(image))  # noqa: B023
+            now = timed(spent, "frame now", lambda: to_frame(image, SIZE, grayscale=True))  # noqa: B023
             differing += not torch.equal(before, now)
         for stage, seconds in spent.items():
             rounds.setdefault(stage, []).append(seconds / STEPS * 1e6)
@@ -80,6 +77,17 @@ def measure(id: str) -> dict[str, Any]:
     least = {stage: round(min(means), 1) for stage, means in rounds.items()}
     stages = {stage: least[stage] for stage in ("step now", "draw plain", "draw before", "draw now", "frame before", "frame now")}
     return {"id": id, "us": stages, "frames": ROUNDS * STEPS, "differing": differing}
+
+
+def played(spent: dict[str, float], name: str, simulator: gymnasium.Env[Any, Any], actions: list[Any]) -> list[NDArray[np.uint8]]:
+    """What ``simulator`` draws after each of ``actions``; the seconds are added to its stages."""
+    images = []
+    for action in actions:
+        *_, terminated, truncated, _ = timed(spent, f"step {name}", lambda: simulator.step(action))  # noqa: B023
+        images.append(timed(spent, f"draw {name}", simulator.render).copy())  # a run keeps no image either
+        if terminated or truncated:
+            simulator.reset()
+    return images
 
 
 def timed(spent: dict[str, float], stage: str, call: Callable[[], Any]) -> Any:

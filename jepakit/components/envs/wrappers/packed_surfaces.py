@@ -1,8 +1,9 @@
-"""Draws pygame's envs without padding between their pixels: the same pixels, three times as fast."""
+"""Draws pygame's envs without padding between their pixels and with one copy in place of four: the same pixels, up to ten times as fast."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from functools import cache
 from typing import Any
 
@@ -24,10 +25,10 @@ RGB = {"depth": 24, "masks": (0xFF, 0xFF00, 0xFF0000, 0)}  #: a pixel is three b
 
 
 class PackedSurfaces(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Has a simulator draw on surfaces of 24 bits a pixel.
+    """Has a simulator draw on a surface of 24 bits a pixel, and takes the picture as soon as it is drawn.
 
-    pygame's own have 32: more memory to fill and to flip, a conversion wherever one is copied to a canvas of 24 bits, and a copy into NumPy
-    that goes byte by byte.
+    pygame's own surfaces have 32 bits: more memory to fill, and a copy into NumPy that goes byte by byte. When a picture is done, Gymnasium
+    turns it upside down onto a second surface, copies that to a third, and copies the third into NumPy. One copy does all of it.
     """
 
     def __init__(self, simulator: Simulator) -> None:
@@ -37,12 +38,30 @@ class PackedSurfaces(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def render(self) -> Any:
         """What the simulator draws."""
-        # Gymnasium names no format where it makes a surface. Two threads at once are harmless: either kind holds the same pixels.
-        self.pygame.Surface = self.packed
+        # Gymnasium names no format where it makes a surface, and offers no way to stop before its copies. Another thread may draw
+        # meanwhile: either kind of surface holds the same pixels, and only a thread that draws here is stopped.
+        flip, stopping = _flips()
+        self.pygame.Surface, self.pygame.transform.flip = self.packed, stopping
+        here.draws = True
         try:
             return super().render()
+        except Drawn as drawn:
+            return np.array(self.pygame.surfarray.pixels3d(drawn.surface)[:, ::-1]).transpose(1, 0, 2)
         finally:
-            self.pygame.Surface = self.plain
+            here.draws = False
+            self.pygame.Surface, self.pygame.transform.flip = self.plain, flip
+            vars(self.unwrapped).pop("surf", None)  # the next simulator's surface takes its memory while the cache still holds that
+
+
+here = threading.local()  #: ``draws``: whether this thread is inside `PackedSurfaces.render`
+
+
+class Drawn(Exception):
+    """A picture is done, upside down, on ``surface``."""
+
+    def __init__(self, surface: Any) -> None:
+        super().__init__()
+        self.surface = surface
 
 
 def with_packed_surfaces(simulator: Simulator, image: NDArray[np.uint8]) -> Simulator:
@@ -81,3 +100,16 @@ def _surfaces() -> tuple[type[Any], type[Any]]:
             super().__init__(size, *how, **(named if how or named else RGB))
 
     return Surface, Packed
+
+
+@cache
+def _flips() -> tuple[Any, Any]:
+    """The ``flip`` of pygame, and one that stops a thread that draws here where Gymnasium's last step begins."""
+    from pygame.transform import flip  # an optional package
+
+    def stopping(surface: Any, flip_x: bool, flip_y: bool) -> Any:
+        if getattr(here, "draws", False) and (flip_x, flip_y) == (False, True):
+            raise Drawn(surface)
+        return flip(surface, flip_x, flip_y)
+
+    return flip, stopping

@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium
@@ -75,3 +77,25 @@ def test_surfaces_elsewhere_keep_their_format() -> None:
     with pytest.raises(TypeError):
         simulator.render()
     assert pygame.Surface((2, 2)).get_bitsize() == 32, "nor after an error while drawing"
+
+
+def test_another_thread_turns_its_pictures_as_ever() -> None:
+    import pygame
+
+    simulator = make_simulator("CartPole-v1", None, {})
+    simulator.reset(seed=0)
+    expected, done = simulator.render(), threading.Event()
+
+    def drawn() -> bool:
+        try:
+            return all(np.array_equal(simulator.render(), expected) for _ in range(300))
+        finally:
+            done.set()
+
+    with ThreadPoolExecutor() as threads:
+        same = threads.submit(drawn)
+        while not done.is_set():
+            picture = pygame.Surface((1, 2))
+            picture.set_at((0, 0), (9, 9, 9))
+            assert pygame.transform.flip(picture, False, True).get_at((0, 1))[:3] == (9, 9, 9)
+        assert same.result()
