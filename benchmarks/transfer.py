@@ -1,6 +1,6 @@
 """Does an encoder that was trained before save env steps on a changed task?
 
-    python -m benchmarks.transfer --out runs/transfer --json docs/results/transfer/transfer.json
+    python -m benchmarks.transfer --out runs/transfer --json docs/results/transfer/transfer.json    # and transfer.svg beside it
     python -m benchmarks.transfer --tasks pole --seeds 100,101 --out runs/transfer      # a part; the same command goes on where it ended
 
 Three encoders are made first: pretrained on random play, on random play before a moving film, and the encoder of a run that was trained on
@@ -18,9 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
 import jepakit
 from jepakit.cli.ablate import read_seeds
 from jepakit.machine.hardware import Hardware
+from jepakit.report.figures import COLOURS, GREY, LOOK
 from jepakit.report.statistics import difference, estimate
 from jepakit.storage.provenance import provenance
 
@@ -32,6 +37,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "colours": {"distractions": [{"kind": "colours", "changes": "never", "strength": 0.15}]},
     "gravity": {"env.wrappers": [{"path": ATTRIBUTES, "gravity": 19.6}]},
 }
+TITLES = {"pole": "a pole of twice the length", "colours": "other colours", "gravity": "twice the gravity"}
 EVALUATED = {"eval_every": 3_072, "eval_episodes": 8, "threads": 1, "diagnostics": []}
 SCRATCH = "from scratch"
 
@@ -116,6 +122,32 @@ def compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def draw(rows: Sequence[dict[str, Any]], table: Sequence[dict[str, Any]], path: Path) -> None:
+    """A panel for each task: every run's steps, hollow where it never solved the task, over their interquartile mean and its interval."""
+    tasks, names = (list(dict.fromkeys(row[key] for row in table)) for key in ("task", "begun"))
+    with mpl.rc_context(LOOK):
+        figure = Figure(figsize=(2.0 + 2.3 * len(tasks), 0.6 + 0.5 * len(names)), layout="constrained")
+        panels = figure.subplots(1, len(tasks), sharex=True, sharey=True, squeeze=False)[0]
+        for panel, task in zip(panels, tasks, strict=True):
+            for row in (row for row in table if row["task"] == task):
+                place, colour = names.index(row["begun"]), COLOURS[names.index(row["begun"])]
+                low, high = row["interval"] or (row["steps"], row["steps"])
+                panel.barh(place, high - low, left=low, height=0.62, color=colour, alpha=0.16)
+                panel.plot([row["steps"]] * 2, [place - 0.31, place + 0.31], color=colour, linewidth=2)
+                runs = [run for run in rows if (run["task"], run["begun"]) == (task, row["begun"])]
+                for n, run in enumerate(runs):
+                    inside = colour if run["steps_to_475"] else "white"
+                    height = place + 0.4 * ((n + 0.5) / len(runs) - 0.5)  # so that equal ones can be told apart
+                    panel.plot(counted(run), height, "o", color=colour, markerfacecolor=inside, markersize=4.5)
+            panel.set_title(TITLES[task], fontsize=9)
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panels[0].set_yticks(range(len(names)), names)
+        panels[0].invert_yaxis()
+        panels[0].set_xlim(0, 1.04 * max(map(counted, rows)))
+        figure.supxlabel(f"env steps to a greedy return of {SOLVED:g}; hollow: not reached by the end", fontsize=9, color=GREY)
+        figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
     """Make the encoders, train on the changed tasks, print a row for each way to begin."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,6 +173,7 @@ def main() -> None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         machine = {name: value for name, value in provenance(Hardware("cpu", "fp32", threads=1)).items() if name != "command"}
         options.json.write_text(json.dumps({"machine": machine, "compared": table, "runs": rows}, indent=1, default=str) + "\n")
+        draw(rows, table, options.json.with_suffix(".svg"))
 
 
 def spread(value: float, interval: tuple[float, float] | None) -> str:
