@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+LEAST_PART = 4  #: characters from which a part of a name tells which is meant
+
+
 class UserError(Exception):
     """A user's mistake: what is wrong, where, and what to write instead.
 
@@ -43,10 +46,13 @@ def raised_in(error: BaseException) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The known name closest to ``name``; None if none is close."""
+    """The known name closest to ``name``, or the only one of which it is a part (``shift``: ``random_shift``); None if there is neither."""
     lowered = {known.lower(): known for known in names}
-    found = get_close_matches(name.lower(), lowered, n=1)
-    return lowered[found[0]] if found else None
+    wanted = name.lower()
+    found = get_close_matches(wanted, lowered, n=1)
+    if not found and len(wanted) >= LEAST_PART:
+        found = [known for known in lowered if wanted in known]
+    return lowered[found[0]] if len(found) == 1 else None
 
 
 def suggestion(name: str, names: Iterable[str], those: str) -> str:

@@ -53,6 +53,10 @@ seed: 2
     ("line", "message"),
     [
         ("regularisers: []", "unknown field `regularisers`|    regularisers: []|    ^|    did you mean `regularizers`?"),
+        (
+            "augmentations: [{kind: shift}]",
+            "unknown augmentation `shift`|    augmentations: [{kind: shift}]|                           ^|    did you mean `random_shift`?",
+        ),
         ("total_steps: a", 'cannot be the string "a"|    total_steps: a|                 ^|    expected an integer of at least 1'),
         ("total_steps: 1e5", "|    expected an integer of at least 1 (write 100_000)"),
         ("total_steps: '7'", "|    expected an integer of at least 1 (write 7 without quotes)"),
