@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 LEAST_PART = 4  #: characters from which a part of a name tells which is meant
 
 

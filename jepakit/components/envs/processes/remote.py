@@ -15,7 +15,9 @@ from types import ModuleType
 from typing import Any
 
 import cloudpickle
+from numpy.typing import NDArray
 
+from jepakit.components.envs.processes.memory import mapped, new_file
 from jepakit.components.envs.state import State, StateReader
 from jepakit.components.envs.tape import Simulator
 from jepakit.errors import UserError
@@ -54,15 +56,15 @@ class Worker:
 
     def __init__(self, make: bytes) -> None:
         self.connection, theirs = Pipe()
-        command = [sys.executable, "-m", "jepakit.components.envs.processes.worker", str(theirs.fileno())]
+        self.memory = new_file()  #: for images
+        shared = [theirs.fileno(), self.memory]
+        command = [sys.executable, "-m", "jepakit.components.envs.processes.worker", *map(str, shared)]
         # In a group of its own, which Ctrl-C does not reach: the parent decides.
-        self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0, env=KEEPING_FREED | os.environ
-        )
+        self.process = subprocess.Popen(command, pass_fds=shared, stdin=subprocess.DEVNULL, process_group=0, env=KEEPING_FREED | os.environ)
         theirs.close()
         self.asked: deque[object] = deque()  #: whoever waits for an answer, in order
         self.answers: dict[object, Any] = {}
-        self._finalizer = weakref.finalize(self, _end, self.process, self.connection)
+        self._finalizer = weakref.finalize(self, _end, self.process, self.connection, self.memory)
         self._send((sys.path, make))
 
     def ask(self, who: object, n: int, call: str, *arguments: Any) -> None:
@@ -121,8 +123,9 @@ def _code_of(read: StateReader) -> bytes:
     return _dumped(read)
 
 
-def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
+def _end(process: subprocess.Popen[bytes], connection: Connection, memory: int) -> None:
     connection.close()
+    os.close(memory)
     try:
         process.wait(timeout=5)  # it ends by itself
     except subprocess.TimeoutExpired:
@@ -133,7 +136,8 @@ def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:
 class RemoteSimulator:
     """What `BatchedEnv` uses of a `Tape`, with the simulator in another process.
 
-    A step or a reset there draws at once; the first ``render()`` after it returns that image, later ones draw again.
+    A step or a reset there draws at once, into memory that both processes share; the first ``render()`` after it returns a copy of that
+    image, later ones draw again.
     """
 
     spec = None
@@ -143,7 +147,9 @@ class RemoteSimulator:
         self.worker, self.n = worker, n
         self.action_space: Any = None
         self._begun = False
-        self._image: Any = None
+        self._memory: NDArray[Any] | None = None  #: where its images are; None: they are sent
+        self._is_drawn = False
+        self._sent: Any = None  #: the image, where it was sent
 
     @property
     def unwrapped(self) -> RemoteSimulator:
@@ -156,7 +162,8 @@ class RemoteSimulator:
 
     def finish_making(self) -> None:
         """Wait until the simulator is there."""
-        self.action_space = self.worker.answer(self)
+        self.action_space, place = self.worker.answer(self)
+        self._memory = mapped(self.worker.memory, place) if place else None
 
     def begin(self, action: Any) -> None:
         """Start a step; the next `step` waits for it."""
@@ -168,18 +175,23 @@ class RemoteSimulator:
         if not self._begun:
             self.begin(action)
         self._begun = False
-        reward, terminated, truncated, info, self._image = self.worker.answer(self)
+        reward, terminated, truncated, info, self._sent = self.worker.answer(self)
+        self._is_drawn = True
         return None, reward, terminated, truncated, info
 
     def reset(self, *, seed: int | None = None) -> tuple[None, dict[str, Any]]:
         """As of a Gymnasium env, without the observation."""
-        info, self._image = self._call("reset", seed)
+        info, self._sent = self._call("reset", seed)
+        self._is_drawn = True
         return None, info
 
     def render(self) -> Any:
         """What the simulator draws."""
-        image, self._image = self._image, None
-        return self._call("render") if image is None else image
+        if not self._is_drawn:
+            self._sent = self._call("render")
+        self._is_drawn = False
+        image, self._sent = self._sent, None
+        return self._memory.copy() if image is None and self._memory is not None else image
 
     def background(self) -> Any:
         """Where the background shows, of simulators that know."""
@@ -196,7 +208,7 @@ class RemoteSimulator:
 
     def restore(self, snapshot: Any) -> None:
         """As of a `Tape`."""
-        self._image = None
+        self._is_drawn = False
         self._call("restore", snapshot)
 
     def close(self) -> None:

@@ -15,7 +15,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import cloudpickle
+import numpy as np
 
+from jepakit.components.envs.processes.memory import mapped, new_place
 from jepakit.components.envs.tape import Simulator, Tape
 from jepakit.errors import UserError, told
 
@@ -23,28 +25,37 @@ KEPT = ("raw_reward", "episode_over", "goal_image")  #: what `BatchedEnv` and `P
 
 
 class Hosted:
-    """One simulator, and what its parent may call.
+    """One simulator, and what its parent may call. What it draws it writes to memory that its parent shares.
 
     Args:
         make: Makes the simulator, which was reset once.
+        file: The memory (`processes.memory`).
     """
 
-    def __init__(self, make: Callable[[], Simulator]) -> None:
+    def __init__(self, make: Callable[[], Simulator], file: int) -> None:
         self.tape = Tape(make())
+        image: Any = self.tape.render()
+        is_array = isinstance(image, np.ndarray) and image.nbytes > 0
+        self.place = new_place(file, image) if is_array else None  #: of the images; None: they are sent
+        self.memory = mapped(file, self.place) if self.place else None
 
     def step(self, action: Any) -> tuple[Any, ...]:
-        """Reward, terminated, truncated and info of a step, and what is drawn after it."""
+        """Reward, terminated, truncated and info of a step, and what `render` gives after it."""
         _, reward, terminated, truncated, info = self.tape.step(action)
-        return reward, terminated, truncated, _kept(info), self.tape.render()
+        return reward, terminated, truncated, _kept(info), self.render()
 
     def reset(self, seed: int | None) -> tuple[Any, ...]:
-        """The info of a reset, and what is drawn after it."""
+        """The info of a reset, and what `render` gives after it."""
         _, info = self.tape.reset(seed=seed)
-        return _kept(info), self.tape.render()
+        return _kept(info), self.render()
 
     def render(self) -> Any:
-        """What is drawn now."""
-        return self.tape.render()
+        """Draws into the memory, and gives None; an image that does not fit there is given itself."""
+        image: Any = self.tape.render()
+        if self.memory is None or (image.shape, image.dtype) != (self.memory.shape, self.memory.dtype):
+            return image
+        self.memory[...] = image
+        return None
 
     def background(self) -> Any:
         """Where the background shows, of simulators that know."""
@@ -77,8 +88,8 @@ def _kept(info: dict[str, Any]) -> dict[str, Any]:
     return {key: info[key] for key in KEPT if key in info}
 
 
-def serve(connection: Connection, code: bytes) -> None:
-    """Answer messages until the parent closes its end; ``code`` is what makes a simulator, pickled."""
+def serve(connection: Connection, file: int, code: bytes) -> None:
+    """Answer messages until the parent closes its end; ``code`` is what makes a simulator, pickled, ``file`` the memory for images."""
     hosted: dict[int, Hosted] = {}
     while True:
         try:
@@ -87,8 +98,8 @@ def serve(connection: Connection, code: bytes) -> None:
             return
         try:
             if call == "make":
-                hosted[n] = Hosted(_loaded(code))
-                answer: tuple[Any, Exception | None] = hosted[n].tape.action_space, None
+                hosted[n] = Hosted(_loaded(code), file)
+                answer: tuple[Any, Exception | None] = (hosted[n].tape.action_space, hosted[n].place), None
             else:
                 answer = getattr(hosted[n], call)(*arguments), None
         except Exception as error:
@@ -105,4 +116,4 @@ def serve(connection: Connection, code: bytes) -> None:
 if __name__ == "__main__":
     channel = Connection(os.dup(int(sys.argv[1])))
     sys.path[:], make_one = pickle.loads(channel.recv_bytes())
-    serve(channel, make_one)
+    serve(channel, int(sys.argv[2]), make_one)

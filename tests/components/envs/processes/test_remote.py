@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 from tensordict import TensorDictBase
@@ -97,6 +99,63 @@ def test_what_goes_wrong_there_is_told_here() -> None:
     env.simulators[0].worker.process.kill()
     with pytest.raises(EnvFailed, match="has ended, with exit code -9"):
         play(env)
+    env.close()
+
+
+class Growing(gymnasium.Env[Any, Any]):
+    """Draws one pixel more after each step, all of the step's number."""
+
+    render_mode = "rgb_array"
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return None, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return None, 0.0, False, False, {}
+
+    def render(self) -> Any:
+        return np.full((1, 1 + self.steps, 3), self.steps, dtype=np.uint8)
+
+
+def growing() -> Growing:
+    simulator = Growing()
+    simulator.reset()
+    return simulator
+
+
+def test_an_image_is_the_caller_s_own_whatever_its_size() -> None:
+    simulators = in_processes(growing, 3, 2)
+    images: list[Any] = [simulator.render() for simulator in simulators]
+    for _ in range(2):
+        for simulator in simulators:
+            simulator.step(0)
+        images += [simulator.render() for simulator in simulators]
+        images += [simulator.render() for simulator in simulators]  # drawn again
+    for simulator in simulators:
+        simulator.reset()
+        images.append(simulator.render())
+    for simulator in simulators:
+        simulator.close()
+    steps = [0] * 3 + [1] * 6 + [2] * 6 + [0] * 3
+    assert [(image.shape, image.max(), image.min()) for image in images] == [((1, 1 + n, 3), n, n) for n in steps]
+
+
+def test_an_image_is_written_to_memory_that_both_share() -> None:
+    env = make_env(2)
+    env.reset()
+    simulator = env.simulators[0]
+    kept = simulator.render()
+    assert simulator._memory is not None
+    assert np.array_equal(simulator._memory, kept)
+    before = kept.copy()
+    for _ in range(3):
+        simulator.step(1)
+    assert np.array_equal(kept, before)
+    assert not np.array_equal(simulator.render(), before)
     env.close()
 
 
