@@ -59,6 +59,15 @@ class Plan:
             return max(1, len(visible_gpus())) if alike else 1  # they would share one accelerator
         return max(1, usable_cores() // max(run.threads for run in self.runs))
 
+    def jobs_at_the_end(self) -> int:
+        """How many runs may share the cores once no more are left, so that no core idles: half as many again, if each has one thread.
+
+        So three runs on two cores take the time of one and a half, and not of two.
+        """
+        at_a_time = self.jobs()
+        shares = all(run.recipe.device == "cpu" and run.threads == 1 for run in self.runs)
+        return at_a_time + at_a_time // 2 if shares else at_a_time
+
     def shard(self, number: int, count: int) -> Plan:
         """Every ``count``-th run, from the ``number``-th on: the shards 1 to ``count`` have no run in common, and together all."""
         return replace(self, runs=self.runs[number - 1 :: count])

@@ -61,7 +61,8 @@ def run_plan(
             engine.begin(Path(home).absolute(), board.note)
             try:
                 scheduler = Scheduler(engine, _by_seed(waiting), Path(home), board, recorded)
-                scheduler.run(jobs or engine.at_a_time([scheduler.job(run) for run in waiting]) or plan.jobs())
+                told = jobs or engine.at_a_time([scheduler.job(run) for run in waiting])
+                scheduler.run(told or plan.jobs(), told or plan.jobs_at_the_end())
             finally:
                 engine.end()
     return [Outcome(run.planned, run.state, run.path, run.summary, run.fresh, run.error, run.log) for run in runs]
@@ -117,8 +118,11 @@ class Scheduler:
         self.look_again = 0.0
         self.stopping = False
 
-    def run(self, jobs: int) -> None:
-        """Run them, ``jobs`` at a time; return once all have ended, or once the running ones have saved after Ctrl-C."""
+    def run(self, jobs: int, at_the_end: int = 0) -> None:
+        """Run them, ``jobs`` at a time; return once all have ended, or once the running ones have saved after Ctrl-C.
+
+        Once no more than ``at_the_end`` are left, all of these run at a time.
+        """
         try:
             with graceful_stop(self.board.note) as stop_requested:
                 while self.running or ((self.waiting or self.held) and not self.stopping):
@@ -126,7 +130,7 @@ class Scheduler:
                         self.stop()
                     self.look_at_held()
                     if not self.stopping:
-                        self.fill(jobs)
+                        self.fill(at_the_end if len(self.waiting) + len(self.running) <= at_the_end else jobs)
                     self.look()
                     time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:

@@ -75,8 +75,8 @@ def recipe(tmp_path: Path) -> Path:
 def make_plan(recipe: Path) -> Callable[..., Plan]:
     """Makes a sweep of that recipe."""
 
-    def make(over: str = "encoder.dim=16", seeds: int = 1) -> Plan:
-        return load_sweep(recipe, over=[over], seeds=seeds)
+    def make(over: str = "encoder.dim=16", seeds: int = 1, threads: int | None = None) -> Plan:
+        return load_sweep(recipe, over=[over], seeds=seeds, threads=threads)
 
     return make
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from jepakit.errors import UserError
 from jepakit.recipe import dump
 from jepakit.storage.lock import Lock
+from jepakit.sweep import plan as plan_module
 from jepakit.sweep.ablate import ablate
 from jepakit.sweep.found import find_run
 from jepakit.sweep.outcome import Outcome
@@ -50,11 +52,38 @@ def signal_when(ready: Callable[[], bool], *signals: int) -> None:
 def test_jobs_is_the_number_of_parallel_runs(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str], diary: Diary, jobs: int) -> None:
     outcomes = run_plan(make_plan("encoder.dim=16,32,48,64"), tmp_path / "out", jobs, quiet=True)
     assert states(outcomes) == ["finished"] * 4
-    going = most = 0
-    for line in diary():
-        going += 1 if line.startswith("start") else -1
-        most = max(most, going)
-    assert most == jobs
+    assert max(at_a_time(diary())) == jobs
+
+
+def at_a_time(diary: list[str]) -> list[int]:
+    """How many runs were going after each line."""
+    return list(accumulate(1 if line.startswith("start") else -1 for line in diary))
+
+
+@pytest.mark.parametrize(("cores", "runs", "most"), [(1, 3, 1), (2, 3, 3), (2, 5, 3), (4, 4, 4), (4, 6, 6)])
+def test_the_last_runs_share_the_cores(
+    tmp_path: Path,
+    make_plan: MakePlan,
+    endings: dict[str, str],
+    diary: Diary,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    runs: int,
+    most: int,
+) -> None:
+    monkeypatch.setattr(plan_module, "usable_cores", lambda: cores)
+    outcomes = run_plan(make_plan(seeds=runs, threads=1), tmp_path / "out", quiet=True)
+    assert states(outcomes) == ["finished"] * runs
+    going = at_a_time(diary())
+    assert max(going) == most
+    if runs > most:  # until no more than these are left, each has a core of its own
+        assert max(going[:3]) <= cores
+
+
+def test_runs_of_several_threads_do_not_share_the_cores(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "usable_cores", lambda: 4)
+    assert make_plan(threads=1).jobs_at_the_end() == 6
+    assert (make_plan(threads=2).jobs(), make_plan(threads=2).jobs_at_the_end()) == (2, 2)
 
 
 def test_all_configurations_run_their_first_seed_before_any_second_seed(
