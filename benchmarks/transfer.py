@@ -2,6 +2,7 @@
 
     python -m benchmarks.transfer --out runs/transfer --json docs/results/transfer/transfer.json    # and transfer.svg beside it
     python -m benchmarks.transfer --tasks pole --seeds 100,101 --out runs/transfer      # a part; the same command goes on where it ended
+    python -m benchmarks.transfer --tasks pole --further --out runs/transfer            # also frozen, and learning more slowly
 
 Three encoders are made first: pretrained on random play, on random play before a moving film, and the encoder of a run that was trained on
 plain Cart Pole. Each begins runs on Cart Pole with another pole, other colours or another gravity, beside runs from scratch. A run is
@@ -40,6 +41,11 @@ TASKS: dict[str, dict[str, Any]] = {
 TITLES = {"pole": "a pole of twice the length", "colours": "other colours", "gravity": "twice the gravity"}
 EVALUATED = {"eval_every": 3_072, "eval_episodes": 8, "threads": 1, "diagnostics": []}
 SCRATCH = "from scratch"
+ANOTHER = "a run on plain Cart Pole"
+FURTHER: dict[str, dict[str, Any]] = {
+    "the same, frozen": {"encoder.frozen": True},
+    "the same, learning a tenth as fast": {"optimizer.lr_factors": {"encoder": 0.1}},
+}
 
 
 def encoders(out: Path) -> dict[str, Path | None]:
@@ -62,7 +68,15 @@ def encoders(out: Path) -> dict[str, Path | None]:
     folder = out / "encoders" / "a_run"
     if not (folder / "summary.json").exists():
         jepakit.run("cartpole_fast", overrides=fast, seed=50, out=folder, quiet=True)
-    return made | {"a run on plain Cart Pole": folder}
+    return made | {ANOTHER: folder}
+
+
+def beginnings(out: Path, further: bool) -> dict[str, dict[str, Any]]:
+    """The fields of a recipe for each way to begin; with ``further`` also two ways to go on from another run's encoder."""
+    cases: dict[str, dict[str, Any]] = {
+        name: {} if folder is None else {"encoder.checkpoint": str(folder.resolve())} for name, folder in encoders(out).items()
+    }
+    return cases | ({name: cases[ANOTHER] | fields for name, fields in FURTHER.items()} if further else {})
 
 
 def steps_to_solve(run: Path) -> int | None:
@@ -74,9 +88,8 @@ def steps_to_solve(run: Path) -> int | None:
     return None
 
 
-def measured(task: str, begun: dict[str, Path | None], seeds: Sequence[int], out: Path, jobs: int) -> list[dict[str, Any]]:
+def measured(task: str, cases: dict[str, dict[str, Any]], seeds: Sequence[int], out: Path, jobs: int) -> list[dict[str, Any]]:
     """A row for each run on ``task``; runs that have finished before are read again."""
-    cases = {name: {} if folder is None else {"encoder.checkpoint": str(folder.resolve())} for name, folder in begun.items()}
     changed = {**EVALUATED, **TASKS[task], "name": f"transfer_{task}"}
     recipe = {"extends": "cartpole_fast", "sweep": {"cases": cases}}
     outcomes = jepakit.ablate(recipe, overrides=changed, seeds=seeds, jobs=jobs, out=out, quiet=True)
@@ -154,14 +167,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/transfer"), help="where the runs go")
     parser.add_argument("--tasks", default=",".join(TASKS), help=f"some of {', '.join(TASKS)}")
     parser.add_argument("--seeds", default="100,101,102,103,104")
+    parser.add_argument("--further", action="store_true", help=f"also begin with {ANOTHER} in two other ways: {', '.join(FURTHER)}")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
-    begun = encoders(options.out)
+    cases = beginnings(options.out, options.further)
     rows: list[dict[str, Any]] = []
     for task in options.tasks.split(","):
         seeds = read_seeds(options.seeds)
-        rows += measured(task, begun, [seeds] if isinstance(seeds, int) else seeds or [0], options.out, options.jobs)
+        rows += measured(task, cases, [seeds] if isinstance(seeds, int) else seeds or [0], options.out, options.jobs)
     table = compared(rows)
     sys.stdout.write("| task | begun from | solved | steps to 475 | fewer than from scratch |\n|---|---|---|---|---|\n")
     for row in table:
