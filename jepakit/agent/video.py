@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from jepakit.errors import UserError
 from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, PIXELS, Pictured
 from jepakit.recipe.compose import Overrides
+from jepakit.storage.folder import make_folder
 from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.policy import Policy
 
@@ -86,7 +86,7 @@ def film_both(
     Raises:
         UserError: As `film`.
     """
-    folder_for_videos(folder)
+    make_folder(folder)
     kind, made = suffix(), []
     with same_generators(), opened(run, best=best, trust=trust, warn=lambda _: None, overrides=overrides, alone=True) as trained:
         for mode in modes:
@@ -98,20 +98,6 @@ def film_both(
                 finally:
                     partial.unlink(missing_ok=True)
     return made
-
-
-def folder_for_videos(folder: Path) -> None:
-    """Make ``folder`` if it is not there.
-
-    Raises:
-        UserError: It is no folder that can be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be a folder for videos: {error.strerror}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{folder} cannot be a folder for videos: it cannot be written to")
 
 
 def _seed(trained: Trained, seed: int | None) -> int:

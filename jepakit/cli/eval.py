@@ -66,9 +66,9 @@ def command(
         typer.echo(f"warning: {text}", err=True)
 
     if video:  # an error should come before the evaluation
-        from jepakit.agent.video import folder_for_videos
+        from jepakit.storage.folder import make_folder
 
-        folder_for_videos(video)
+        make_folder(video)
     elif videos:
         raise UserError("--videos says how many episodes to film: add --video DIR")
 

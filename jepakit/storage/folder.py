@@ -263,3 +263,17 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return summary if isinstance(summary, dict) and isinstance(summary.get("status"), str) else None
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those around it, if it is not there.
+
+    Raises:
+        UserError: It is no folder that can be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write to {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"can't write to {folder}: permission denied")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections import Counter, deque
@@ -14,7 +13,7 @@ from shutil import copyfile, rmtree
 from jepakit.errors import UserError
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.protocols import Ended, Engine, Going, Job
-from jepakit.storage.folder import RunFolder, read_summary
+from jepakit.storage.folder import RunFolder, make_folder, read_summary
 from jepakit.storage.lock import forget_lock, is_locked
 from jepakit.sweep.engines import load_engine
 from jepakit.sweep.found import find_run
@@ -71,20 +70,6 @@ def run_plan(
 def jobs_folder(runs: Path, engine: Engine) -> AbstractContextManager[str]:
     """The folder of the sweep's jobs: beside the runs if other machines read it, else a temporary one."""
     return nullcontext(str(runs / FOLDER)) if engine.remote else tempfile.TemporaryDirectory(prefix="jepakit-")
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of the runs.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't write to {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"can't write to {folder}: permission denied")
 
 
 def _by_seed(runs: Sequence[Watched]) -> list[Watched]:

@@ -13,11 +13,11 @@ from jepakit.machine.hardware import settle
 from jepakit.protocols import Engine
 from jepakit.recipe import AnyRecipe, Overrides, recipe_id
 from jepakit.recipe.dump import flow
-from jepakit.storage.folder import refuse_read_only
+from jepakit.storage.folder import make_folder, refuse_read_only
 from jepakit.storage.lock import Lock
 from jepakit.sweep.engines import AnyEngine, load_engine
 from jepakit.sweep.plan import Plan, Planned, rehearse_runs
-from jepakit.sweep.scheduler import jobs_folder, make_folder
+from jepakit.sweep.scheduler import jobs_folder
 from jepakit.sweep.table import board_for
 from jepakit.sweep.watched import Watched
 from jepakit.tuning.candidates import Candidates, corners, load_candidates

@@ -118,7 +118,7 @@ def test_without_ffmpeg_videos_are_gifs_of_the_same_length(
 
 def test_a_folder_that_cannot_be_one_is_noticed_before_the_evaluation(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be a folder for videos"):
+    with pytest.raises(UserError, match="can't write to"):
         command(trained, episodes=10**9, video=tmp_path / "file")
     with pytest.raises(UserError, match="add --video DIR"):
         command(trained, episodes=10**9, videos=3)

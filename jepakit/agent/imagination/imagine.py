@@ -15,8 +15,8 @@ from jepakit.agent.imagination.played import play
 from jepakit.agent.imagination.rollouts import errors, roll_out
 from jepakit.agent.movie import suffix
 from jepakit.agent.trained import looking_ahead, opened
-from jepakit.agent.video import folder_for_videos
 from jepakit.recipe.compose import Overrides, override_texts
+from jepakit.storage.folder import make_folder
 from jepakit.training.monitoring.quiet import quietly, same_generators
 
 STEPS, AHEAD = 4_000, 15
@@ -65,7 +65,7 @@ def imagine(
     with same_generators(), opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
         recipe, env, learner, env_steps = trained
         jepa, device = looking_ahead(learner), learner.hardware.device
-        folder_for_videos(out)
+        make_folder(out)
         seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
         trained.explore_as_at_the_end()
         with quietly(learner.parts):
