@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from numpy.typing import NDArray
 
 import jepakit
 from jepakit.cli.ablate import read_seeds
@@ -135,6 +137,30 @@ def compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each way to begin, over all tasks: the mean steps, and how many fewer than from scratch, with 95% intervals within tasks."""
+    tasks, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "begun"))
+
+    def table(name: str) -> NDArray[np.float64]:  # [seeds, tasks]
+        return np.array([[counted(row) for row in rows if (row["task"], row["begun"]) == (task, name)] for task in tasks]).T
+
+    found = []
+    for name in names:
+        steps = estimate(table(name), statistic=_mean)
+        fewer = estimate(table(SCRATCH), table(name), statistic=lambda scratch, other: _mean(scratch) - _mean(other))
+        mine = [row for row in rows if row["begun"] == name]
+        figures = {"steps": steps.value, "interval": steps.interval, "fewer_than_scratch": fewer.value, "fewer_interval": fewer.interval}
+        solved = sum(row["steps_to_475"] is not None for row in mine)
+        found.append({"task": "all, mean", "begun": name, "runs": len(mine), "solved": solved, **figures})
+    return found
+
+
+def _mean(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[*, seeds, tasks] -> [*]."""
+    mean: NDArray[np.float64] = table.mean(axis=(-2, -1))
+    return mean
+
+
 def draw(rows: Sequence[dict[str, Any]], table: Sequence[dict[str, Any]], path: Path) -> None:
     """A panel for each task: every run's steps, hollow where it never solved the task, over their interquartile mean and its interval."""
     tasks, names = (list(dict.fromkeys(row[key] for row in table)) for key in ("task", "begun"))
@@ -176,23 +202,25 @@ def main() -> None:
     for task in options.tasks.split(","):
         seeds = read_seeds(options.seeds)
         rows += measured(task, cases, [seeds] if isinstance(seeds, int) else seeds or [0], options.out, options.jobs)
-    table = compared(rows)
+    table, over_all = compared(rows), pooled(rows) if "," in options.tasks else []
     sys.stdout.write("| task | begun from | solved | steps to 475 | fewer than from scratch |\n|---|---|---|---|---|\n")
-    for row in table:
+    for row in [*table, *over_all]:
         solved, steps, fewer = f"{row['solved']} of {row['runs']}", spread(row["steps"], row["interval"]), "–"
         if row["begun"] != SCRATCH:
-            fewer = spread(row["fewer_than_scratch"] + 0.0, row["fewer_interval"])
+            fewer = spread(row["fewer_than_scratch"], row["fewer_interval"])
         sys.stdout.write(f"| {row['task']} | {row['begun']} | {solved} | {steps} | {fewer} |\n")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         machine = {name: value for name, value in provenance(Hardware("cpu", "fp32", threads=1)).items() if name != "command"}
-        options.json.write_text(json.dumps({"machine": machine, "compared": table, "runs": rows}, indent=1, default=str) + "\n")
+        options.json.write_text(
+            json.dumps({"machine": machine, "compared": table, "pooled": over_all, "runs": rows}, indent=1, default=str) + "\n"
+        )
         draw(rows, table, options.json.with_suffix(".svg"))
 
 
 def spread(value: float, interval: tuple[float, float] | None) -> str:
     """A figure with its interval."""
-    return f"{value:,.0f}" + (f" [{interval[0]:,.0f}, {interval[1]:,.0f}]" if interval else "")
+    return f"{round(value):,}" + (f" [{round(interval[0]):,}, {round(interval[1]):,}]" if interval else "")
 
 
 if __name__ == "__main__":

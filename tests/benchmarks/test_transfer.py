@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.transfer import SCRATCH, compared, draw, steps_to_solve
+from benchmarks.transfer import SCRATCH, compared, draw, pooled, steps_to_solve
 
 
 def run(begun: str, seed: int, steps: int | None) -> dict[str, Any]:
@@ -23,6 +23,16 @@ def test_a_run_that_never_solves_the_task_counts_with_all_its_steps() -> None:
     assert (scratch["solved"], pretrained["solved"]) == (2, 3)
     assert scratch["steps"] == pytest.approx((30_000 + 32_000 + 40_000) / 3, rel=0.05)
     assert pretrained["fewer_than_scratch"] == pytest.approx(scratch["steps"] - pretrained["steps"])
+    low, high = pretrained["fewer_interval"]
+    assert 0 < low <= pretrained["fewer_than_scratch"] <= high
+
+
+def test_over_all_tasks_every_task_counts_the_same() -> None:
+    easy = [row | {"task": "gravity", "steps_to_475": 1_000 if row["begun"] == SCRATCH else 2_000} for row in ROWS]
+    scratch, pretrained = pooled(ROWS + easy)
+    assert (scratch["runs"], scratch["solved"]) == (6, 5)
+    assert scratch["steps"] == pytest.approx(((30_000 + 32_000 + 40_000) / 3 + 1_000) / 2)
+    assert pretrained["fewer_than_scratch"] == pytest.approx((34_000 - 14_000 - 1_000) / 2)
     low, high = pretrained["fewer_interval"]
     assert 0 < low <= pretrained["fewer_than_scratch"] <= high
 
