@@ -59,7 +59,8 @@ def test_every_parameter_is_in_one_group_with_its_factor(factors: dict[str, floa
         ("encodr", "did you mean `encoder`?"),
         ("algorithm.alpha", "did you mean `algorithm.log_alpha`?"),
         ("algorithm.targets", "did you mean"),  # holds nothing that is trained
-        ("trunk", "write a part (encoder, predictor, algorithm) or a name in a part, such as `encoder.convolutions`"),
+        ("trunk", "did you mean `encoder.trunk`?"),
+        ("zzzz", "write a part (encoder, predictor, algorithm) or a name in a part, such as `encoder.convolutions`"),
     ],
 )
 def test_a_name_that_fits_nothing_is_a_mistake(name: str, advice: str) -> None:

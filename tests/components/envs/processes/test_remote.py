@@ -102,33 +102,31 @@ def test_what_goes_wrong_there_is_told_here() -> None:
     env.close()
 
 
-class Growing(gymnasium.Env[Any, Any]):
-    """Draws one pixel more after each step, all of the step's number."""
-
-    render_mode = "rgb_array"
-    action_space = gymnasium.spaces.Discrete(2)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.steps = 0
-        return None, {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.steps += 1
-        return None, 0.0, False, False, {}
-
-    def render(self) -> Any:
-        return np.full((1, 1 + self.steps, 3), self.steps, dtype=np.uint8)
-
-
-def growing() -> Growing:
-    simulator = Growing()
-    simulator.reset()
-    return simulator
-
-
 def test_an_image_is_the_caller_s_own_whatever_its_size() -> None:
-    simulators = in_processes(growing, 3, 2)
+    def growing() -> gymnasium.Env[Any, Any]:
+        """A simulator that draws one pixel more after each step, all of the step's number."""
+
+        class Growing(gymnasium.Env[Any, Any]):
+            render_mode = "rgb_array"
+            action_space = gymnasium.spaces.Discrete(2)
+
+            def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+                super().reset(seed=seed)
+                self.steps = 0
+                return None, {}
+
+            def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+                self.steps += 1
+                return None, 0.0, False, False, {}
+
+            def render(self) -> Any:
+                return np.full((1, 1 + self.steps, 3), self.steps, dtype=np.uint8)
+
+        simulator = Growing()
+        simulator.reset()
+        return simulator
+
+    simulators = in_processes(growing, 3, 2)  # defined in here, so that the processes need not import this module
     images: list[Any] = [simulator.render() for simulator in simulators]
     for _ in range(2):
         for simulator in simulators:
