@@ -199,10 +199,11 @@ def main() -> None:
     options = parser.parse_args()
     cases = beginnings(options.out, options.further)
     rows: list[dict[str, Any]] = []
-    for task in options.tasks.split(","):
+    tasks = options.tasks.split(",")
+    for task in tasks:
         seeds = read_seeds(options.seeds)
         rows += measured(task, cases, [seeds] if isinstance(seeds, int) else seeds or [0], options.out, options.jobs)
-    table, over_all = compared(rows), pooled(rows) if "," in options.tasks else []
+    table, over_all = compared(rows), pooled(rows) if len(tasks) > 1 else []
     sys.stdout.write("| task | begun from | solved | steps to 475 | fewer than from scratch |\n|---|---|---|---|---|\n")
     for row in [*table, *over_all]:
         solved, steps, fewer = f"{row['solved']} of {row['runs']}", spread(row["steps"], row["interval"]), "–"

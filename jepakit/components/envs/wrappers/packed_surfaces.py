@@ -35,13 +35,13 @@ class PackedSurfaces(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(simulator)
         self.pygame: Any = sys.modules["pygame"]
         self.plain, self.packed = _surfaces()
+        self.flip, self.stopping = _flips()
 
     def render(self) -> Any:
         """What the simulator draws."""
         # Gymnasium names no format where it makes a surface, and offers no way to stop before its copies. Another thread may draw
         # meanwhile: either kind of surface holds the same pixels, and only a thread that draws here is stopped.
-        flip, stopping = _flips()
-        self.pygame.Surface, self.pygame.transform.flip = self.packed, stopping
+        self.pygame.Surface, self.pygame.transform.flip = self.packed, self.stopping
         here.draws = True
         try:
             return super().render()
@@ -49,7 +49,7 @@ class PackedSurfaces(gymnasium.Wrapper[Any, Any, Any, Any]):
             return np.array(self.pygame.surfarray.pixels3d(drawn.surface)[:, ::-1]).transpose(1, 0, 2)
         finally:
             here.draws = False
-            self.pygame.Surface, self.pygame.transform.flip = self.plain, flip
+            self.pygame.Surface, self.pygame.transform.flip = self.plain, self.flip
             vars(self.unwrapped).pop("surf", None)  # the next simulator's surface takes its memory while the cache still holds that
 
 
