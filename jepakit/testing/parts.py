@@ -81,11 +81,11 @@ def check_term(rules: Rules, make: Make, setting: Setting) -> None:
         term = make(0)
         names = WeightedTerm(term, 1.0).inputs
         for batch in BATCHES:
-            given = _minibatch(setting, batch)
+            given = minibatch(setting, batch)
             expect_tensor(f"the loss of {batch} rows", term(**{name: given[name] for name in names}), (), torch.float32)
     if "output" in rules.broken:
         return
-    inputs = {name: tensor for name, tensor in _minibatch(setting, 7).items() if name in names}
+    inputs = {name: tensor for name, tensor in minibatch(setting, 7).items() if name in names}
     learnt = [name for name in EMBEDDINGS if name in names]
     constant = {name: tensor[:1].expand_as(tensor).clone() for name, tensor in inputs.items() if name in (*EMBEDDINGS, "s_y")}
     zero = {name: torch.zeros_like(tensor) for name, tensor in constant.items()}
@@ -240,7 +240,7 @@ def _check_finite(rules: Rules, component: Any, call: Call, cases: Mapping[str, 
             expect(not bad, f"the gradient of the loss {what} is not finite")
 
 
-def _minibatch(setting: Setting, batch: int) -> dict[str, Tensor]:
+def minibatch(setting: Setting, batch: int) -> dict[str, Tensor]:
     """All of `INPUTS`; predictions over several steps have more rows than the batch."""
     rows = 2 * batch - 1
     return {

@@ -9,12 +9,13 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from tensordict import TensorDictBase
-from torch import Tensor, nn
+from torch import nn
 from torchrl.modules import MLP
 from torchrl.objectives import LossModule
 from torchrl.objectives.utils import TargetNetUpdater
 
 from jepakit.components.algorithms.noisy import NoisyLinear
+from jepakit.components.shared.counted import Counted
 from jepakit.components.shared.following import follow, tensors
 from jepakit.protocols import ACTION, REWARD, S_X, VIEWS
 
@@ -25,7 +26,7 @@ STEPS_TO_NEXT_OBS = "steps_to_next_obs"  #: int64 [B, 1]: bootstrapped values ar
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class TargetNetworks(nn.Module):
+class TargetNetworks(Counted):
     """θ̄ <- decay · θ̄ + (1 - decay) · θ after every ``every``-th optimizer step, for the encoder and for a critic's heads.
 
     Integer buffers are copied.
@@ -39,8 +40,6 @@ class TargetNetworks(nn.Module):
         encoder_decay: The same for the encoder's θ̄; None: as ``decay``.
     """
 
-    updates: Tensor
-
     def __init__(
         self, encoder: nn.Module, loss: LossModule, network: str, decay: float, every: int, encoder_decay: float | None = None
     ) -> None:
@@ -49,7 +48,6 @@ class TargetNetworks(nn.Module):
         self.decay = decay
         self.encoder_decay = decay if encoder_decay is None else encoder_decay
         self.every = every
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # a buffer, so that a resumed run keeps the schedule
         self._heads = (loss, network)  # in a tuple, so that torch does not register the module here
         TargetNetUpdater(loss)  # only so that the loss does not warn: TorchRL's updater would not update the encoder
 

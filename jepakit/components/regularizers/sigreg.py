@@ -6,15 +6,16 @@ from typing import Annotated
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from jepakit.components.shared.counted import Counted
 from jepakit.components.shared.ranks import gathered
 from jepakit.registry import register
 
 
 @register("regularizer", "sigreg")
-class SIGReg(nn.Module):
+class SIGReg(Counted):
     """L_reg = mean over random directions a of B ∫ |φ_a(t) - exp(-t²/2)|² exp(-t²/2) dt: it pulls s_x towards N(0, I). Never negative.
 
     φ_a(t) = 1/B Σ_b exp(i t a·s_x[b]) is the characteristic function of the embeddings along a, and exp(-t²/2) is that of N(0, 1): the
@@ -34,7 +35,6 @@ class SIGReg(nn.Module):
         t_max: Limit of the integral; 5 in the paper, and 3 (with 33 knots) in its authors' later code.
     """
 
-    updates: Tensor
     t: Tensor
     weights: Tensor
 
@@ -47,7 +47,6 @@ class SIGReg(nn.Module):
         weights[-1] = step
         self.register_buffer("t", t, persistent=False)
         self.register_buffer("weights", weights * torch.exp(-t.square() / 2), persistent=False)
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def forward(self, s_x: Tensor) -> Tensor:
         """``s_x`` [B, D] -> scalar."""

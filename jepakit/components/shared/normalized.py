@@ -45,12 +45,12 @@ class NormalizedPixels(nn.Module):
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and √(variance + ε²) of each pixel, float32 [C, H, W] of 255; the middle of the range before the first frame."""
-        if not self.count:
-            middle = torch.full_like(self.sum, 127.5, dtype=torch.float32)
-            return middle, middle
-        mean = self.sum.double() / self.count
-        variance = self.square_sum.double() / self.count - mean.square()
-        return mean.float(), (variance + EPSILON**2).sqrt().float()
+        count = self.count.clamp(min=1)
+        mean = self.sum.double() / count
+        variance = self.square_sum.double() / count - mean.square()
+        deviation = (variance + EPSILON**2).sqrt()
+        seen = self.count > 0  # selected from on the device: `if` would make Python wait for a GPU
+        return torch.where(seen, mean.float(), 127.5), torch.where(seen, deviation.float(), 127.5)
 
     def fixed(self) -> FixedPixels:
         """The same with the present statistics as constants."""

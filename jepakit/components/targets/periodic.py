@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import nn
 
+from jepakit.components.shared.counted import Counted
 from jepakit.components.shared.following import tensors
 from jepakit.components.targets.encoders import CopiedEncoder
 from jepakit.registry import register
 
 
 @register("target", "periodic")
-class Periodic(CopiedEncoder):
+class Periodic(CopiedEncoder, Counted):
     """θ̄ <- θ after every ``every``-th optimizer step, unchanged in between; starts as an exact copy; no gradient.
 
     Source: Mnih et al. 2015, Human-level control through deep reinforcement learning, Methods (Algorithm 1: every C steps reset Q̂ = Q).
@@ -22,12 +23,9 @@ class Periodic(CopiedEncoder):
             200 the copy is on average as old as that of ``ema`` with decay 0.99: 99 updates.
     """
 
-    updates: Tensor
-
     def __init__(self, encoder: nn.Module, *, every: PositiveInt = 200) -> None:
         super().__init__(encoder)
         self.every = every
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # a buffer, so that a resumed run keeps the schedule
 
     @torch.no_grad()
     def update(self, encoder: nn.Module) -> None:

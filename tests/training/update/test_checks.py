@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from jepakit.components.encoders.vit import ViT
+from jepakit.components.regularizers.vicreg import VICReg
 from jepakit.diagnostics.finite import BadWeights
 from jepakit.training.learner import Learner
 from jepakit.training.terms import WeightedTerm
+from tests.conftest import FRAMES
 
 WAITS = ("_local_scalar_dense", "masked_select", "equal", "is_nonzero")  #: operators whose result Python has to wait for
 
@@ -90,8 +93,12 @@ def waits(learner: Learner, updates: Callable[[], object]) -> list[str]:
     return mode.found
 
 
-def test_an_update_checked_late_waits_for_the_device_twice(make_learner: Any, collect: Any) -> None:
-    learner = make_learner(jepa={"horizon": 2}, max_grad_norm=0.5)
+@pytest.mark.parametrize("scaling", ["unit", "normalized"])
+def test_an_update_checked_late_waits_for_the_device_twice(make_learner: Any, collect: Any, scaling: Any) -> None:
+    encoder = ViT(FRAMES, dim=8, depth=2, heads=2, patch=4, scaling=scaling)
+    learner = make_learner(
+        encoder=encoder, jepa={"horizon": 2}, terms={"regularizer/vicreg": WeightedTerm(VICReg(), 0.1)}, max_grad_norm=0.5
+    )
     learner.experience.extend(collect(learner))
     minibatch = learner.experience.sample()
     learner.update(minibatch)  # Adam makes its state
