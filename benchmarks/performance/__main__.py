@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contests import CONTESTS, play
-from benchmarks.performance import page, startup
+from benchmarks.performance import encoder, page, startup
 from benchmarks.performance.machine import described
 from benchmarks.solve import SEEDS, solve_all
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "results" / "performance.json"
 PAGE = ROOT / "docs" / "performance.md"
 QUICK = ROOT / "build" / "performance-quick.json"
-PARTS = ("peers", "solve", "seeds", "validate")
+PARTS = ("peers", "solve", "seeds", "validate", "encoder")
 
 
 def tell(line: str) -> None:
@@ -45,7 +45,9 @@ def measured(part: str, options: argparse.Namespace) -> dict[str, Any]:
         return solve_all(options.recipe, SEEDS[:1] if options.quick else SEEDS, 2 if options.quick else 50, tell, overrides)
     if part == "seeds":
         return startup.seeds(min(2, rounds), 1_000 if options.quick else 10_000, tell, SEEDS[:2] if options.quick else SEEDS)
-    return startup.validation(rounds, tell)
+    if part == "validate":
+        return startup.validation(rounds, tell)
+    return encoder.encoding(rounds, encoder.RECIPES[:rounds], encoder.THREADS[:rounds], tell)
 
 
 def main() -> None:
@@ -67,7 +69,7 @@ def main() -> None:
     for part in options.parts or PARTS:
         found[part] = {"machine": described(), "quick": options.quick, **measured(part, options)}
         path.write_text(json.dumps(found, indent=1) + "\n")
-    for each in (page.targets, page.peers, page.solve):
+    for each in (page.targets, page.peers, page.solve, page.encoder):
         tell(f"\n{each(found)}")
     tell(f"\nwritten to {path}")
     if path == FIGURES:

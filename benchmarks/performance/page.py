@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from benchmarks.performance.encoder import BATCHED, COMPILED, ONE
 from benchmarks.performance.ratios import ratio
 from benchmarks.performance.targets import verdicts
 
@@ -16,7 +17,7 @@ MET = {True: "**met**", False: "not met", None: "–"}
 
 def filled(page: str, found: Mapping[str, Any]) -> str:
     """The page with each table between its markers made anew from the measurements."""
-    tables = {"targets": targets, "peers": peers, "solve": solve, "machine": machine}
+    tables = {"targets": targets, "peers": peers, "solve": solve, "encoder": encoder, "machine": machine}
     return _BETWEEN.sub(lambda marked: f"{marked['begin']}\n{tables[marked['name']](found)}\n\n{marked['end']}", page)
 
 
@@ -58,6 +59,21 @@ def solve(found: Mapping[str, Any]) -> str:
         for run in found["solve"]["runs"]
     ]
     return table(("seed", "seconds", "env steps", "held-out return, sampled", "greedy"), rows)
+
+
+def encoder(found: Mapping[str, Any]) -> str:
+    """Each encoder's times, and what compiling and batching make of them."""
+    if "encoder" not in found:
+        return "Not measured."
+    rows = []
+    for each in found["encoder"]["encoders"]:
+        ms = each["ms"]
+        for name, one in ms[ONE].items():
+            compiled, batched = ratio(ms[COMPILED][name], one), ratio(ms[BATCHED][name], one)
+            rows.append(
+                (each["recipe"], each["threads"], name, f"{median(one):.1f}", f"{compiled}×", f"{each['compiling']:.0f}", f"{batched}×")
+            )
+    return table(("encoder of", "threads", "pass", "ms", "compiled", "compiling, s", "five seeds as one"), rows)
 
 
 def machine(found: Mapping[str, Any]) -> str:
