@@ -141,11 +141,17 @@ class RunFolder:
         return lacking
 
     def close(self) -> None:
-        """Close the open files and release the lock."""
+        """Close the open files and release the lock. A folder in which no run has begun is removed, so that the next try finds it free."""
         self._close_files()
+        events = self.path / "events.jsonl"
+        with contextlib.suppress(OSError):
+            if not (self.path / "recipe.yaml").exists() and not events.stat().st_size:
+                events.unlink()
         if self.lock:
             self.lock.release()
             self.lock = None
+        with contextlib.suppress(OSError):
+            self.path.rmdir()  # only if it is empty
 
     def _close_files(self) -> None:
         for file in self._open.values():

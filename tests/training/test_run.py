@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import jepakit
 from jepakit.agent.evaluate import evaluate
+from jepakit.components.envs.gym import GymEnv
 from jepakit.errors import UserError
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.run import run
@@ -256,6 +257,17 @@ def test_a_failure_before_the_first_step_writes_a_summary(recipe: Path, tmp_path
         run(recipe, out=tmp_path / "out", quiet=True)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["status"], summary["env_steps"], summary["return_last_100"]) == ("failed", 0, None)
+
+
+def test_a_run_that_fails_before_it_has_begun_leaves_no_folder(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(GymEnv, "restores_exactly", lambda _: 1 / 0)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                run(recipe, quiet=True)
+    assert not list(Path("runs/small").iterdir())
+    assert run(recipe, quiet=True).fresh
 
 
 def test_overrides_apply_to_a_recipe_object(recipe: Path, tmp_path: Path) -> None:

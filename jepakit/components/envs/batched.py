@@ -103,7 +103,10 @@ class BatchedEnv(EnvBase):
 
     def restores_exactly(self) -> bool:
         """Whether a restored env continues exactly as this one would, tested on two new simulators."""
-        return restores_exactly(self.make)
+        try:
+            return restores_exactly(self.make)
+        except Exception as error:
+            raise EnvFailed(f"{self.id}: a trial of resuming it raised {type(error).__name__}: {error}") from error
 
     def snapshot(self) -> dict[str, Any]:
         """The state of all episodes: tensors and JSON values."""
@@ -148,7 +151,8 @@ class BatchedEnv(EnvBase):
 
     def _shown(self, n: int, observation: Any) -> Tensor:
         """The current frame of simulator ``n`` as the agent sees it: through the distractions."""
-        frame = undistracted = self._frame(n, observation)
+        with self._naming(n, "drawing"):
+            frame = undistracted = self._frame(n, observation)
         if not self.distractions:
             return frame
         background = cache(lambda: self._background(n, undistracted))

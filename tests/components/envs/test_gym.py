@@ -303,6 +303,27 @@ def test_a_nan_reward_is_reported_with_its_step_and_seed() -> None:
         del gymnasium.registry["Odd-v0"]
 
 
+class Dark(Odd):
+    """Draws nothing after its third step."""
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return 0, 1.0, False, False, {}
+
+    def render(self) -> Any:
+        return super().render() if self.steps < 3 else None
+
+
+def test_a_picture_that_fails_is_reported_with_its_step_and_seed() -> None:
+    gymnasium.register("Dark-v0", Dark)
+    try:
+        for processes in (1, 2):
+            with pytest.raises(EnvFailed, match=r"NoneType.* \(after [23] steps of an episode of simulator 0, seeded with"):
+                GymEnv(7, processes, id="Dark-v0", num_envs=2, size=None).rollout(5)
+    finally:
+        del gymnasium.registry["Dark-v0"]
+
+
 def test_a_simulators_exception_is_reported_with_its_step_and_seed() -> None:
     gymnasium.register("Fails-v0", Fails)
     try:

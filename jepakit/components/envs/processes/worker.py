@@ -50,9 +50,17 @@ class Hosted:
         return _kept(info), self.render()
 
     def render(self) -> Any:
-        """Draws into the memory, and gives None; an image that does not fit there is given itself."""
+        """Draws into the memory, and gives None; an image that does not fit there is given itself.
+
+        Raises:
+            TypeError: It is no image, though the first one was.
+        """
         image: Any = self.tape.render()
-        if self.memory is None or (image.shape, image.dtype) != (self.memory.shape, self.memory.dtype):
+        if self.memory is None:
+            return image
+        if not isinstance(image, np.ndarray):
+            raise TypeError(f"render() gave {type(image).__name__}, no image")
+        if (image.shape, image.dtype) != (self.memory.shape, self.memory.dtype):
             return image
         self.memory[...] = image
         return None
