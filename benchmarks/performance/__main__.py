@@ -20,6 +20,7 @@ from benchmarks.peers.contests import CONTESTS, play
 from benchmarks.performance import encoder, page, startup
 from benchmarks.performance.machine import described
 from benchmarks.solve import SEEDS, solve_all
+from benchmarks.tables import filled
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "results" / "performance.json"
@@ -73,7 +74,7 @@ def main() -> None:
         tell(f"\n{each(found)}")
     tell(f"\nwritten to {path}")
     if path == FIGURES:
-        PAGE.write_text(page.filled(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), page.tables(found)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
 from benchmarks.performance.encoder import BATCHED, COMPILED, ONE
 from benchmarks.performance.ratios import ratio
 from benchmarks.performance.targets import verdicts
+from benchmarks.tables import table
 
-_BETWEEN = re.compile(r"(?P<begin><!-- table: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.S)
 MET = {True: "**met**", False: "not met", None: "–"}
 
 
-def filled(page: str, found: Mapping[str, Any]) -> str:
-    """The page with each table between its markers made anew from the measurements."""
-    tables = {"targets": targets, "peers": peers, "solve": solve, "encoder": encoder, "machine": machine}
-    return _BETWEEN.sub(lambda marked: f"{marked['begin']}\n{tables[marked['name']](found)}\n\n{marked['end']}", page)
+def tables(found: Mapping[str, Any]) -> dict[str, str]:
+    """All tables of the page, by name."""
+    return {each.__name__: each(found) for each in (targets, peers, solve, encoder, machine)}
 
 
 def targets(found: Mapping[str, Any]) -> str:
@@ -85,9 +83,3 @@ def machine(found: Mapping[str, Any]) -> str:
         processor = f"{on['processor']}{' (bf16)' if on['fast_bf16'] else ''}"
         rows.append((part, on["day"], f"`{on['commit']}`", processor, on["cores"], f"Python {on['python']}, {versions}"))
     return table(("part", "day", "commit", "processor", "cores", "versions"), rows) if rows else "Not measured."
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -11,9 +11,10 @@ import pytest
 from benchmarks.guard import best_of, is_slower
 from benchmarks.peers.ours import fields
 from benchmarks.peers.settings import Settings
-from benchmarks.performance.page import filled
+from benchmarks.performance.page import peers, tables
 from benchmarks.performance.ratios import ratio
 from benchmarks.performance.targets import verdicts
+from benchmarks.tables import filled
 from jepakit.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def contest(ours: list[float], theirs: list[float], env: float = 0.1) -> dict[st
 
 def test_the_pages_tables_are_those_of_its_figures() -> None:
     page, figures = (ROOT / "docs" / "performance.md").read_text(), ROOT / "docs" / "results" / "performance.json"
-    assert page == filled(page, json.loads(figures.read_text()))
+    assert page == filled(page, tables(json.loads(figures.read_text())))
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
@@ -56,7 +57,7 @@ def test_targets_are_judged_by_the_figures() -> None:
 
 def test_a_new_figure_changes_the_page() -> None:
     page = "before\n<!-- table: peers -->\nold\n<!-- end -->\nafter"
-    written = filled(page, {"peers": {"contests": {"a": contest([200], [100])}}})
+    written = filled(page, {"peers": peers({"peers": {"contests": {"a": contest([200], [100])}}})})
     assert "| Stable-Baselines3 PPO | 100 [100, 100] | 2.00 [2.00, 2.00] | env 50% |" in written
     assert "old" not in written
     assert written.startswith("before\n")

@@ -1,0 +1,106 @@
+"""Renews the tables of `docs/results/dmc100k.md` from the recorded runs.
+
+    jepakit record runs/dmc100k --to docs/results/dmc100k/runs
+    python -m benchmarks.dmc100k
+
+A task's runs are those of `studies/dmc100k` with its `env.domain` and `env.task`, each evaluated by `jepakit eval RUN --episodes 10`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.tables import filled, table
+from jepakit.report.statistics import estimate
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+WITH, WITHOUT = "with JEPA", "without JEPA"
+
+#: Mean and standard deviation over seeds at 100,000 simulator steps. CURL: Laskin et al. 2020; DrQ: Kostrikov et al. 2021; PlayVirtual: Yu
+#: et al. 2021; MLR: Yu et al. 2022.
+PUBLISHED = {
+    "cartpole-swingup": {"CURL": (582, 146), "DrQ": (759, 92), "PlayVirtual": (816, 36), "MLR": (806, 48)},
+    "reacher-easy": {"CURL": (538, 233), "DrQ": (601, 213), "PlayVirtual": (785, 142), "MLR": (866, 103)},
+    "cheetah-run": {"CURL": (299, 48), "DrQ": (344, 67), "PlayVirtual": (474, 50), "MLR": (482, 38)},
+    "walker-walk": {"CURL": (403, 24), "DrQ": (612, 164), "PlayVirtual": (460, 173), "MLR": (643, 114)},
+    "finger-spin": {"CURL": (767, 56), "DrQ": (901, 104), "PlayVirtual": (915, 49), "MLR": (907, 58)},
+    "ball_in_cup-catch": {"CURL": (769, 43), "DrQ": (913, 53), "PlayVirtual": (929, 31), "MLR": (933, 16)},
+}
+
+Run = dict[str, Any]
+
+
+def recorded(folder: Path) -> list[Run]:
+    """The runs recorded in ``folder``, by task, configuration and seed."""
+    runs = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
+    tasks = [*PUBLISHED]
+    return sorted(runs, key=lambda run: (tasks.index(task_of(run)), run["recipe"]["case"], run["seed"]))
+
+
+def task_of(run: Run) -> str:
+    """Such as ``cartpole-swingup``."""
+    return f"{run['recipe']['env']['domain']}-{run['recipe']['env']['task']}"
+
+
+def greedy(runs: Iterable[Run], task: str, case: str) -> list[float]:
+    """The greedy policy's mean held-out return of each seed."""
+    return [run["evaluation"]["greedy"]["mean"] for run in runs if (task_of(run), run["recipe"]["case"]) == (task, case)]
+
+
+def runs_table(runs: Sequence[Run]) -> str:
+    """A line for each run."""
+    headings = ("task", "", "seed", "greedy", "sampled", "last 20 training episodes", "effective rank of s_x", "run")
+    rows = []
+    for run in runs:
+        held_out, summary = run["evaluation"], run["summary"]
+        figures = (held_out["greedy"]["mean"], held_out["sampled"]["mean"], summary["return_last_20"])
+        link = f"[{run['id']}](dmc100k/runs/{run['id']}.json)"
+        rank = f"{summary['embedding_rank']:.1f}"
+        rows.append((task_of(run), run["recipe"]["case"], run["seed"], *(f"{each:.0f}" for each in figures), rank, link))
+    return table(headings, rows)
+
+
+def beside_published(runs: Sequence[Run]) -> str:
+    """For each task: ours and the published figures, and what JEPA adds."""
+    others = [*next(iter(PUBLISHED.values()))]
+    rows = []
+    for task in dict.fromkeys(map(task_of, runs)):
+        ours, without = greedy(runs, task, WITH), greedy(runs, task, WITHOUT)
+        published = [f"{mean} ± {deviation}" for mean, deviation in PUBLISHED[task].values()]
+        more = estimate(ours, without, statistic=lambda one, other: _mean(one) - _mean(other))
+        added = f"{more.value:.0f}" + (f" [{more.interval.low:.0f}, {more.interval.high:.0f}]" if more.interval else "")
+        rows.append((task, len(ours), f"**{spread(ours)}**", spread(without), added, *published))
+    return table(("task", "seeds", "ours, with JEPA", "ours, without", "JEPA adds", *others), rows)
+
+
+def spread(returns: Sequence[float]) -> str:
+    """Mean ± standard deviation over seeds."""
+    return f"{fmean(returns):.0f}" + (f" ± {stdev(returns):.0f}" if len(returns) > 1 else "")
+
+
+def tables(runs: Sequence[Run]) -> dict[str, str]:
+    """All tables of the page, by name."""
+    return {"runs": runs_table(runs), "published": beside_published(runs)}
+
+
+def _mean(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[*, seeds, tasks] -> [*]."""
+    mean: NDArray[np.float64] = samples.mean(axis=(-2, -1))
+    return mean
+
+
+def main() -> None:
+    """Renew the page."""
+    page = RESULTS / "dmc100k.md"
+    page.write_text(filled(page.read_text(encoding="utf-8"), tables(recorded(RESULTS / "dmc100k" / "runs"))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

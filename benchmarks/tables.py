@@ -1,0 +1,19 @@
+"""Tables in Markdown, and pages whose tables are made from figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+_BETWEEN = re.compile(r"(?P<begin><!-- table: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.S)
+
+
+def filled(page: str, tables: Mapping[str, str]) -> str:
+    """The page with each table between its markers made anew."""
+    return _BETWEEN.sub(lambda marked: f"{marked['begin']}\n{tables[marked['name']]}\n\n{marked['end']}", page)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
