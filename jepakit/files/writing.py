@@ -30,6 +30,11 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def partials(path: Path) -> Iterator[Path]:
+    """What `write_atomically` may have left of ``path`` when its process was killed."""
+    return path.parent.glob(f".{path.name}.*.partial")
+
+
 @contextmanager
 def needing(size: int, what: str, folder: Path, partial: Path | None = None) -> Iterator[None]:
     """Turn "no space left" inside the block into a `DiskFull` that says how much room was needed.

@@ -18,7 +18,7 @@ from torchrl.envs import EnvBase
 from jepakit.components.shared import ranks
 from jepakit.errors import UserError
 from jepakit.files.data import digest_of_data
-from jepakit.files.writing import DiskFull, write_atomically
+from jepakit.files.writing import DiskFull, partials, write_atomically
 from jepakit.machine.group import first_says, joined, on_first
 from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
@@ -237,6 +237,9 @@ def _clear_away(folder: RunFolder, newest: Path | None) -> None:
             shutil.rmtree(later)
     for name in ("summary.json", "traceback.txt"):
         (folder.path / name).unlink(missing_ok=True)
+    for name in ("recipe.yaml", "provenance.json", "summary.json", "traceback.txt"):
+        for left in partials(folder.path / name):  # by a kill
+            left.unlink(missing_ok=True)
 
 
 def _compare_with_the_start(loop: Loop, warn: Callable[[str], None]) -> None:

@@ -266,9 +266,11 @@ def test_a_failed_run_can_be_resumed(recipe: Path, tmp_path: Path, whole: Path, 
         with pytest.raises(RuntimeError, match="on fire"):
             run(recipe, out=tmp_path / "run", quiet=True)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
+    (tmp_path / "run" / ".summary.json.1234abcd.partial").touch()  # of a process killed while it wrote
     resume(tmp_path / "run", quiet=True)
     assert differences(whole, tmp_path / "run") == []
     assert not (tmp_path / "run" / "traceback.txt").exists()
+    assert not list((tmp_path / "run").glob(".*"))
 
 
 def test_a_checkpoint_of_another_format_or_recipe_is_refused_and_nothing_changes(cut: Path) -> None:
