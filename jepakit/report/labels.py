@@ -34,24 +34,21 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
     """The configurations of the runs, sorted by label.
 
     The label is the name of the sweep's case, if there is one. Otherwise it lists the values in which the configuration differs from more
-    than half of the others (such as ``jepa=null, patch=20``), or is the runs' name if there are none. If two configurations would share a
-    label, the values that tell them apart are appended.
+    than half of the others (such as ``jepa=null, patch=20``), or is the runs' name if there are none. If configurations share a case, the
+    values that tell them apart are appended.
     """
     recipes = _completed([_deciding(run.recipe) for run in runs])
     members: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, recipe in enumerate(recipes):
         members[json.dumps(recipe, sort_keys=True), _code(runs[index])].append(index)
-    labels = _labels([recipes[indices[0]] for indices in members.values()])
-    codes = Counter(text for text, _ in members)
-    for place, (text, code) in enumerate(members):
-        if codes[text] > 1:
-            labels[place] = ", ".join(filter(None, [labels[place], f"code={code}"]))
-    configurations = []
     cases = [_case([runs[index].recipe for index in indices]) for indices in members.values()]
-    for label, case, indices in zip(labels, cases, members.values(), strict=True):
+    labels = _named([recipes[indices[0]] for indices in members.values()], cases)
+    codes = Counter(text for text, _ in members)
+    configurations = []
+    for label, (text, code), indices in zip(labels, members, members.values(), strict=True):
         own = sorted((runs[index] for index in indices), key=lambda run: (run.seed, run.id))
-        called = label if case is None else case if cases.count(case) == 1 else ", ".join(filter(None, [case, label]))
-        configurations.append(Configuration(called or min(run.name for run in own), tuple(own)))
+        told = _joined(label, f"code={code}" if codes[text] > 1 else "")
+        configurations.append(Configuration(told or min(run.name for run in own), tuple(own)))
     return sorted(configurations, key=lambda configuration: _natural(configuration.label))
 
 
@@ -59,20 +56,28 @@ def called(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """A short name for each recipe's configuration: its case, or the values in which it differs from most; empty if there are none."""
     results = [_deciding(recipe) for recipe in recipes]
     texts = [json.dumps(recipe, sort_keys=True, default=str) for recipe in results]
-    distinct = list(dict.fromkeys(texts))
-    apart = dict(zip(distinct, _labels([json.loads(text) for text in distinct]), strict=True))
     alike: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for recipe, text in zip(recipes, texts, strict=True):
         alike[text].append(recipe)
     shared = {text: _case(members) for text, members in alike.items()}
-    cases = [_case([recipe]) or shared[text] for recipe, text in zip(recipes, texts, strict=True)]
-    meant: dict[str | None, set[str]] = defaultdict(set)
-    for case, text in zip(cases, texts, strict=True):
-        meant[case].add(text)
-    return [
-        apart[text] if case is None else case if len(meant[case]) == 1 else ", ".join(filter(None, [case, apart[text]]))
-        for text, case in zip(texts, cases, strict=True)
-    ]
+    meant = [(_case([recipe]) or shared[text], text) for recipe, text in zip(recipes, texts, strict=True)]
+    distinct = list(dict.fromkeys(meant))
+    names = dict(zip(distinct, _named([json.loads(text) for _, text in distinct], [case for case, _ in distinct]), strict=True))
+    return [names[each] for each in meant]
+
+
+def _named(recipes: Sequence[Mapping[str, Any]], cases: Sequence[str | None]) -> list[str]:
+    """Each recipe's case, with the values that tell it from others of that case; without a case those that tell it from most recipes."""
+    names = _labels(recipes)
+    for case in dict.fromkeys(filter(None, cases)):
+        places = [place for place, name in enumerate(cases) if name == case]
+        for place, label in zip(places, _labels([recipes[place] for place in places]), strict=True):
+            names[place] = _joined(case, label)
+    return names
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def _deciding(recipe: Mapping[str, Any]) -> dict[str, Any]:

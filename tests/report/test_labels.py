@@ -130,6 +130,11 @@ def test_a_sweeps_case_is_the_label(make_run: MakeRun) -> None:
     assert [configuration.label for configuration in group(runs)] == ["baseline", "with JEPA"]
     runs = [make_run({"total_steps": 7, "case": "same"}), make_run({"total_steps": 8, "case": "same"})]
     assert [configuration.label for configuration in group(runs)] == ["same, total_steps=7", "same, total_steps=8"]
+    tasks = [{"env.id": "Acrobot-v1"}, {"env.id": "CartPole-v1"}]
+    runs = [make_run(case | task) for case in ({"case": "with"}, {"case": "without", "jepa": None}) for task in tasks]
+    expected = [f"{case}, id={task['env.id']}" for case in ("with", "without") for task in tasks]
+    assert [configuration.label for configuration in group(runs)] == expected, "what the case says is not said again"
+    assert called([run.recipe for run in runs]) == expected
     runs = [make_run(), make_run({"seed": 1, "case": "here"}), make_run({"total_steps": 7})]  # seed 0 ran before the sweep
     assert [configuration.label for configuration in group(runs)] == ["here", "total_steps=7"]
     assert called([run.recipe for run in runs]) == ["here", "here", "total_steps=7"]
