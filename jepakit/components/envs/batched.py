@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETU
 
 MAX_ENVS = 4096
 ENDS = ("done", "terminated", "truncated")
+LARGEST = torch.finfo(torch.float32).max  #: reward
 
 
 class EnvFailed(Exception):
@@ -89,6 +89,7 @@ class BatchedEnv(EnvBase):
         self._seeds: list[int | None] = []
         self.set_seed(seed)
         self.is_closed = False
+        self.tried: list[Simulator] = []  #: not closed before the others: closing one of pygame's ends pygame
 
     @property
     def single_action_spec(self) -> TensorSpec:
@@ -98,15 +99,18 @@ class BatchedEnv(EnvBase):
     def close(self, *, raise_if_closed: bool = True) -> None:
         """Closes the simulators."""
         super().close(raise_if_closed=raise_if_closed)
-        for simulator in self.simulators:
+        for simulator in (*self.simulators, *self.tried):
             simulator.close()
+        self.tried = []
 
     def restores_exactly(self) -> bool:
-        """Whether a restored env continues exactly as this one would, tested on two new simulators."""
+        """Whether a restored env continues exactly as this one would, tested on two new simulators, which are closed with this one."""
         try:
-            return restores_exactly(self.make)
-        except Exception as error:
-            raise EnvFailed(f"{self.id}: a trial of resuming it raised {type(error).__name__}: {error}") from error
+            for _ in range(2):
+                self.tried.append(self.make())
+            return restores_exactly(*self.tried[-2:])
+        except Exception:
+            return False  # such as a simulator that must be the only one
 
     def snapshot(self) -> dict[str, Any]:
         """The state of all episodes: tensors and JSON values."""
@@ -183,8 +187,10 @@ class BatchedEnv(EnvBase):
         if isinstance(space, spaces.Discrete):
             return Categorical(int(space.n), shape=n)
         if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype.kind == "f" and space.is_bounded():
-            low, high = (torch.from_numpy(bound.astype(np.float32)).expand(*n, -1) for bound in (space.low, space.high))
-            return Bounded(low, high, shape=low.shape, dtype=torch.float32)
+            with np.errstate(over="ignore"):
+                low, high = (torch.from_numpy(bound.astype(np.float32)).expand(*n, -1) for bound in (space.low, space.high))
+            if low.isfinite().all() and high.isfinite().all():
+                return Bounded(low, high, shape=low.shape, dtype=torch.float32)
         raise UserError(f"id {self.id}: its actions are {space}; supported are Discrete and bounded one-dimensional float Box actions")
 
     def _set_seed(self, seed: int | None) -> None:
@@ -222,20 +228,19 @@ class BatchedEnv(EnvBase):
         for n, action in enumerate(actions):
             with self._naming(n, f"step({action})"):
                 observation, reward, has_terminated, has_truncated, info = self.simulators[n].step(action)
-                if not math.isfinite(reward):
-                    raise ValueError(f"its reward is {reward}")
+                rewards.append([_finite(reward)])
+                raw_rewards.append([_finite(info.get("raw_reward", reward))])
+                over.append([bool(info.get("episode_over", has_terminated or has_truncated))])
             observations.append(observation)
-            rewards.append([float(reward)])
-            raw_rewards.append([float(info.get("raw_reward", reward))])
             terminated.append([bool(has_terminated)])
             truncated.append([bool(has_truncated)])
-            over.append([bool(info.get("episode_over", has_terminated or has_truncated))])
         reward = torch.tensor(rewards)
         self.returns += torch.tensor(raw_rewards)
         self.learned_returns += reward
         self.lengths += 1
-        frames = torch.stack([self._shown(n, observation) for n, observation in enumerate(observations)])
-        self.stacks = torch.cat([self.stacks[:, 1:], frames[:, None]], dim=1)
+        self.stacks = self.stacks.roll(-1, dims=1)  # a new tensor
+        for n, observation in enumerate(observations):
+            self.stacks[n, -1] = self._shown(n, observation)  # copied before the next is drawn, perhaps into the same memory
         ends = {"terminated": torch.tensor(terminated), "truncated": torch.tensor(truncated), EPISODE_OVER: torch.tensor(over)}
         step = self._observation().update({"reward": reward, **ends, "done": ends["terminated"] | ends["truncated"]})
         self.seconds += time.perf_counter() - started
@@ -245,7 +250,7 @@ class BatchedEnv(EnvBase):
     def _naming(self, n: int, call: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = f"after {self.lengths[n].item()} steps of an episode of simulator {n}, seeded with {self._first_seeds[n]}"
             raise EnvFailed(f"{self.id}: {call} raised {type(error).__name__}: {error} ({where})") from error
 
@@ -257,3 +262,11 @@ class BatchedEnv(EnvBase):
         if isinstance(self.action_space, spaces.Discrete):
             return (actions + int(self.action_space.start)).tolist()
         return list(actions.numpy().astype(self.action_space.dtype))
+
+
+def _finite(reward: Any) -> float:
+    """A reward as float32 holds it."""
+    number = float(reward)
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"its reward is {reward}")
+    return number

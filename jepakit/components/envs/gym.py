@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue, PositiveInt
 
 from jepakit.components.envs.pixels import PixelEnv
-from jepakit.components.envs.simulators import draw, make_wrapped
+from jepakit.components.envs.simulators import draw, make_wrapped, registered_for
 from jepakit.components.envs.wrappers.by_path import Wrapping
 from jepakit.registry import register
 
@@ -56,8 +55,7 @@ class GymEnv(PixelEnv):
         wrappers: list[Wrapping] | None = None,
     ) -> None:
         self.draws = observation == "render"
-        registered = gymnasium.registry.get(id)
-        make = partial(make_wrapped, id, registered, max_episode_steps, make_kwargs or {}, wrappers or [], self.draws, grayscale)
+        make = partial(make_wrapped, id, registered_for(id), max_episode_steps, make_kwargs or {}, wrappers or [], self.draws, grayscale)
         super().__init__(seed, id, make, num_envs, frames=frames, size=size, grayscale=grayscale, processes=processes)
 
     def _image(self, n: int) -> NDArray[np.uint8]:

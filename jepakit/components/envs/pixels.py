@@ -63,7 +63,7 @@ class PixelEnv(BatchedEnv):
 
     def render(self) -> list[NDArray[np.uint8]]:
         """What each simulator draws now, uint8 [H, W, 3] (or grey, [H, W]) at its own size."""
-        return [self._image(n) for n in range(len(self.simulators))]
+        return [np.array(self._image(n)) for n in range(len(self.simulators))]  # copies: simulators may draw into the same memory
 
     def picture(self, n: int) -> NDArray[np.uint8]:
         """What simulator ``n`` draws now, for people: uint8 [H, W, 3] or grey [H, W]."""

@@ -68,9 +68,16 @@ def make_simulator(
     return simulator if image is None else with_packed_surfaces(simulator, image)
 
 
+def registered_for(id: str) -> dict[str, EnvSpec]:
+    """``id``, with or without its version, and the envs that it may use: another process may lack them, or know others by the same ids."""
+    return {
+        known: spec for known, spec in gymnasium.registry.items() if callable(spec.entry_point) or id in (known, known.rpartition("-v")[0])
+    }
+
+
 def make_wrapped(
     id: str,
-    registered: EnvSpec | None,
+    registered: Mapping[str, EnvSpec],
     max_episode_steps: int | None,
     make_kwargs: Mapping[str, Any],
     wrappers: Sequence[Wrapping],
@@ -81,7 +88,7 @@ def make_wrapped(
 
     Args:
         id: Gymnasium's id.
-        registered: What it stands for, for processes that have not imported what registers it.
+        registered: Envs to register first (`registered_for`).
         max_episode_steps: Maximum length of an episode; None keeps the id's own limit.
         make_kwargs: Further arguments of ``gymnasium.make``.
         wrappers: The innermost first.
@@ -91,8 +98,7 @@ def make_wrapped(
     Raises:
         UserError: The env or a wrapper cannot be created, or its observations are no images as wanted.
     """
-    if registered:
-        gymnasium.registry.setdefault(id, registered)
+    gymnasium.registry.update(registered)
     simulator = make_simulator(id, max_episode_steps, make_kwargs, drawing=draws)
     for wrapping in wrappers:
         simulator = wrapped(simulator, wrapping)

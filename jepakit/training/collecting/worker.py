@@ -118,7 +118,7 @@ class WorkerActor:
         content, at = torch.from_numpy(np.array(weights.content)), 0
         for tensor in tensors(self.modules):
             size = tensor.numel() * tensor.element_size()
-            tensor.copy_(content[at : at + size].view(tensor.dtype).view(tensor.shape))
+            tensor.copy_(content[at : at + size].clone().view(tensor.dtype).view(tensor.shape))
             at += size
         if at != len(content):
             raise ValueError(f"the learner has {len(content)} bytes of weights, this worker {at}: a part differs from process to process")

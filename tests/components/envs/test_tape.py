@@ -166,7 +166,7 @@ def test_legacy_generators_are_restored() -> None:
     ],
 )
 def test_restores_exactly_detects_inexact_simulators(make: Make, exact: bool) -> None:
-    assert restores_exactly(make) == exact
+    assert restores_exactly(make(), make()) == exact
 
 
 def test_a_state_that_cannot_be_loaded_is_not_exact() -> None:
@@ -174,7 +174,7 @@ def test_a_state_that_cannot_be_loaded_is_not_exact() -> None:
         def load_state(self, state: Any) -> None:
             raise KeyError("not today")
 
-    assert not restores_exactly(Broken)
+    assert not restores_exactly(Broken(), Broken())
 
 
 def play(env: GymEnv, steps: int) -> list[torch.Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import sys
 import traceback
 from collections.abc import Callable
@@ -45,7 +46,10 @@ class Hosted:
         return reward, terminated, truncated, _kept(info), self.render()
 
     def reset(self, seed: int | None) -> tuple[Any, ...]:
-        """The info of a reset, and what `render` gives after it."""
+        """The info of a reset, and what `render` gives after it. A seed is also that of Python's and NumPy's global generators."""
+        if seed is not None:
+            random.seed(seed)
+            np.random.seed(seed)
         _, info = self.tape.reset(seed=seed)
         return _kept(info), self.render()
 

@@ -36,10 +36,15 @@ def wrapped(simulator: Simulator, wrapping: Wrapping) -> Simulator:
     if not (isinstance(found, type) and issubclass(found, gymnasium.Wrapper)):
         known = [each for each, value in vars(imported).items() if isinstance(value, type) and issubclass(value, gymnasium.Wrapper)]
         raise UserError(f"`{module}` has no Gymnasium wrapper `{name}`; {suggestion(name, known, 'it has')}")
-    arguments: Any = wrapping.model_extra
+    arguments = {name: _as_tuple(value) for name, value in wrapping.__pydantic_extra__.items()}
     try:
         made: Simulator = found(simulator, **arguments)
         made.reset(seed=0)  # what does not fit, some wrappers notice at a reset only
     except Exception as error:
         raise UserError(f"the wrapper {wrapping.path} cannot be made: {told(error)}") from error
     return made
+
+
+def _as_tuple(value: Any) -> Any:
+    """YAML knows lists alone; Gymnasium's wrappers ask for tuples, as of a shape."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

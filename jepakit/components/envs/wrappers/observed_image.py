@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from jepakit.components.envs.tape import Simulator
 
@@ -25,18 +26,28 @@ class ObservedImage(gymnasium.Wrapper[Any, Any, Any, Any]):
         shape = space.shape or ()
         if space.dtype != np.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (1,), (3,)):
             raise ValueError(f"its observations are {space}, no uint8 images [H, W], [H, W, 1] or [H, W, 3]")
+        self.shape = shape
         self.seen: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the simulator."""
-        self.seen, info = super().reset(seed=seed, options=options)
-        return self.seen, info
+        observation, info = super().reset(seed=seed, options=options)
+        self.seen = self._image(observation)
+        return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps the simulator."""
-        self.seen, *rest = super().step(action)
-        return self.seen, *rest
+        observation, *rest = super().step(action)
+        self.seen = self._image(observation)
+        return observation, *rest
 
     def render(self) -> Any:
         """The last observation."""
         return self.seen
+
+    def _image(self, observation: Any) -> NDArray[np.uint8]:
+        """A copy of ``observation``: simulators may share the memory that they write it to."""
+        image = np.array(observation)
+        if image.dtype != np.uint8 or image.shape != self.shape:
+            raise ValueError(f"its observation is {image.dtype} {list(image.shape)}, where its space promises uint8 {list(self.shape)}")
+        return image

@@ -79,7 +79,7 @@ def with_packed_surfaces(simulator: Simulator, image: NDArray[np.uint8]) -> Simu
     unwrapped: Any = simulator.unwrapped
     plain, packed = _surfaces()
     canvas: Any = getattr(unwrapped, "screen", None)
-    has_canvas = isinstance(canvas, plain)
+    has_canvas = isinstance(canvas, plain) and type(unwrapped).__module__.startswith("gymnasium.envs.")  # others may rely on its format
     is_exact = type(unwrapped).render.__module__ in EXACT
     packing: Any = PackedSurfaces(simulator) if is_exact else simulator
     if has_canvas:

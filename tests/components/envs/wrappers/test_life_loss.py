@@ -123,7 +123,7 @@ def made(fires: bool = False) -> gymnasium.Env[Any, Any]:
 @pytest.mark.parametrize("fires", [False, True])
 def test_a_tape_restores_a_game_with_lost_lives(fires: bool) -> None:
     make = partial(made, fires)
-    assert restores_exactly(make)
+    assert restores_exactly(make(), make())
     original, restored = Tape(make()), Tape(make())
     play(original, 40)
     assert None in original.actions or original.unwrapped.left == 3
