@@ -64,6 +64,7 @@ def _play(study: Study, trust: bool) -> Seen:
                 films[group.index] = _film(member.folder, trust)
         except UserError as error:
             failed[group.index] = shown(str(error), 300)
+            typer.echo(f"    but cannot: {failed[group.index]}", err=True)
         names[group.index] = member.run.id
     return Seen(observed, films, names, failed)
 

@@ -132,7 +132,10 @@ def component(slot: str, kind: str) -> Component:
     if (slot, kind) not in _table:
         kinds = [known.kind for known in components(slot)]
         file = file_registering(slot, kind, Path())
-        advice = f"{shown(str(file))} registers it: add --plugins {shown(str(file))}" if file else suggestion(kind, kinds, "there are")
+        advice = suggestion(kind, kinds, "there are")
+        if file:
+            path = shown(str(file))
+            advice = f"{path} registers it: add --plugins {path}, or in a recipe `plugins: [{path}]`"
         raise UserError(f"unknown {slot} `{kind}`; {advice}")
     return _table[slot, kind]
 

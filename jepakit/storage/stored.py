@@ -82,6 +82,8 @@ def chosen_checkpoint(run: Path, best: bool = False, warn: Callable[[str], objec
     """
     saved = best_checkpoint(run / "checkpoints") if best else newest_whole(run / "checkpoints", warn)
     if not saved:
+        if best and newest_whole(run / "checkpoints", warn):
+            raise UserError(f"no checkpoint of {run} has a return, so none is the best: use the newest weights")
         raise UserError(f"{run} has no intact checkpoint")
     try:
         if best:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jepakit.storage.unsaved import unsaved
 from jepakit.testing.rules import Output, Rules, expect, expect_same, flat
-from jepakit.training.build import hidden_weights
 
 Inputs = Mapping[str, Tensor]
 Call = Callable[[Any, Inputs], Output]
@@ -30,9 +30,9 @@ def by_name(component: Any, inputs: Inputs) -> Output:
 def check_module(rules: Rules, make: Make, call: Call, inputs: Inputs, others: Collection[object] = ()) -> None:
     """Rules ``inputs``, ``deepcopy``, ``determinism``, ``state_dict`` and ``devices``; ``others`` are trained and saved elsewhere."""
     component = make(0)
-    with rules.rule("state_dict", "derive from torch.nn.Module: the weights of a plain class are neither trained nor saved"):
-        hidden = hidden_weights(component, others)
-        expect(hidden is None, f"it is a plain class but holds weights in `{hidden}`")
+    with rules.rule("state_dict", "derive from torch.nn.Module, keep layers in attributes or an nn.ModuleList, and let none be lazy"):
+        lost = unsaved(component, others, may_be_lazy=True)  # by now an encoder has been called
+        expect(not lost, lost)
     with rules.rule("inputs", "others read the same tensors: do not change them in place (no `x += 1`, no `x.add_(1)`)"):
         given = {name: tensor.clone() for name, tensor in inputs.items()}
         _seeded(call, make(0), given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,6 +31,7 @@ from jepakit.protocols import (
     OffPolicyAlgorithm,
     Source,
 )
+from jepakit.storage.unsaved import unsaved
 from jepakit.storage.weights import Part, begin_with, own_weights
 from jepakit.training.blame import Blame
 from jepakit.training.experience.recorded import Recorded
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from jepakit.recipe.schema import Jepa
     from jepakit.registry import BegunFields, CuriosityFields, TermFields
 
+FORMED_HERE = ("encoder", "projector")  #: slots whose components are called here, which gives lazy layers their weights
 PREDICTED = ("s_y_hat", "s_y", "s_hat")  #: term inputs that exist only with JEPA
 
 
@@ -99,8 +101,8 @@ def build_learner(
         with blame.at(path), torch.device(hardware.device):
             seed_everything(zlib.crc32(f"{recipe.seed} {name or path}".encode()))
             component = registry.build(slot, config, **context | other)
-            if hidden := hidden_weights(component, other.values()):
-                raise ValueError(f"it holds weights (`{hidden}`) but is not a torch.nn.Module: they would be neither trained nor saved")
+            if why := unsaved(component, (*context.values(), *other.values()), may_be_lazy=slot in FORMED_HERE):
+                raise ValueError(why)
             blame.knows(component, path)
             return component.to(hardware.device) if isinstance(component, nn.Module) else component
 
@@ -304,20 +306,6 @@ def _check_env(env: Any) -> None:
     missing = [key for key in (EPISODE_RETURN, EPISODE_LENGTH) if key not in env.observation_spec]
     if missing:
         raise ValueError(f"its observations lack {' and '.join(missing)}")
-
-
-def hidden_weights(component: object, given: Iterable[object] = ()) -> str | None:
-    """The attribute in which a plain class holds weights of its own (not ``given`` ones); None for modules, which register theirs."""
-    if isinstance(component, nn.Module):
-        return None
-    known = {id(each) for each in given}
-    for name, value in getattr(component, "__dict__", {}).items():
-        held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
-        for each in held:
-            weights = each.state_dict() if isinstance(each, nn.Module) else isinstance(each, nn.Parameter)
-            if weights and id(each) not in known:
-                return name
-    return None
 
 
 def measure_width(encoder: nn.Module, frames: FrameShape, device: str, dtype: torch.dtype = torch.uint8) -> int:

@@ -41,7 +41,7 @@ def test_an_unknown_kind_error_names_the_file_that_registers_it(cli: Cli, tmp_pa
     assert cli("check", "regularizer", "vector") == (
         2,
         "",
-        "unknown regularizer `vector`; broken.py registers it: add --plugins broken.py\n",
+        "unknown regularizer `vector`; broken.py registers it: add --plugins broken.py, or in a recipe `plugins: [broken.py]`\n",
     )
     err = cli("validate", "cartpole_pixels", "--set", "regularizers=[{kind: vector}]").err
     assert "./broken.py registers it: add --set 'plugins=[./broken.py]'" in err

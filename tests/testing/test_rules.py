@@ -257,13 +257,20 @@ class SoundPredictor(nn.Module):
         return self.linear(torch.cat((s_x, a.to(s_x.dtype)), dim=-1))
 
 
-@breaks("predictor", "state_dict", "plain class", "`linear`")
+@breaks("predictor", "state_dict", "is not a torch.nn.Module", "`linear`")
 class HoldsWeightsUnregistered:
     def __init__(self, embedding_width: int) -> None:
         self.linear = nn.Linear(embedding_width, embedding_width)
 
     def __call__(self, s_x: Tensor, action: Tensor) -> Tensor:
         return self.linear(s_x)
+
+
+@breaks("predictor", "state_dict", "write torch.nn.ModuleList", "`further`")
+class HoldsWeightsInAList(SoundPredictor):
+    def __init__(self, embedding_width: int, action_spec: Any) -> None:
+        super().__init__(embedding_width, action_spec)
+        self.further = [nn.Linear(2, 2)]
 
 
 @breaks("predictor", "output", "int64 [2]", "float")

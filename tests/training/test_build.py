@@ -176,12 +176,32 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
 
         def update(self, encoder: nn.Module) -> None: ...
 
-    register("predictor", "plain")(Plain)
-    register("predictor", "hidden")(Hidden)
+    class Listed(nn.Module):
+        def __init__(self, embedding_width: int) -> None:
+            super().__init__()
+            self.layers = {"first": nn.Linear(embedding_width, embedding_width)}
+
+        def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
+            return self.layers["first"](s_x)
+
+    class Lazy(nn.Module):
+        def __init__(self, embedding_width: int) -> None:
+            super().__init__()
+            self.layer = nn.LazyLinear(embedding_width)
+
+        def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
+            return self.layer(s_x)
+
+    for kind in (Plain, Hidden, Listed, Lazy):
+        register("predictor", kind.__name__.lower())(kind)
     register("target", "holds")(Holds)
     build("jepa.predictor={kind: plain}", "jepa.target={kind: holds}")
     with pytest.raises(RecipeError, match=r"--set #1: it holds weights \(`layers`\) but is not a torch\.nn\.Module"):
         build("jepa.predictor={kind: hidden}")
+    with pytest.raises(RecipeError, match=r"--set #1: it holds weights \(`layers`\) in a plain list or dict: write torch\.nn\.ModuleList"):
+        build("jepa.predictor={kind: listed}")
+    with pytest.raises(RecipeError, match=r"--set #1: `layer\.weight` is lazy: .* give the layer its width, of `embedding_width`"):
+        build("jepa.predictor={kind: lazy}")
 
 
 def test_an_encoder_without_weights_may_have_a_projector(build: Any) -> None:

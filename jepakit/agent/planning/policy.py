@@ -69,7 +69,9 @@ class PlanningPolicy:
         else:
             gamma = getattr(recipe.algorithm, "gamma", None)
             if not isinstance(gamma, float):
-                raise UserError(f"planning discounts as the run's algorithm does, but `{recipe.algorithm.kind}` has no field `gamma`")
+                kind = recipe.algorithm.kind
+                advice = "take a run with an RL algorithm, or plan to goals"
+                raise UserError(f"planning discounts as the run's algorithm does, but `{kind}` has no field `gamma`: {advice}")
             self.model = WorldModel(self.learner, gamma, value=fields.value)
         try:
             self.planner = registry.build("planner", config, action_spec=self.env.single_action_spec)

@@ -98,7 +98,7 @@ class DQN(nn.Module):
     ) -> None:
         super().__init__()
         if not isinstance(action_spec, Categorical):
-            raise ValueError(f"kind dqn needs discrete actions; this env's are {type(action_spec).__name__} of {action_spec.dtype}")
+            raise ValueError(f"kind dqn needs discrete actions; this env's are {action_spec.dtype}, which `sac` and `ppo` take")
         if distributional and not double:
             raise ValueError("double false cannot go with distributional true, whose next action is always the online head's")
         if v_min >= v_max:

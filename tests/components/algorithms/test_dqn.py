@@ -201,7 +201,7 @@ def test_the_values_of_a_chain_are_learned_by_bootstrapping() -> None:
 @pytest.mark.parametrize(
     ("spec", "fields", "message"),
     [
-        (Bounded(-1, 1, (2,)), {}, r"^kind dqn needs discrete actions; this env's are Bounded.* of torch.float32$"),
+        (Bounded(-1, 1, (2,)), {}, r"^kind dqn needs discrete actions; this env's are torch.float32, which `sac` and `ppo` take$"),
         (Categorical(2), {"double": False, "distributional": True}, "^double false cannot go with distributional"),
         (Categorical(2), {"v_min": 1.0, "v_max": 1.0}, r"^v_min 1.0 is not below v_max 1.0$"),
         (Categorical(2), {"epsilon_start": 0.1, "epsilon_end": 0.2}, r"^epsilon_end 0.2 is above epsilon_start 0.1$"),

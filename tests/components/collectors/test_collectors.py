@@ -111,6 +111,7 @@ def test_a_killed_worker_ends_the_run_with_a_checkpoint_to_resume_from(tmp_path:
 PLUGIN = """
 import multiprocessing
 import gymnasium
+import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 from torch import nn
 from jepakit import register
@@ -134,9 +135,11 @@ class Mine(nn.Module):
     def __init__(self, frames, *, dim: int = 4) -> None:
         super().__init__()
         self.linear = nn.Linear(frames[0] * frames[1] * frames[2] * frames[3], dim)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.register_buffer("count", torch.tensor(255))  # of 8 bytes, after an odd number of weights of 4
 
     def forward(self, pixels):
-        return self.linear(pixels.flatten(-4).float() / 255)
+        return self.linear(pixels.flatten(-4).float() / self.count) * self.scale
 """
 
 
