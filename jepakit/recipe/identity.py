@@ -18,9 +18,11 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import LeftOutAtDefault, Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
+from jepakit.registry.plugins import importable_digest
 from jepakit.registry.signature import ComponentFields
 
 MAX_BYTES = 8 * 1024**3  #: of one file of weights
+LIBRARIES = ("gymnasium", "jepakit")  #: whose versions `provenance.json` has
 
 
 def recipe_id(recipe: Recipe) -> str:
@@ -71,7 +73,10 @@ def _differ(value: Any, default: Any) -> bool:
 
 
 def _sources(recipe: Recipe) -> Iterator[str]:
-    """Digests of the plug-ins, of files of weights, and of other source files outside jepakit that define a used component."""
+    """Digests of the plug-ins, of files of weights, and of other source files outside jepakit that define a used component or wrapper.
+
+    A component's class lists the fields that name code by import paths in ``imports``.
+    """
     for plugin in recipe.loaded_plugins:
         if plugin.digest is None:
             raise UserError(f"the plug-in `{plugin.name}` was not imported, so the recipe has no id")
@@ -82,6 +87,11 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         found = fields.component
         if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
             yield _digest(found)
+        for name in getattr(found.cls, "imports", ()):
+            for entry in getattr(fields, name) or ():
+                digest = None if entry.path.partition(".")[0] in LIBRARIES else importable_digest(entry.path)
+                if digest:
+                    yield digest
 
 
 def files_read(recipe: Recipe) -> dict[str, Path]:

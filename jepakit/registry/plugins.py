@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -28,7 +29,7 @@ _OWN_FOLDER = str(Path(registry.__file__).parents[1])
 
 
 class PluginWarning(UserWarning):
-    """A plug-in could not be imported. Only recipes that use it are affected."""
+    """A plug-in could not be imported, or not all of its code belongs to the run. Only recipes that use it are affected."""
 
 
 class NoSuchPlugin(UserError):
@@ -105,7 +106,23 @@ def _load_file(entry: str, run: bool) -> Plugin:
     digest = hashlib.sha256(content).hexdigest()
     # The module's name is a hash of its content: a file reached by two paths, or copied into a run's folder, is one plug-in.
     name = f"{_FILE_MODULE}{digest[:12]}"
+    for beside in _imports_from_beside(path, content) if run else ():
+        told = f"the plug-in `{shown(entry, 300)}` imports `{beside}`, a file beside it"
+        advice = "write both in one file, or name a package in `plugins:`"
+        warnings.warn(PluginWarning(f"{told}: runs keep no copy of it, and an edit of it makes no new run; {advice}"), stacklevel=3)
     return Plugin(entry, path, digest, content, _attempt(entry, name, partial(_execute, name, path, content)) if run else "")
+
+
+def _imports_from_beside(path: Path, content: bytes) -> list[str]:
+    """The modules that a plug-in file imports and that lie in its own folder."""
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError):
+        return []  # importing it says so
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    tops = sorted({name.partition(".")[0] for name in names} - {"jepakit"})
+    return [top for top in tops if (path.parent / f"{top}.py").is_file() or (path.parent / top / "__init__.py").is_file()]
 
 
 def _execute(name: str, path: Path, content: bytes) -> None:
@@ -190,9 +207,22 @@ def _digest(entry: str) -> str:
 
 def module_digest(module: ModuleType) -> str:
     """SHA-256 of a module's source file, or of all source files of a package."""
-    folders = [Path(folder) for folder in getattr(module, "__path__", [])]
+    return _source_digest(getattr(module, "__path__", []), module.__file__ or "")
+
+
+def importable_digest(path: str) -> str | None:
+    """The `module_digest` of the module or package that holds ``path``, without importing it; None if there is no source."""
+    try:
+        spec = importlib.util.find_spec(path.partition(":")[0].partition(".")[0])
+        return _source_digest(spec.submodule_search_locations or [], spec.origin or "") if spec else None
+    except (ImportError, ValueError, OSError):
+        return None
+
+
+def _source_digest(folders_of_package: Iterable[str], file_of_module: str) -> str:
+    folders = [Path(folder) for folder in folders_of_package]
     files = [(file.relative_to(folder).as_posix(), file) for folder in folders for file in folder.rglob("*.py") if file.is_file()]
     if not files:
-        return hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()
+        return hashlib.sha256(Path(file_of_module).read_bytes()).hexdigest()
     parts = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for name, file in sorted(files)]
     return hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -86,3 +86,13 @@ def test_a_recipe_with_an_unimported_plugin_has_no_id(write: Write) -> None:
     write("r.yaml", BASE + "plugins: [some.module]")
     with pytest.raises(UserError, match=r"some.module.*no id"):
         recipe_id(load_recipe("r.yaml", run_plugins=False))
+
+
+def test_the_id_depends_on_the_code_of_wrappers(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(write("wrapped_here.py", "ONE = 1\n").parent)
+    ids: list[str] = []
+    for path in ("wrapped_here:Mine", "wrapped_here:Mine", "gymnasium.wrappers:StickyAction", "not_there:Mine"):
+        ids.append(recipe_id(load_recipe("cartpole_pixels", {"env.wrappers": [{"path": path}]})))
+        if len(ids) == 1:
+            write("wrapped_here.py", "ONE = 2\n")
+    assert len(set(ids)) == 4

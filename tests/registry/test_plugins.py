@@ -294,3 +294,12 @@ def test_the_id_distinguishes_one_from_true(write: Write) -> None:
     ids = [recipe_id(load_recipe(recipe, [f"encoder.width={value}"])) for value in ("1", "true", "2")]
     assert len(set(ids)) == 3
     assert recipe_id(load_recipe(recipe)) == ids[0]
+
+
+def test_a_file_beside_a_plugin_that_it_imports_is_no_part_of_a_run(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = write("mine.py", "import beside\nimport json, os.path\nfrom jepakit import register\n")
+    monkeypatch.syspath_prepend(plugin.parent)
+    write("beside.py", "")
+    with pytest.warns(PluginWarning, match=r"imports `beside`, a file beside it: runs keep no copy of it.*name a package in `plugins:`"):
+        load_recipe(write("r.yaml", TEXT.format(kind="vit", plugins="[mine.py]")))
+    sys.modules.pop("beside", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class GymEnv(PixelEnv):
         UserError: The env or a wrapper cannot be created, its kind of actions is not supported, ``observation: env`` finds no images,
             or its ``pixels`` fail `prove_pixels`.
     """
+
+    imports: ClassVar = ("wrappers",)  #: fields that name code: it is part of a run's id
 
     def __init__(
         self,
