@@ -12,6 +12,7 @@ from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
+from jepakit.errors import UserError
 from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN
 from jepakit.training.build import build_env
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
 SEED_OFFSET = 1_000_003  #: added to the run's seed, so that evaluation repeats no training episode
+LONGEST = 120_000  #: env steps of an episode; Atari's longest has 108,000 frames
 PERIODIC_OFFSET = 2_000_003  #: the same within a run: `jepakit eval` judges on other episodes than those that chose the best checkpoint
 
 
@@ -83,6 +85,9 @@ def play(
 
     Returns:
         ``mean``, ``ci95`` (half width, normal approximation; None for one episode), ``returns`` and ``lengths``.
+
+    Raises:
+        UserError: An episode does not end within `LONGEST` env steps.
     """
     num_envs, device = env.batch_size[0], policy.learner.hardware.device
     env.set_seed(seed)
@@ -93,6 +98,8 @@ def play(
         now = env.reset()
         while any(len(mine) < wanted for mine, wanted in zip(played, quota, strict=True)):
             step, now = env.step_and_maybe_reset(policy(now.to(device)).cpu())
+            if (longest := int(now[EPISODE_LENGTH].max())) > LONGEST:
+                raise UserError(f"an episode has not ended after {longest - 1:,} env steps: `env.max_episode_steps` ends episodes")
             over = step["next"].get(EPISODE_OVER, step["next", "done"])
             for n in over.flatten().nonzero().flatten().tolist():
                 end = step["next"][n]

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.resume import differences, same, timeless
 from jepakit import resume, run
 from jepakit.agent.evaluate import evaluate
+from jepakit.errors import UserError
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.storage.checkpoint import load_tensors
 from jepakit.storage.manifest import best_checkpoint, checkpoints, read_manifest
@@ -122,3 +123,10 @@ def test_without_it_the_best_training_return_counts(tmp_path: Path) -> None:
     best = best_checkpoint(folder / "checkpoints")
     assert best is not None
     assert held[best]["return_last_100"] == top
+
+
+def test_an_evaluation_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = run({**SMALL, "total_steps": 40, "eval_every": None}, out=tmp_path / "run", quiet=True).path
+    monkeypatch.setattr(evaluation, "LONGEST", 5)
+    with pytest.raises(UserError, match="an episode has not ended after 5 env steps: `env.max_episode_steps` ends episodes"):
+        evaluate(ended, episodes=2)
