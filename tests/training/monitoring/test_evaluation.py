@@ -128,5 +128,5 @@ def test_without_it_the_best_training_return_counts(tmp_path: Path) -> None:
 def test_an_evaluation_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run({**SMALL, "total_steps": 40, "eval_every": None}, out=tmp_path / "run", quiet=True).path
     monkeypatch.setattr(evaluation, "LONGEST", 5)
-    with pytest.raises(UserError, match="an episode has not ended after 5 env steps: `env.max_episode_steps` ends episodes"):
+    with pytest.raises(UserError, match=r"an episode has not ended after 5 env steps: `env\.max_episode_steps` ends episodes"):
         evaluate(ended, episodes=2)
