@@ -69,10 +69,15 @@ def make_simulator(
 
 
 def registered_for(id: str) -> dict[str, EnvSpec]:
-    """``id``, with or without its version, and the envs that it may use: another process may lack them, or know others by the same ids."""
-    return {
-        known: spec for known, spec in gymnasium.registry.items() if callable(spec.entry_point) or id in (known, known.rpartition("-v")[0])
-    }
+    """``id``, with or without its version, and the envs of the same module: another process may lack them, or know others by these ids."""
+    named = {known: spec for known, spec in gymnasium.registry.items() if id in (known, known.rpartition("-v")[0])}
+    modules = {_module_of(spec) for spec in named.values()} - {None}
+    return named | {known: spec for known, spec in gymnasium.registry.items() if _module_of(spec) in modules}
+
+
+def _module_of(spec: EnvSpec) -> str | None:
+    """The module of an env that was registered as a class or function."""
+    return getattr(spec.entry_point, "__module__", None) if callable(spec.entry_point) else None
 
 
 def make_wrapped(

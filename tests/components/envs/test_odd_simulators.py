@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
@@ -53,13 +55,15 @@ class Odd(gymnasium.Env[Any, Any]):
 @pytest.fixture
 def registered() -> Iterator[Callable[..., str]]:
     """Registers an env class by an id for the time of the test."""
-    before = dict(gymnasium.registry)
+    before, here = dict(gymnasium.registry), sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(here)  # so that no worker imports this module, and torch with it
 
     def register(kind: type, id: str = "Odd-v0", **fields: Any) -> str:
         gymnasium.registry[id] = EnvSpec(id, entry_point=kind, **fields)
         return id
 
     yield register
+    cloudpickle.unregister_pickle_by_value(here)
     gymnasium.registry.clear()
     gymnasium.registry.update(before)
 
