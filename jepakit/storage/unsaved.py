@@ -24,19 +24,24 @@ def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: boo
     for owner in component.modules() if isinstance(component, nn.Module) else [component]:
         if any(base.__module__.partition(".")[0] in LIBRARIES for base in type(owner).__mro__):
             continue
+        is_module = isinstance(owner, nn.Module)
+        where = "in a plain list or dict: write torch.nn.ModuleList" if is_module else "but is not a torch.nn.Module"
         for name, held in _attributes(owner):
-            if id(held) not in known and (held.state_dict() if isinstance(held, nn.Module) else isinstance(held, nn.Parameter)):
-                found = (
-                    "in a plain list or dict: write torch.nn.ModuleList" if isinstance(owner, nn.Module) else "but is not a torch.nn.Module"
-                )
-                return f"it holds weights (`{name}`) {found}: they would be neither trained nor saved"
+            if id(held) not in known and _has_weights(held, trained_alone=is_module):
+                return f"it holds weights (`{name}`) {where}: they would be neither trained nor saved"
     if not may_be_lazy and isinstance(component, nn.Module):
         for name, tensor in (*component.named_parameters(), *component.named_buffers()):
             if is_lazy(tensor):
-                return (
-                    f"`{name}` is lazy: before its first call a checkpoint cannot be loaded; give the layer its width, of `embedding_width`"
-                )
+                advice = "give the layer its width, of `embedding_width`"
+                return f"`{name}` is lazy: before its first call a checkpoint cannot be loaded; {advice}"
     return ""
+
+
+def _has_weights(held: object, *, trained_alone: bool) -> bool:
+    """Whether ``held`` has weights. A module may hide frozen ones, of a teacher for example, so that they are not saved."""
+    if isinstance(held, nn.Module):
+        return any(weight.requires_grad for weight in held.parameters()) if trained_alone else bool(held.state_dict())
+    return isinstance(held, nn.Parameter)
 
 
 def _attributes(owner: Any) -> Iterator[tuple[str, object]]:

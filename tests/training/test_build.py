@@ -184,6 +184,11 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
         def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
             return self.layers["first"](s_x)
 
+    class Teacher(Listed):
+        def __init__(self, embedding_width: int) -> None:
+            super().__init__(embedding_width)
+            self.layers["first"].requires_grad_(False)  # frozen, and hidden so that no checkpoint holds it
+
     class Lazy(nn.Module):
         def __init__(self, embedding_width: int) -> None:
             super().__init__()
@@ -192,7 +197,7 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
         def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
             return self.layer(s_x)
 
-    for kind in (Plain, Hidden, Listed, Lazy):
+    for kind in (Plain, Hidden, Listed, Teacher, Lazy):
         register("predictor", kind.__name__.lower())(kind)
     register("target", "holds")(Holds)
     build("jepa.predictor={kind: plain}", "jepa.target={kind: holds}")
@@ -200,6 +205,7 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
         build("jepa.predictor={kind: hidden}")
     with pytest.raises(RecipeError, match=r"--set #1: it holds weights \(`layers`\) in a plain list or dict: write torch\.nn\.ModuleList"):
         build("jepa.predictor={kind: listed}")
+    build("jepa.predictor={kind: teacher}")
     with pytest.raises(RecipeError, match=r"--set #1: `layer\.weight` is lazy: .* give the layer its width, of `embedding_width`"):
         build("jepa.predictor={kind: lazy}")
 
