@@ -14,11 +14,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.tables import filled, table
-from jepakit.report.statistics import estimate
+from jepakit.report.statistics import estimate, mean_difference
+from jepakit.report.tables import estimated
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 WITH, WITHOUT = "with JEPA", "without JEPA"
@@ -74,8 +72,7 @@ def beside_published(runs: Sequence[Run]) -> str:
     for task in dict.fromkeys(map(task_of, runs)):
         ours, without = greedy(runs, task, WITH), greedy(runs, task, WITHOUT)
         published = [f"{mean} ± {deviation}" for mean, deviation in PUBLISHED[task].values()]
-        more = estimate(ours, without, statistic=lambda one, other: _mean(one) - _mean(other))
-        added = f"{more.value:.0f}" + (f" [{more.interval.low:.0f}, {more.interval.high:.0f}]" if more.interval else "")
+        added = estimated(estimate(ours, without, statistic=mean_difference), ".0f")
         rows.append((task, len(ours), f"**{spread(ours)}**", spread(without), added, *published))
     return table(("task", "seeds", "ours, with JEPA", "ours, without", "JEPA adds", *others), rows)
 
@@ -88,12 +85,6 @@ def spread(returns: Sequence[float]) -> str:
 def tables(runs: Sequence[Run]) -> dict[str, str]:
     """All tables of the page, by name."""
     return {"runs": runs_table(runs), "published": beside_published(runs)}
-
-
-def _mean(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[*, seeds, tasks] -> [*]."""
-    mean: NDArray[np.float64] = samples.mean(axis=(-2, -1))
-    return mean
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from jepakit.report.tables import markdown
+
 _BETWEEN = re.compile(r"(?P<begin><!-- table: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.S)
 
 
@@ -14,6 +16,5 @@ def filled(page: str, tables: Mapping[str, str]) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    """A Markdown table of cells of any kind."""
+    return markdown(headings, [[str(cell) for cell in row] for row in rows]).rstrip("\n")

@@ -29,7 +29,7 @@ import jepakit
 from jepakit.cli.ablate import read_seeds
 from jepakit.machine.hardware import Hardware
 from jepakit.report.figures import COLOURS, GREY, LOOK
-from jepakit.report.statistics import difference, estimate
+from jepakit.report.statistics import difference, estimate, mean_difference, plain_mean
 from jepakit.storage.provenance import provenance
 
 SOLVED = 475.0
@@ -146,19 +146,13 @@ def pooled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
     found = []
     for name in names:
-        steps = estimate(table(name), statistic=_mean)
-        fewer = estimate(table(SCRATCH), table(name), statistic=lambda scratch, other: _mean(scratch) - _mean(other))
+        steps = estimate(table(name), statistic=plain_mean)
+        fewer = estimate(table(SCRATCH), table(name), statistic=mean_difference)
         mine = [row for row in rows if row["begun"] == name]
         figures = {"steps": steps.value, "interval": steps.interval, "fewer_than_scratch": fewer.value, "fewer_interval": fewer.interval}
         solved = sum(row["steps_to_475"] is not None for row in mine)
         found.append({"task": "all, mean", "begun": name, "runs": len(mine), "solved": solved, **figures})
     return found
-
-
-def _mean(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[*, seeds, tasks] -> [*]."""
-    mean: NDArray[np.float64] = table.mean(axis=(-2, -1))
-    return mean
 
 
 def draw(rows: Sequence[dict[str, Any]], table: Sequence[dict[str, Any]], path: Path) -> None:

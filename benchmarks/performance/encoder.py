@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from time import perf_counter
 from typing import Any
 
@@ -66,13 +67,10 @@ def measured(recipe: str, threads: int, rounds: int) -> dict[str, Any]:
 
 def encoders(recipe: str, threads: int) -> tuple[list[nn.Module], Tensor]:
     """The encoders of the first seeds of ``recipe``, and a minibatch for each, uint8 [SEEDS, ROWS, K, C, H, W]."""
-    made, shape = [], torch.Size()
-    for seed in range(SEEDS):
-        loaded = load_recipe(recipe, ("env.num_envs=1",), seed)
-        env = build_env(loaded)
-        made.append(build_learner(loaded, env, Hardware("cpu", "fp32", threads)).encoder)
+    recipes = [load_recipe(recipe, ("env.num_envs=1",), seed) for seed in range(SEEDS)]
+    with closing(build_env(recipes[0])) as env:
+        made = [build_learner(each, env, Hardware("cpu", "fp32", threads)).encoder for each in recipes]
         shape = env.observation_spec[PIXELS].shape[1:]
-        env.close()
     return made, torch.randint(256, (SEEDS, ROWS, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 

@@ -60,6 +60,17 @@ def interquartile_mean(scores: Array) -> Array:
     return ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
 
 
+def plain_mean(scores: Array) -> Array:
+    """Mean of the scores [*, runs, tasks]."""
+    mean: Array = scores.mean(axis=(-2, -1))
+    return mean
+
+
+def mean_difference(x: Array, y: Array) -> Array:
+    """Mean of ``x`` [*, runs, tasks] minus that of ``y`` [*, runs, tasks]."""
+    return plain_mean(x) - plain_mean(y)
+
+
 def difference(x: Array, y: Array) -> Array:
     """Interquartile mean of ``x`` [*, runs, tasks] minus that of ``y`` [*, runs, tasks]."""
     return interquartile_mean(x) - interquartile_mean(y)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
 SEED_OFFSET = 1_000_003  #: added to the run's seed, so that evaluation repeats no training episode
-LONGEST = 120_000  #: env steps of an episode; Atari's longest has 108,000 frames
 PERIODIC_OFFSET = 2_000_003  #: the same within a run: `jepakit eval` judges on other episodes than those that chose the best checkpoint
+LONGEST = 120_000  #: env steps of an episode; Atari's longest has 108,000 frames
 
 
 class Acting(Protocol):
