@@ -73,15 +73,15 @@ def _rehearsed(recipe: Recipe) -> Iterator[str]:
     from jepakit.machine.hardware import settle
     from jepakit.training.advice import frame_notices
     from jepakit.training.build import build_env
-    from jepakit.training.rehearsal import notices, rehearse
+    from jepakit.training.rehearsal import rehearse
 
     recipe, hardware = settle(recipe)
     with _patience(recipe.name), contextlib.closing(build_env(recipe)) as env:
-        learner = rehearse(recipe, env, hardware)
+        learner, notices = rehearse(recipe, env, hardware)
         parameters = sum(parameter.numel() for parameter in learner.trained.parameters() if parameter.requires_grad)
         yield f"pixels [K, C, H, W] = {list(env.frame_shape)}, s_x [D] = [{learner.embedding_width}], {parameters:,} trained parameters"
         yield f"device {hardware.device}, precision {hardware.precision}, threads {hardware.threads}"
-        yield from (f"notice: {notice}" for notice in notices(recipe, env, learner.encoder))
+        yield from (f"notice: {notice}" for notice in notices)
         if recipe.env.kind != "none":
             yield from frame_notices(recipe, env)
 

@@ -1,19 +1,23 @@
-"""Weights of a component that no optimizer would train and no checkpoint hold."""
+"""What a component holds that no checkpoint would: weights that are not registered, and state in plain attributes."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 LIBRARIES = ("torchrl", "tensordict")  #: whose modules register weights in ways of their own
+Generators = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 REGISTRIES = ("_parameters", "_buffers", "_modules")  #: attributes in which a module registers
 
 
 def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: bool = False) -> str:
-    """Why weights of ``component`` would be lost; empty if all are registered.
+    """Why weights or state of ``component`` would be lost; empty if all are registered.
 
     Args:
         component: A module, or an object of a plain class, which registers nothing.
@@ -25,6 +29,8 @@ def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: boo
         if any(base.__module__.partition(".")[0] in LIBRARIES for base in type(owner).__mro__):
             continue
         is_module = isinstance(owner, nn.Module)
+        if isinstance(owner, nn.Module) and type(owner).get_extra_state is not nn.Module.get_extra_state:
+            return f"`{type(owner).__name__}` overrides `get_extra_state`, which no checkpoint holds: keep its state in buffers"
         where = "in a plain list or dict: write torch.nn.ModuleList" if is_module else "but is not a torch.nn.Module"
         for name, held in _attributes(owner):
             if id(held) not in known and _has_weights(held, trained_alone=is_module):
@@ -35,6 +41,34 @@ def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: boo
                 advice = "give the layer its width, of `embedding_width`"
                 return f"`{name}` is lazy: before its first call a checkpoint cannot be loaded; {advice}"
     return ""
+
+
+def plain_state(module: nn.Module) -> dict[str, str]:
+    """Numbers and random generators that ``module`` and its parts hold in plain attributes: the state of each, by name.
+
+    No checkpoint holds them, which does no harm as long as they stay the same.
+    """
+    return {
+        f"{path}.{name}".lstrip("."): repr(_state_of(value))
+        for path, owner in module.named_modules()
+        for name, value in vars(owner).items()
+        if name != "training" and isinstance(value, int | float | Generators)
+    }
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """The names of what differs between two `plain_state` of one module."""
+    return [name for name, state in after.items() if before.get(name, state) != state]
+
+
+def _state_of(value: Any) -> object:
+    if isinstance(value, torch.Generator):
+        return value.get_state().numpy().tobytes()
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    if isinstance(value, np.random.RandomState):
+        return value.get_state(legacy=False)["state"]["key"].tobytes(), value.get_state(legacy=False)
+    return value.getstate() if isinstance(value, random.Random) else value
 
 
 def _has_weights(held: object, *, trained_alone: bool) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jepakit.storage.unsaved import unsaved
+from jepakit.storage.unsaved import changed, plain_state, unsaved
 from jepakit.testing.rules import Output, Rules, expect, expect_same, flat
 
 Inputs = Mapping[str, Tensor]
@@ -115,21 +115,15 @@ def _check_state(rules: Rules, make: Make, call: Call, inputs: Inputs) -> None:
     )
     with rules.rule("state_dict", advice):
         used = make(0)
-        before = _numbers(used)
+        before = plain_state(used)
         _seeded(call, used, inputs)
-        counted = [name for name, value in _numbers(used).items() if before.get(name, value) != value]
+        counted = changed(before, plain_state(used))
         expect(not counted, f"its attribute `{', '.join(counted)}` changes with use but is not a buffer")
         shake(used)
         restored = make(2)
         restored.load_state_dict(used.state_dict())
         what = "outputs of a component and of a second one with its state_dict"
         expect_same(what, *(_seeded(call, module, inputs) for module in (used, restored)))
-
-
-def _numbers(module: nn.Module) -> dict[str, float]:
-    """The attributes of a module and its submodules that are plain numbers."""
-    named = [(f"{path}.{name}".lstrip("."), value) for path, part in module.named_modules() for name, value in vars(part).items()]
-    return {name: value for name, value in named if isinstance(value, int | float)}
 
 
 def _check_devices(rules: Rules, component: nn.Module, call: Call, inputs: Inputs) -> None:

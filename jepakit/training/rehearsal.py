@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from tensordict import TensorDict
@@ -19,6 +19,7 @@ from jepakit.machine.hardware import Hardware
 from jepakit.machine.memory import free_memory, in_words
 from jepakit.protocols import PIXELS, Algorithm, OffPolicyAlgorithm
 from jepakit.recipe.dump import flow
+from jepakit.storage.unsaved import changed, plain_state
 from jepakit.training.blame import Blame
 from jepakit.training.build import build_diagnostics, build_learner, build_replay
 from jepakit.training.collecting.build import build_collector
@@ -77,11 +78,15 @@ def _is_one_function(encoder: nn.Module, pixels: Tensor) -> bool:
         return torch.allclose(tried.train()(pixels), tried.eval()(pixels), rtol=1e-2, atol=1e-2)
 
 
-def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
-    """Push one fake batch through throw-away parts, from policy to optimizer step, so that a run does not fail at step 1.
+class Rehearsed(NamedTuple):
+    """What a rehearsal leaves."""
 
-    Returns:
-        The parts, for inspection.
+    learner: Learner  #: the throw-away parts, for inspection
+    notices: list[str]  #: about what is valid, but probably unintended
+
+
+def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
+    """Push one fake batch through throw-away parts, from policy to optimizer step, so that a run does not fail at step 1.
 
     Raises:
         RecipeError: A part does not fit; the error points at the component that raised, if it is known.
@@ -112,6 +117,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     elif not recipe.replay.memory_map:
         _check_memory(recipe, build_replay(recipe, learner.algorithm, env, hardware))
     policy, witness = Policy(learner), Witness(learner)
+    before = plain_state(learner.parts)
     with blame.at("algorithm"):
         acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
         batch = TensorDict.stack(acted, dim=1)  # [N, 2]
@@ -127,7 +133,12 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Learner:
     for i, each in enumerate(diagnoses.named):
         with blame.at(f"diagnostics.{i}"), quietly(learner.parts):
             each.measure(look)
-    return learner
+    told = notices(recipe, env, learner.encoder)
+    if restless := changed(before, plain_state(learner.parts)):
+        told.append(
+            f"in no checkpoint, because it is no buffer, though it changes with use: {', '.join(restless)}; a resumed run will differ"
+        )
+    return Rehearsed(learner, told)
 
 
 def _check_rows(recipe: Recipe, num_envs: int, algorithm: Algorithm) -> None:

@@ -8,8 +8,9 @@ import platform
 import shutil
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from jepakit.training.learner import Learner
 from jepakit.training.loop import Loop
 from jepakit.training.monitoring.summary import summarise
 from jepakit.training.progress import Mute, progress_for
-from jepakit.training.rehearsal import notices, rehearse
+from jepakit.training.rehearsal import rehearse
 from jepakit.training.state import RunState, put_back, why_inexact
 
 RUNS = Path("runs")
@@ -103,13 +104,13 @@ def _run(recipe: Recipe, out: Path | None, quiet: bool) -> RunResult:
     if found := first_says(earlier):
         return found
     with contextlib.closing(build_env(share)) as env:
-        rehearse(recipe, env, hardware)
+        notices = rehearse(recipe, env, hardware).notices
         seed_share(env, recipe.seed)
         learner = build_learner(recipe, env, hardware, path / "replay", source=build_source(recipe, env))
         if found := first_says(earlier):  # created meanwhile by another process
             return found
         with contextlib.closing(on_first(lambda: RunFolder.create(path)) or WrittenElsewhere(path)) as folder:
-            return _trained(recipe, env, learner, folder, _begin, quiet)
+            return _trained(recipe, env, learner, folder, partial(_begin, notices=notices), quiet)
 
 
 def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = False, quiet: bool = False) -> RunResult:
@@ -186,7 +187,7 @@ def _earlier_run(path: Path) -> RunResult:
     )
 
 
-def _begin(loop: Loop) -> None:
+def _begin(loop: Loop, notices: Sequence[str]) -> None:
     """Write a new run's recipe, provenance and first events."""
     folder = loop.folder
     folder.write_recipe(loop.recipe)
@@ -201,7 +202,7 @@ def _begin(loop: Loop) -> None:
     for plugin in loop.recipe.loaded_plugins:
         if plugin.failure:
             folder.event("warning", text=f"the plug-in `{plugin.name}` cannot be imported: {plugin.failure}")
-    for notice in notices(loop.recipe, loop.env, loop.learner.encoder):
+    for notice in notices:
         _notice(loop, notice)
     if why := why_inexact(loop.state):
         _notice(loop, f"{why}: a resumed run begins new episodes")

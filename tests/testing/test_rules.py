@@ -336,6 +336,16 @@ class DrawnAndForgotten(SoundPredictor):
         return super().forward(s_x, action) * self.directions
 
 
+@breaks("predictor", "state_dict", "`dice`", "not a buffer")
+class DrawsFromItsOwn(SoundPredictor):
+    def __init__(self, embedding_width: int, action_spec: Any) -> None:
+        super().__init__(embedding_width, action_spec)
+        self.dice = random.Random(0)
+
+    def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
+        return super().forward(s_x, action) * self.dice.uniform(0.9, 1.1)
+
+
 # Objectives and projectors
 
 

@@ -197,7 +197,14 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
         def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
             return self.layer(s_x)
 
-    for kind in (Plain, Hidden, Listed, Teacher, Lazy):
+    class Extra(nn.Linear):
+        def __init__(self, embedding_width: int) -> None:
+            super().__init__(embedding_width, embedding_width)
+
+        def get_extra_state(self) -> dict[str, int]:
+            return {"calls": 0}
+
+    for kind in (Plain, Hidden, Listed, Teacher, Lazy, Extra):
         register("predictor", kind.__name__.lower())(kind)
     register("target", "holds")(Holds)
     build("jepa.predictor={kind: plain}", "jepa.target={kind: holds}")
@@ -208,6 +215,8 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
     build("jepa.predictor={kind: teacher}")
     with pytest.raises(RecipeError, match=r"--set #1: `layer\.weight` is lazy: .* give the layer its width, of `embedding_width`"):
         build("jepa.predictor={kind: lazy}")
+    with pytest.raises(RecipeError, match=r"--set #1: `Extra` overrides `get_extra_state`, .*: keep its state in buffers"):
+        build("jepa.predictor={kind: extra}")
 
 
 def test_an_encoder_without_weights_may_have_a_projector(build: Any) -> None:

@@ -1,14 +1,20 @@
 """Notices about settings that are valid but probably unintended, and what a rehearsal refuses."""
 
+import contextlib
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from jepakit import registry
+from jepakit.machine.hardware import Hardware
 from jepakit.recipe import load_recipe
+from jepakit.registry import register
 from jepakit.training.build import build_env
-from jepakit.training.rehearsal import notices
+from jepakit.training.rehearsal import notices, rehearse
 
 CONSTANT = "with gradients through both encoders a constant embedding minimises L_JEPA: a regularizer prevents that"
 A2C = ["algorithm.kind=a2c", "algorithm.rollout_steps=8"]
@@ -77,3 +83,42 @@ def test_an_encoder_that_differs_in_eval_mode_gets_a_notice_and_stays_unchanged(
         assert all("train() and eval()" in text for text in found)
         assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
     env.close()
+
+
+@pytest.mark.parametrize("owner", ["counter", "torch", "numpy", "legacy", "python", "nothing"])
+def test_state_that_changes_in_plain_attributes_gets_a_notice(tmp_path: Path, owner: str) -> None:
+    @register("predictor", "keeps")
+    class Keeps(nn.Module):
+        def __init__(self, embedding_width: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(embedding_width, embedding_width)
+            self.calls = 0
+            self.nothing = float("nan")
+            self.torch = torch.Generator().manual_seed(0)
+            self.numpy, self.legacy, self.python = np.random.default_rng(0), np.random.RandomState(0), random.Random(0)
+            self.last: int | None = None  # a cache, not state
+
+        def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
+            self.last = len(s_x)
+            if owner == "counter":
+                self.calls += 1
+            elif owner == "torch":
+                torch.rand(1, generator=self.torch)
+            elif owner != "nothing":
+                getattr(self, owner).random()
+            return self.layer(s_x)
+
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        "env: {kind: gym, id: Diary-v0, num_envs: 2, size: null}\nalgorithm: {rollout_steps: 8, minibatch_size: 8}\n"
+        "encoder: {kind: vit, dim: 8, depth: 1, heads: 2, patch: 4}\njepa: {predictor: {kind: keeps}}\ntotal_steps: 1600\n"
+    )
+    try:
+        recipe = load_recipe(file)
+        with contextlib.closing(build_env(recipe)) as env:
+            told = rehearse(recipe, env, Hardware("cpu", "fp32", threads=1)).notices
+    finally:
+        registry.forget(lambda module: module == __name__)
+    name = {"counter": "calls"}.get(owner, owner)
+    wanted = f"in no checkpoint, because it is no buffer, though it changes with use: predictor.{name}; a resumed run will differ"
+    assert told == ([] if owner == "nothing" else [wanted])

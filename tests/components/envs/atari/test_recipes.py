@@ -99,5 +99,5 @@ def test_curls_term_tells_each_view_of_a_stack_from_those_of_the_others(env: Ata
 
 @pytest.mark.parametrize("name", ["atari/spr", "atari/curl_der"])
 def test_its_parts_fit_together(env: AtariEnv, name: str) -> None:
-    learner = rehearse(load_recipe(name, {"replay.capacity": 1000}), env, HARDWARE)
+    learner = rehearse(load_recipe(name, {"replay.capacity": 1000}), env, HARDWARE).learner
     assert learner.updates == 1
