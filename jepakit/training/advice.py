@@ -10,7 +10,9 @@ from torch import Tensor
 from torchrl.envs import EnvBase
 
 from jepakit.components.encoders.pixels import FIXED_SCALINGS, scale
+from jepakit.components.envs.batched import EnvFailed
 from jepakit.diagnostics.frames import changing_share, frame_figures
+from jepakit.errors import raised_in
 from jepakit.protocols import PIXELS
 
 if TYPE_CHECKING:
@@ -54,10 +56,18 @@ def scaling_advice(recipe: Recipe, frames: Tensor) -> str:
 
 
 def frame_notices(recipe: Recipe, env: EnvBase) -> list[str]:
-    """What a few hundred frames of random play show, and what in the recipe does not fit them; plays on in ``env``."""
+    """What a few hundred frames of random play show, and what in the recipe does not fit them; plays on in ``env``.
+
+    Raises:
+        RecipeError: A simulator fails.
+    """
     if env.observation_spec[PIXELS].dtype != torch.uint8:
         return []
-    frames = random_frames(env)
+    try:
+        frames = random_frames(env)
+    except EnvFailed as failure:
+        told = f"in random play {failure} (in {raised_in(failure.__cause__ or failure)}; `jepakit --traceback …` shows the traceback)"
+        raise recipe.error("env", told) from failure
     background, changing, variance = frame_figures(frames)
     shown = (
         f"{len(frames)} frames of random play: background {background} of 255, {changing:.1%} of the pixels change, variance {variance:.1e}"

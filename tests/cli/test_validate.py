@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import gymnasium
 import pytest
 import torch
 
@@ -118,3 +120,24 @@ def test_a_component_that_calls_exit_is_reported_at_its_place(cli: Cli, tmp_path
     )
     code, _, err = cli("validate", written(tmp_path, SMALL + "encoder: {kind: exits}\nplugins: [exits.py]\n"))
     assert (code, err.splitlines()[0]) == (2, "r.yaml:2:10: SystemExit: 5 (exits.py, line 6)")
+
+
+def test_an_env_that_fails_in_random_play_is_reported_at_its_place(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fragile_env.py").write_text(
+        "from gymnasium.envs.classic_control import CartPoleEnv\n\n\n"
+        "class Fragile(CartPoleEnv):\n    def step(self, action):\n        raise KeyError('nope')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    gymnasium.register("Fragile-v0", entry_point="fragile_env:Fragile")
+    try:
+        recipe = written(tmp_path, SMALL.replace("CartPole-v1", "Fragile-v0") + ENCODER)
+        code, out, err = cli("validate", recipe)
+    finally:
+        gymnasium.registry.pop("Fragile-v0")
+    assert (code, out) == (2, "")
+    assert re.match(
+        r"r\.yaml:1:6: in random play Fragile-v0: step\([01]\) raised KeyError: 'nope' "
+        r"\(after 0 steps of an episode of simulator 0, seeded with \d+\) \(in fragile_env.*line 6; `jepakit --traceback …`",
+        err,
+    ), err
+    assert "Traceback" not in err
