@@ -130,10 +130,16 @@ class _Teller:
         return any(nearest(other, names) == name for other in written)
 
     def unknown_field(self, path: KeyPath) -> Problem:
-        names = self.words.fields(*self.at(path[:-1]))
+        name, (schema, value) = str(path[-1]), self.at(path[:-1])
         place = self.tree.nearest_place(path, of_key=True)
         within = f" in `{dotted(path[:-1])}`" if len(path) > 1 else ""
-        return Problem(place, f"unknown field `{shown(str(path[-1]))}`{within}", suggestion(str(path[-1]), names, "the fields here are"))
+        if elsewhere := [dotted(there) for there in self.words.places(self.schema, self.values, name)]:
+            advice = f"did you mean {' or '.join(f'`{shown(there)}`' for there in elsewhere)}?"
+        else:
+            advice = suggestion(name, self.words.fields(schema, value), "the fields here are")
+            if kinds := self.words.kinds_with(schema, name):
+                advice += f"; `{name}` is a field of the kind{'s' * (len(kinds) > 1)} {listing(kinds)}"
+        return Problem(place, f"unknown field `{shown(name)}`{within}", advice)
 
     def unknown_kind(self, path: KeyPath) -> Problem:
         schema, value = self.at(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jepakit.errors import shown
@@ -51,6 +51,17 @@ class Vocabulary:
         """The field names that a mapping may have."""
         return list(dict.fromkeys(name for branch in self.fitting(schema, value) for name in branch.get("properties", {})))
 
+    def places(self, schema: Schema, value: Any, name: str) -> Iterator[tuple[str | int, ...]]:
+        """The paths below a value at which a field ``name`` may stand."""
+        if isinstance(value, list):
+            keys: Sequence[str | int] = range(len(value))
+        else:
+            keys = self.fields(schema, value)
+            yield from ((key,) for key in keys if key == name)
+        for key in keys:
+            below = value[key] if isinstance(key, int) else value.get(key) if isinstance(value, dict) else None
+            yield from ((key, *path) for path in self.places(self.entry(schema, value, key), below, name))
+
     def choices(self, schema: Schema) -> list[str]:
         """The strings that a value may take."""
         found = [choice for branch in self.branches(schema) for choice in branch.get("enum", [branch.get("const")])]
@@ -60,6 +71,10 @@ class Vocabulary:
         """The kinds of a slot."""
         kinds = [branch.get("properties", {}).get("kind", {}).get("const") for branch in self.branches(schema)]
         return [kind for kind in kinds if kind]
+
+    def kinds_with(self, schema: Schema, name: str) -> list[str]:
+        """The kinds of a slot that have a field ``name``."""
+        return self.kinds({"anyOf": [branch for branch in self.branches(schema) if name in branch.get("properties", {})]})
 
     def describe(self, schema: Schema) -> str:
         """The allowed values in words, such as ``an integer of at least 1``."""

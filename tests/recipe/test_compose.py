@@ -187,6 +187,7 @@ def test_overrides_apply_in_order(write: Write) -> None:
         ("regularizers.x=1", "--set #2: `regularizers` has no entry `x`"),
         ("regularizers.-1.weight=1", "--set #2: `regularizers` has no entry `-1`"),
         ("regularizers.0.weigth=1", "--set #2: unknown field `weigth` in `regularizers.0`"),
+        ("encoder.weight=1", "--set #2: unknown field `weight` in `encoder`"),
         ("encoder.kind=smal", "--set #2: unknown encoder `smal`"),
         ("encoder\udcff=smal", "--set #2: not an override: write `path.to.field=value`"),
         ("a" + ".a" * 5_000 + "=1", "--set #2: a path of 5,001 steps"),
@@ -196,6 +197,11 @@ def test_a_wrong_override_is_identified_by_its_number(problems: Problems, overri
     (problem,) = problems(ENV + "regularizers: [{kind: spread}]", ["total_steps=5", override])
     assert str(problem).startswith(line)
     assert str(problem).splitlines()[1] == f"    {override[:120]}".replace("\udcff", "�")
+
+
+def test_a_field_in_the_wrong_place_is_shown_everywhere_else(problems: Problems) -> None:
+    (problem,) = problems(ENV + "regularizers: [{kind: spread}]", ["encoder.weight=1"])
+    assert str(problem).endswith("did you mean `jepa.weight` or `regularizers.0.weight`?")
 
 
 @pytest.mark.parametrize(

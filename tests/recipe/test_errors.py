@@ -53,6 +53,10 @@ seed: 2
     ("line", "message"),
     [
         ("regularisers: []", "unknown field `regularisers`|    regularisers: []|    ^|    did you mean `regularizers`?"),
+        ("lr: 1.0", "unknown field `lr`|    lr: 1.0|    ^|    did you mean `optimizer.lr`?"),
+        ("jepa: {threads: 2}", "unknown field `threads` in `jepa`|    jepa: {threads: 2}|           ^|    did you mean `threads`?"),
+        ("weight: 2", "did you mean `jepa.weight`?"),
+        ("collector: {workers: 2}", "|    the fields here are: `kind`; `workers` is a field of the kinds `multi_async`, `multi_sync`"),
         (
             "augmentations: [{kind: shift}]",
             "unknown augmentation `shift`|    augmentations: [{kind: shift}]|                           ^|    did you mean `random_shift`?",
