@@ -37,7 +37,9 @@ def tell(result: RunResult) -> None:
         f"{'run' if result.fresh else 'already finished:'} {result.path}",
         f"{summary['status']}: {figure('env_steps', ',')} env steps, {figure('episodes', ',')} episodes, {figure('updates', ',')} updates "
         f"in {figure('wall_s', ',.0f')} s ({figure('steps_per_second', ',.0f')} steps/s)",
-        f"return: {figure('return_last_100')} (last 100 episodes), {figure('return_last_20')} (last 20)",
+        f"return: {figure('return_last_100')} (last 100 episodes), {figure('return_last_20')} (last 20)"
+        if summary.get("episodes")
+        else "return: none, since no episode has ended",
         f"embedding: variance {figure('embedding_variance')}, rank {figure('embedding_rank')}",
     ]
     if budget := _shares(summary.get("seconds")):
