@@ -72,7 +72,7 @@ def fitting_table(
         headings: Column headings.
         rows: Cells, one sequence per row.
         foldable: Columns whose text may fold in a narrow terminal.
-        less: Columns to drop when the terminal is too narrow, in this order.
+        less: Columns to drop when the terminal is too narrow, in this order. One that fits once a wider one has gone comes back.
 
     Returns:
         The table, and the headings of the dropped columns.
@@ -85,11 +85,13 @@ def fitting_table(
     }
     left_out: list[str] = []
     for heading in less:
-        if sum(needed.values()) - GAP <= width:
+        if sum(needed[shown] for shown in headings if shown not in left_out) - GAP <= width:
             break
         left_out.append(heading)
-        del needed[heading]
-    kept = [at for at, heading in enumerate(headings) if heading in needed]
+    for heading in left_out[::-1]:
+        if sum(needed[shown] for shown in headings if shown not in left_out or shown == heading) - GAP <= width:
+            left_out.remove(heading)
+    kept = [at for at, heading in enumerate(headings) if heading not in left_out]
     rows = [[row[at] for at in kept] for row in ([*headings], *cells)]
     return _grid(rows, {place for place, at in enumerate(kept) if headings[at] in foldable}, width), left_out
 

@@ -159,3 +159,11 @@ def test_wide_characters_and_long_words_keep_the_columns(monkeypatch: pytest.Mon
     assert all(cell_len(line) <= 30 for line in grid.plain.splitlines())
     assert grid.plain.count("漢") == 10
     assert grid.plain.count("x") == 40
+
+
+@pytest.mark.parametrize(("width", "left_out"), [("40", []), ("24", ["configuration"]), ("12", ["return", "configuration"])])
+def test_a_dropped_column_comes_back_once_a_wider_one_has_gone(monkeypatch: pytest.MonkeyPatch, width: str, left_out: list[str]) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    rows = [("0123456789", "a" * 30, "473.2")]
+    _, dropped = fitting_table(("run", "configuration", "return"), rows, foldable=("configuration",), less=("return", "configuration"))
+    assert dropped == left_out
