@@ -3,8 +3,11 @@
     jepakit ablate studies/distractions && jepakit record runs/distractions --to docs/results/distractions/runs
     python benchmarks/distractions.py runs/distractions --json docs/results/distractions/shifted.json
 
-Each run that was trained without distractions plays held-out episodes, sampling its actions, under each distraction below; the seeds of the
-episodes are the same for all. A table of what was kept: the mean return under a distraction, divided by that without.
+    jepakit ablate studies/dmc100k --seeds 5
+    python benchmarks/distractions.py runs/dmc100k --episodes 5 --policy greedy --json docs/results/distractions/shifted_dmc.json
+
+Each run that was trained without distractions plays held-out episodes under each distraction below; the seeds of the episodes are the same
+for all. A table of what was kept: the mean return under a distraction, divided by that without.
 """
 
 from __future__ import annotations
@@ -12,12 +15,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jepakit.agent.evaluate import evaluate
+from jepakit.agent.trained import opened
+from jepakit.recipe import Recipe
 from jepakit.storage.stored import stored_recipe
+from jepakit.training.monitoring.evaluation import MODES, play
+from jepakit.training.policy import Policy
 
 SHIFTS: dict[str, list[dict[str, Any]]] = {
     "as trained": [],
@@ -30,14 +39,23 @@ SHIFTS: dict[str, list[dict[str, Any]]] = {
 SEED = 7  #: of the episodes
 
 
-def measured(run: Path, episodes: int) -> dict[str, Any]:
-    """The mean held-out return of the run in folder ``run`` under each distraction."""
+def measured(run: Path, episodes: int, policy: str) -> dict[str, Any]:
+    """The mean held-out return of the run in folder ``run`` under each distraction, acting ``sampled`` or ``greedy``."""
     recipe = stored_recipe(run)
     returns = {}
     for name, distractions in SHIFTS.items():
-        found = evaluate(run, episodes, SEED, overrides={"distractions": distractions} if distractions else ())
-        returns[name] = found["sampled"]["mean"]
-    return {"case": str(recipe.case).partition(",")[0], "seed": recipe.seed, "episodes": episodes, "returns": returns}
+        with opened(run, overrides={"distractions": distractions} if distractions else (), trust=False, best=False, warn=print) as trained:
+            trained.explore_as_at_the_end()
+            trained.learner.parts.eval()
+            returns[name] = play(trained.env, Policy(trained.learner), policy, episodes, SEED)["mean"]
+    case = str(recipe.case).partition(",")[0]
+    return {"task": task_of(recipe), "case": case, "seed": recipe.seed, "policy": policy, "episodes": episodes, "returns": returns}
+
+
+def task_of(recipe: Recipe) -> str:
+    """Such as ``CartPole-v1`` or ``cartpole-swingup``."""
+    env: Any = recipe.env
+    return f"{env.domain}-{env.task}" if env.kind == "dmc" else str(env.id)
 
 
 def main() -> None:
@@ -45,19 +63,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="the study's folder")
     parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--policy", choices=MODES, default="sampled")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
-    finished = sorted(path.parent for path in options.runs.glob("*/summary.json"))
-    found = [measured(run, options.episodes) for run in finished if not stored_recipe(run).distractions]
-    sys.stdout.write(f"| trained by | {' | '.join(SHIFTS)} |\n|---|{'---|' * len(SHIFTS)}\n")
-    for case in sorted({row["case"] for row in found}):
-        rows = [row["returns"] for row in found if row["case"] == case]
+    runs = sorted(path.parent for path in options.runs.glob("*/summary.json"))
+    runs = [run for run in runs if not stored_recipe(run).distractions]
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as processes:
+        found = list(processes.map(partial(measured, episodes=options.episodes, policy=options.policy), runs))
+    sys.stdout.write(f"| task | trained by | {' | '.join(SHIFTS)} |\n|---|---|{'---|' * len(SHIFTS)}\n")
+    for task, case in sorted({(row["task"], row["case"]) for row in found}):
+        rows = [row["returns"] for row in found if (row["task"], row["case"]) == (task, case)]
         clean = fmean(row["as trained"] for row in rows)
-        kept = [f"{clean:.0f} ({len(rows)} seeds)"]
+        kept = [f"{clean:.0f} ({len(rows)} seed{'s' * (len(rows) > 1)})"]
         kept += [f"{fmean(row[name] / row['as trained'] for row in rows):.0%}" for name in SHIFTS if name != "as trained"]
-        sys.stdout.write(f"| {case} | {' | '.join(kept)} |\n")
+        sys.stdout.write(f"| {task} | {case} | {' | '.join(kept)} |\n")
     if options.json:
-        options.json.write_text(json.dumps(sorted(found, key=lambda row: (row["case"], row["seed"])), indent=1) + "\n")
+        options.json.write_text(json.dumps(sorted(found, key=lambda row: (row["task"], row["case"], row["seed"])), indent=1) + "\n")
 
 
 if __name__ == "__main__":
