@@ -70,7 +70,7 @@ def command(
     records = recorded or []
     given_jobs = None if jobs == "auto" else positive(jobs, "--jobs")
     share = _share(shard)
-    plan = load_sweep(recipe, overrides or (), over or (), read_seeds(seeds), threads=None if given_jobs else 1)
+    plan = load_sweep(recipe, overrides or (), over or (), None if seeds is None else read_seeds(seeds), threads=None if given_jobs else 1)
     count, plan, notes = len(plan.runs), plan.shard(*share), [*plan.notes]
     if not plan.runs:
         typer.echo(f"notice: share {shard} is empty: this sweep has {count} runs", err=True)
@@ -140,12 +140,10 @@ def _print(plan: Plan, out: Path, recorded: Sequence[Path], engine: Engine, note
         typer.echo(command_line(job))
 
 
-def read_seeds(text: str | None) -> int | list[int] | None:
+def read_seeds(text: str) -> int | list[int]:
     """``5`` as a number of seeds, ``0,3,5`` as seeds."""
     from jepakit.errors import UserError
 
-    if text is None:
-        return None
     try:
         return [int(seed) for seed in text.split(",") if seed.strip()] if "," in text else int(text)
     except ValueError:

@@ -49,7 +49,7 @@ def command(
     """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json.
 
     With --set the agent acts elsewhere than it was trained, and the result is written to a file beside it, RUN/eval-….json. So is a result
-    with --policy plan, where the same episodes are also played by planning over the predictor's roll-outs.
+    with --policy plan, where the same episodes are also played by planning over the predictor's roll-outs, and one with --best.
 
     With --video further episodes are filmed: the env, what the agent sees of it, and what it expects and intends. They change no result.
     """
@@ -89,7 +89,7 @@ def command(
             warn=warn,
             on_episode=lambda: bar.update(1),
         )
-    changes = [*result.get("overrides", []), *([result["planner"]] if plan else [])]
+    changes = [*result.get("overrides", []), *([result["planner"]] if plan else []), *(["best"] if best else [])]
     written = run / (f"eval-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.json" if changes else "eval.json")
     try:
         write_atomically(written, json.dumps(result, indent=2) + "\n")  # before it is printed, which may fail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -69,7 +69,7 @@ def command(
     from jepakit.agent.probe import probe
     from jepakit.cli.output import counted, emit
     from jepakit.errors import UserError
-    from jepakit.report.probes import NAMES, read_probe
+    from jepakit.report.probes import NAMES
     from jepakit.storage.stored import run_folders
 
     def warn(text: str) -> None:
@@ -79,9 +79,10 @@ def command(
         raise UserError(f"--{'record' if record else 'missing'} is of probe.json, where the agent acts as it was trained: leave out --set")
     read = named_function(state, "--state") if state else None
     folders = run_folders(runs)
+    stored = _stored(folders, policy.value, state, best) if missing else {}
     results: dict[Path, Mapping[str, Any]] = {}
     for place, run in enumerate(folders, start=1):
-        result = read_probe(run, policy.value) if missing else None
+        result = stored.get(run)
         if result is None:
             label = "episodes" if len(folders) == 1 else f"run {place} of {len(folders)}"
             with typer.progressbar(length=episodes, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
@@ -111,6 +112,31 @@ def command(
         emit(*_of_all(results, record, shown=len(folders) > 1))
         if len(folders) > 1 and not missing:
             emit(f"wrote {NAMES[policy.value]} of {counted(len(folders), 'run')}")
+
+
+def _stored(runs: Sequence[Path], policy: str, state: str | None, best: bool) -> Mapping[Path, Mapping[str, Any]]:
+    """The results that lie in runs' folders, without those of runs that have learned more since.
+
+    Raises:
+        UserError: They, and those that are to be made, are not all of the same variables and weights.
+    """
+    from jepakit.errors import UserError
+    from jepakit.report.probes import read_probe
+    from jepakit.storage.folder import read_summary
+
+    found = {run: result for run in runs if (result := read_probe(run, policy))}
+    found = {
+        run: result
+        for run, result in found.items()
+        if result["best"] or result["env_steps"] == (read_summary(run) or {}).get("env_steps", result["env_steps"])
+    }
+    made = {run: (result.get("state"), result["best"]) for run, result in found.items()}
+    if len(found) < len(runs):
+        made[Path("what is missing")] = (state, best)
+    if len(set(made.values())) > 1:
+        how = "; ".join(f"{run}: --state {of or 'not given'}{', --best' * of_best}" for run, (of, of_best) in made.items())
+        raise UserError(f"--missing: these probes cannot stand in one table ({how}): leave out --missing")
+    return found
 
 
 def _write(run: Path, result: Mapping[str, Any], warn: Any) -> Path | None:

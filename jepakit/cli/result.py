@@ -44,6 +44,8 @@ def tell(result: RunResult) -> None:
     ]
     if budget := _shares(summary.get("seconds")):
         lines.append(f"time: {budget}")
+    if summary.get("updates_skipped"):
+        lines.append(f"warning: {figure('updates_skipped', ',')} updates were skipped: their loss or gradient was not finite")
     if summary.get("collapsed"):
         lines.append(f"warning: the embedding is collapsed (first seen at {figure('collapsed_at', ',')} env steps)")
     if not result.fresh:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -175,14 +176,16 @@ class _Teller:
 
     def hints(self, schema: Schema, value: Any) -> Iterator[str]:
         types = {branch.get("type") for branch in self.words.branches(schema)}
-        if "array" in types and isinstance(value, dict) and len(told := flow([value])) <= MAX_SHOWN:
+        if "array" in types and isinstance(value, dict) and all(key.isdecimal() for key in value):
+            yield "(the recipe does not write this list out, so it has no numbered entries: write the whole list)"
+        elif "array" in types and isinstance(value, dict) and len(told := flow([value])) <= MAX_SHOWN:
             yield f"(write `{shown(told, MAX_SHOWN)}`)"
         elif isinstance(value, str):
             if near := nearest(value, self.words.choices(schema)):
                 yield f"(did you mean `{near}`?)"
             elif "boolean" in types and value.lower() in {"yes", "no", "on", "off", "y", "n"}:
                 yield "(YAML 1.2 has no yes, no, on or off)"
-            elif types & {"integer", "number"} and value.replace(".", "", 1).replace("_", "").isdecimal():
+            elif types & {"integer", "number"} and re.fullmatch(r"[0-9]+(_[0-9]+)*(\.[0-9]+)?", value):
                 yield f"(write {value} without quotes)"
         elif isinstance(value, float) and "integer" in types and value.is_integer() and abs(value) < 1e15:
             yield f"(write {int(value):_})"

@@ -18,7 +18,7 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import LeftOutAtDefault, Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
-from jepakit.registry.plugins import importable_digest
+from jepakit.registry.plugins import importable_digest, unchanged
 from jepakit.registry.signature import ComponentFields
 
 MAX_BYTES = 8 * 1024**3  #: of one file of weights
@@ -160,4 +160,4 @@ def _digest(found: Component) -> str:
         content = file.read_bytes() if file.is_file() else inspect.getsource(found.cls).encode()  # a notebook cell is not a file
     except (OSError, TypeError) as error:
         raise UserError(f"the source of the {found.slot} `{found.kind}` cannot be read, so a run has no id: put it in a file") from error
-    return hashlib.sha256(content).hexdigest()
+    return unchanged(hashlib.sha256(content).hexdigest(), [found.cls], f"the source of the {found.slot} `{found.kind}`")

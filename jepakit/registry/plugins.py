@@ -16,6 +16,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from weakref import WeakKeyDictionary
 
 from jepakit import registry
 from jepakit.errors import UserError, shown, told
@@ -106,11 +107,16 @@ def _load_file(entry: str, run: bool) -> Plugin:
     digest = hashlib.sha256(content).hexdigest()
     # The module's name is a hash of its content: a file reached by two paths, or copied into a run's folder, is one plug-in.
     name = f"{_FILE_MODULE}{digest[:12]}"
-    for beside in _imports_from_beside(path, content) if run else ():
+    if run:
+        _warn_of_what_is_beside(entry, path, content)
+    return Plugin(entry, path, digest, content, _attempt(entry, name, partial(_execute, name, path, content)) if run else "")
+
+
+def _warn_of_what_is_beside(entry: str, path: Path, content: bytes) -> None:
+    for beside in _imports_from_beside(path, content):
         told = f"the plug-in `{shown(entry, 300)}` imports `{beside}`, a file beside it"
         advice = "write both in one file, or name a package in `plugins:`"
-        warnings.warn(PluginWarning(f"{told}: runs keep no copy of it, and an edit of it makes no new run; {advice}"), stacklevel=3)
-    return Plugin(entry, path, digest, content, _attempt(entry, name, partial(_execute, name, path, content)) if run else "")
+        warnings.warn(PluginWarning(f"{told}: runs keep no copy of it, and an edit of it makes no new run; {advice}"), stacklevel=4)
 
 
 def _imports_from_beside(path: Path, content: bytes) -> list[str]:
@@ -159,6 +165,10 @@ def _load_module(entry: str, run: bool) -> Plugin:
             raise
 
     failure = _attempt(entry, entry, import_it)
+    module = sys.modules.get(entry)
+    if not failure and module and module.__file__ and "." not in entry and not hasattr(module, "__path__"):
+        file = Path(module.__file__)
+        _warn_of_what_is_beside(entry, file, file.read_bytes() if file.suffix == ".py" and file.is_file() else b"")
     return Plugin(entry, digest=None if failure else _digest(entry), failure=failure)
 
 
@@ -200,9 +210,26 @@ def _failure(error: BaseException) -> str:
 def _digest(entry: str) -> str:
     """The digest of an imported module for a run's id: it covers the module's whole package."""
     try:
-        return module_digest(sys.modules[entry.partition(".")[0]])
+        top = entry.partition(".")[0]
+        classes = [found.cls for found in registry.components() if found.cls.__module__.partition(".")[0] == top]
+        return unchanged(module_digest(sys.modules[top]), classes, f"the module `{top}`")
     except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # a C extension, or a module that removed itself
         raise NoSuchPlugin(f"cannot read the source of the module `{entry}`, so a run that uses it would have no id") from error
+
+
+_digests: WeakKeyDictionary[type, str] = WeakKeyDictionary()  #: by class, of its source when it was first asked for
+
+
+def unchanged(digest: str, classes: Iterable[type], what: str) -> str:
+    """The ``digest`` of the source from which ``classes`` were imported.
+
+    Raises:
+        NoSuchPlugin: The source was edited since: this process still has the old code, and a run of it would get the id of the new one.
+    """
+    for cls in classes:
+        if _digests.setdefault(cls, digest) != digest:
+            raise NoSuchPlugin(f"{what} was edited after this process had imported it: start a new process")
+    return digest
 
 
 def module_digest(module: ModuleType) -> str:

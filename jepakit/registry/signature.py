@@ -94,14 +94,17 @@ def _constructors(cls: type) -> list[Callable[..., Any]]:
 
 
 def _given_to_super(init: Callable[..., Any], above: Callable[..., Any]) -> set[str]:
-    """The parameters of ``above`` that ``init`` sets in ``super().__init__(...)``: a recipe cannot set them."""
+    """The parameters of ``above`` that ``init`` itself sets, in ``super().__init__(...)`` or ``Base.__init__(self, ...)``."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):  # no source, as in an interactive session
         return set()
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__"]
-    names = list(inspect.signature(above).parameters)[1:]
-    by_position = {name for call in calls for name, _ in zip(names, call.args, strict=False)}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".__init__")]
+    names = list(inspect.signature(above).parameters)
+    by_position = set()
+    for call in calls:
+        first = 1 if ast.unparse(call.func).startswith("super(") else 0  # the other form passes ``self``
+        by_position |= {name for name, _ in zip(names[first:], call.args, strict=False)} - {names[0]}
     return by_position | {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import inspect
@@ -165,7 +166,10 @@ def build(slot: str, config: ComponentFields, **context: Any) -> Any:
         raise TypeError(f"a {found.slot} cannot stand in the slot `{slot}`")
     if found.missing:
         raise UserError(f"kind `{found.kind}` needs a module that is not installed: {found.missing}")
-    fields = {name: getattr(config, name) for name in type(config).model_fields if name not in SLOTS[slot].fields.model_fields}
+    # A copy: a component that changes its list would change the recipe, which other builds read.
+    fields = {
+        name: copy.deepcopy(getattr(config, name)) for name in type(config).model_fields if name not in SLOTS[slot].fields.model_fields
+    }
     return found.cls(**{name: context[name] for name in found.context}, **fields)
 
 

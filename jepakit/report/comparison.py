@@ -99,9 +99,15 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return found
 
 
+TASK = ("id", "game", "domain", "task")  #: the fields of an env that name its task
+
+
 def _env(configuration: Configuration) -> str:
+    """The task that its agents learn, such as ``CartPole-v1``, ``Pong`` or ``cartpole-swingup``; else the kind of its env."""
     env = configuration.runs[0].recipe.get("env")
-    return str(env.get("id", env.get("kind"))) if isinstance(env, dict) else "none"
+    if not isinstance(env, dict):
+        return "none"
+    return "-".join(str(env[name]) for name in TASK if name in env) or str(env.get("kind"))
 
 
 def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:

@@ -106,7 +106,7 @@ def load_runs(paths: Iterable[str | Path]) -> list[Run]:
         paths: Run folders, records, and folders that contain either at any depth.
 
     Raises:
-        UserError: A path does not exist, a file is corrupt, or there is no finished run.
+        UserError: A path does not exist, there is no finished run, or a run that is named itself, or the only one, is corrupt.
     """
     return [run for run, _ in load_placed(paths)]
 
@@ -119,19 +119,30 @@ def load_placed(paths: Iterable[str | Path]) -> list[tuple[Run, Path]]:
     """
     places = [Path(path) for path in paths]
     runs: dict[str, tuple[Run, Path]] = {}
-    left_out = []
+    left_out: list[str] = []
+    damaged: list[UserError] = []
     index = Recipes()
     for path in dict.fromkeys(found for place in places for found in find_runs(place)):
         if path.is_dir() and (state := _state(path)) not in FINISHED:
             left_out.append(f"{path} ({state})")
             continue
-        run = read_folder(path, index) if path.is_dir() else read_record(path)
+        try:
+            run = read_folder(path, index) if path.is_dir() else read_record(path)
+        except UserError as error:
+            if path in places:
+                raise
+            damaged.append(error)
+            continue
         known, place = runs.get(run.id, (run, path))
         kept, where = max((known, place), (run, path), key=lambda found: _richness(*found))
         runs[run.id] = replace(kept, evaluation=kept.evaluation or run.evaluation or known.evaluation), where
     index.save()
     if left_out:
         warnings.warn(f"skipped unfinished runs: {', '.join(left_out)}", stacklevel=2)
+    if damaged and not runs:
+        raise damaged[0]
+    for each in damaged:
+        warnings.warn(f"left out: {each}", stacklevel=2)
     if not runs:
         raise UserError(f"no finished run in {', '.join(map(str, places)) or 'nothing'}: {_ADVICE}")
     return list(runs.values())
@@ -171,10 +182,21 @@ def read_folder(path: Path, index: Recipes | None = None) -> Run:
         "recipe": _of_no_place(recipe, provenance),
         "summary": summary,
         "curves": _curves(path / "metrics.jsonl"),
-        "evaluation": _json(path / "eval.json") if (path / "eval.json").exists() else None,
+        "evaluation": _evaluation(path, summary),
         "provenance": _of_no_machine(provenance),
     }
     return _run(content, path)
+
+
+def _evaluation(path: Path, summary: dict[str, Any]) -> dict[str, Any] | None:
+    """The evaluation of the run's final weights; none, with a warning, if only earlier ones were evaluated."""
+    file = path / "eval.json"
+    found = _json(file) if file.exists() else None
+    if found and found.get("env_steps", summary.get("env_steps")) != summary.get("env_steps"):
+        told = f"{file} is of weights at {found['env_steps']} env steps, and the run has {summary.get('env_steps')}"
+        warnings.warn(f"{printable(told)}: left out; evaluate anew with `jepakit eval {path}`", stacklevel=2)
+        return None
+    return found
 
 
 def _run(content: dict[str, Any], path: Path) -> Run:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 LIBRARIES = ("torchrl", "tensordict")  #: whose modules register weights in ways of their own
-Generators = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 REGISTRIES = ("_parameters", "_buffers", "_modules")  #: attributes in which a module registers
+OF_A_MODULE = frozenset(vars(nn.Module()))  #: attributes that every module has
 
 
 def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: bool = False) -> str:
@@ -44,15 +46,15 @@ def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: boo
 
 
 def plain_state(module: nn.Module) -> dict[str, str]:
-    """Numbers and random generators that ``module`` and its parts hold in plain attributes: the state of each, by name.
+    """Numbers, tensors, random generators, and lists of them that ``module`` and its parts hold in plain attributes, by name and as text.
 
     No checkpoint holds them, which does no harm as long as they stay the same.
     """
     return {
-        f"{path}.{name}".lstrip("."): repr(_state_of(value))
+        f"{path}.{name}".lstrip("."): repr(state)
         for path, owner in module.named_modules()
         for name, value in vars(owner).items()
-        if name != "training" and isinstance(value, int | float | Generators)
+        if name not in OF_A_MODULE and (state := _state_of(value)) is not None
     }
 
 
@@ -62,13 +64,25 @@ def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def _state_of(value: Any) -> object:
+    """What tells two states of ``value`` apart; None if it is no state."""
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape), sha256(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+    if isinstance(value, np.ndarray):
+        return value.shape, sha256(value.tobytes()).hexdigest()
     if isinstance(value, torch.Generator):
         return value.get_state().numpy().tobytes()
     if isinstance(value, np.random.Generator):
         return value.bit_generator.state
     if isinstance(value, np.random.RandomState):
         return value.get_state(legacy=False)["state"]["key"].tobytes(), value.get_state(legacy=False)
-    return value.getstate() if isinstance(value, random.Random) else value
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, list | tuple | deque | dict):
+        held = [_state_of(entry) for entry in (value.values() if isinstance(value, dict) else value)]
+        return held if all(entry is not None for entry in held) else None
+    return None
 
 
 def _has_weights(held: object, *, trained_alone: bool) -> bool:

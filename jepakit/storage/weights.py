@@ -48,7 +48,7 @@ def begin_with(module: nn.Module, part: Part, file: Path, recipe: Recipe) -> Non
     if wrong:
         more = f"; and {len(wrong) - _MOST_TOLD} more" if len(wrong) > _MOST_TOLD else ""
         raise ValueError(f"checkpoint {file} holds a different {part}: {'; '.join(wrong[:_MOST_TOLD])}{more}")
-    if bad := sorted(name for name, tensor in theirs.items() if not tensor.isfinite().all()):
+    if bad := sorted(name for name, _ in module.named_parameters() if not theirs[name].isfinite().all()):
         raise ValueError(f"checkpoint {file} holds weights that are not finite: {bad[0]}")
     for name, tensor in own.items():
         tensor.copy_(theirs[name])

@@ -174,6 +174,12 @@ def lay_settings(composer: Composer, recipe: Node, settings: Sequence[Setting]) 
                 composer.problems.append(
                     Problem(setting.written, wrong, f"null is written at {outer.value.place}; use `cases` for the two")
                 )
+        steps = setting.path.split(".")
+        for length in range(1, len(steps)):
+            above = recipe.find(tuple(steps[:length]))
+            if above and above.data is None and not composer.problems:
+                wrong = f"the sweep sets `{setting.path}` in a run in which `{'.'.join(steps[:length])}` is null"
+                composer.problems.append(Problem(setting.written, wrong, f"null is written at {above.place}"))
         recipe = composer.lay(recipe, setting.path, setting.value, setting.written)
     return recipe
 

@@ -126,6 +126,9 @@ def build_learner(
     context |= {"encoder": encoder, "embedding_width": width}
     jepa = _build_jepa(recipe, recipe.jepa, part, encoder, width, hardware.device) if recipe.jepa else None
     augmentations = [part("augmentation", f"augmentations.{i}", config) for i, config in enumerate(recipe.augmentations)]
+    for i, augmentation in enumerate(augmentations):
+        if isinstance(augmentation, nn.Module) and any(each.requires_grad for each in augmentation.parameters()):
+            raise recipe.error(f"augmentations.{i}", "it has parameters, and augmentations are not trained: write buffers")
     losses = terms("regularizer", "regularizers", recipe.regularizers) | terms("auxiliary", "auxiliary", recipe.auxiliary)
     algorithm = part("algorithm", "algorithm", recipe.algorithm)
     _expect_one_process(recipe, algorithm)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jepakit.errors import UserError
+from jepakit.files.data import digest_of_data
 from jepakit.files.writing import DiskFull, needing
 from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
+from jepakit.recipe.identity import data_read
 from jepakit.storage.folder import RunFolder, read_provenance
 from jepakit.storage.lock import is_locked
 from jepakit.storage.manifest import CONTENT, named_frames, newest_whole
@@ -45,6 +47,9 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
     steps = int(newest.name)
     if total_steps <= steps:
         raise UserError(f"--total-steps {total_steps}: {run} has already made {steps:,} env steps; write a larger number")
+    for place, folder_of_data in data_read(recipe).items():
+        if digest_of_data(folder_of_data) is None:
+            raise recipe.error(place, f"{folder_of_data} is not there", "put the data back: the run has learned from them")
     new, _ = settle(load_recipe(recipe, {"total_steps": total_steps, "parent": f"{recipe_id(recipe)}@{steps}"}))
     id = recipe_id(new)
     final = Path(os.path.normpath(run / ".." / id))  # as relative as the user has written `run`

@@ -129,7 +129,8 @@ class Learner:
         trained |= {name.replace("/", "_"): term.loss for name, term in terms.items()}
         trained |= {"algorithm": algorithm} | ({"curiosity": curiosity.curiosity} if curiosity else {})
         self.trained = as_modules(trained)
-        self.parts = as_modules(trained | ({"target": jepa.target} if jepa else {}))  #: everything a checkpoint must hold
+        untrained = {f"augmentation_{i}": each for i, each in enumerate(augmentations)} | ({"target": jepa.target} if jepa else {})
+        self.parts = as_modules(trained | untrained)  #: everything a checkpoint must hold
         self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
         self.aside = curiosity.parameters if curiosity else []
         apart = {id(each) for each in self.aside}

@@ -107,6 +107,7 @@ class Loop:
             if self.state.stepped:
                 self._record_episodes(batch)
             history.env_steps += steps
+            self._count_skipped(int(metrics.get("updates_skipped", 0)))
             known = {name: history.latest.get(name) for name in EMBEDDING}
             metrics = known | self.state.probe.measure(batch[PIXELS].flatten(0, 1), history.env_steps) | metrics | lag
             times = {
@@ -196,6 +197,15 @@ class Loop:
             text = f"the state probes have failed, and there are no more of them; the run goes on: {self.probes.failure}"
             self.folder.event("warning", text=text)
             self.progress.warn(text)
+
+    def _count_skipped(self, updates: int) -> None:
+        """Count updates that were skipped, and tell of the first ones."""
+        if updates and not self.history.updates_skipped:
+            why = "loss or gradient was not finite: is `optimizer.lr` too high?"
+            text = f"{updates} updates were skipped at {self.history.env_steps:,} env steps, because {why}"
+            self.folder.event("warning", text=text)
+            self.progress.warn(text)
+        self.history.updates_skipped += updates
 
     def _record(self, phase: str, figures: dict[str, Any]) -> None:
         """Write what was measured between two batches, and count the time that it took."""

@@ -30,6 +30,7 @@ from jepakit.training.monitoring.look import Look, Witness
 from jepakit.training.monitoring.periodic_probes import check_state
 from jepakit.training.monitoring.quiet import quietly
 from jepakit.training.policy import Policy
+from jepakit.training.state import weights
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
@@ -64,6 +65,9 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
     whole = -(-recipe.total_steps // batch) * batch
     if whole != recipe.total_steps:
         found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {whole:,}")
+    starts = getattr(recipe.algorithm, "learning_starts", 0)
+    if recipe.source is None and starts > whole:
+        found.append(f"learning_starts {starts:,} is not reached in {whole:,} env steps: nothing will be learned")
     return found
 
 
@@ -75,7 +79,10 @@ def _is_one_function(encoder: nn.Module, pixels: Tensor) -> bool:
     with torch.random.fork_rng():
         pixels = torch.randint(0, 256, pixels.shape).to(pixels.dtype)
         pixels = pixels if parameter is None else pixels.to(parameter.device)
-        return torch.allclose(tried.train()(pixels), tried.eval()(pixels), rtol=1e-2, atol=1e-2)
+        tried.train()
+        learning = tried(pixels)
+        tried.eval()
+        return torch.allclose(learning, tried(pixels), rtol=1e-2, atol=1e-2)
 
 
 class Rehearsed(NamedTuple):
@@ -117,7 +124,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
     elif not recipe.replay.memory_map:
         _check_memory(recipe, build_replay(recipe, learner.algorithm, env, hardware))
     policy, witness = Policy(learner), Witness(learner)
-    before = plain_state(learner.parts)
+    before, names = plain_state(learner.parts), {*weights(learner)}
     with blame.at("algorithm"):
         acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
         batch = TensorDict.stack(acted, dim=1)  # [N, 2]
@@ -129,6 +136,13 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
                 learner.update(learner.experience.sample())
         except BadWeights as error:
             raise recipe.error("optimizer.lr", str(error)) from error
+        with torch.no_grad():
+            if not learner.encoder(batch[PIXELS].flatten(0, 1).to(hardware.device)).isfinite().all():
+                raise recipe.error("optimizer.lr", "after one update s_x is not finite", "a lower one")
+    if new := sorted({*weights(learner)} - names):
+        owner = learner.parts.get_submodule(new[0].rpartition(".")[0])
+        text = f"`{new[0]}` comes into being with the first batch, so no checkpoint could be loaded: register it when the part is made"
+        raise recipe.error(blame.places.get(id(owner), "encoder"), text)
     look = Look(learner, batch[PIXELS].flatten(0, 1).to(hardware.device), witness, windows=2)
     for i, each in enumerate(diagnoses.named):
         with blame.at(f"diagnostics.{i}"), quietly(learner.parts):
@@ -136,7 +150,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
     told = notices(recipe, env, learner.encoder)
     if restless := changed(before, plain_state(learner.parts)):
         told.append(
-            f"in no checkpoint, because it is no buffer, though it changes with use: {', '.join(restless)}; a resumed run will differ"
+            f"in no checkpoint, because it is no buffer, though it changes with use: {', '.join(restless)}; a resumed run may differ"
         )
     return Rehearsed(learner, told)
 

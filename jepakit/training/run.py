@@ -6,9 +6,10 @@ import contextlib
 import os
 import platform
 import shutil
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,10 +79,28 @@ def run(
         UserError: The recipe, the folder or the requested hardware can't be used; nothing was trained.
         Exception: The run failed; the traceback is in its folder.
     """
-    with joined():
+    with _one_at_a_time(), joined():
         if not isinstance(recipe, Recipe) or overrides or seed is not None:
             recipe = load_recipe(recipe, overrides, seed)
         return _run(recipe, Path(out) if out is not None else None, quiet)
+
+
+_training = threading.Lock()  #: held while this process trains
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Random number generators belong to the process: two runs in two threads would draw from one.
+
+    Raises:
+        UserError: Another thread of this process is training.
+    """
+    if not _training.acquire(blocking=False):
+        raise UserError("another run of this process is still training: train one after the other, or each in a process of its own")
+    try:
+        yield
+    finally:
+        _training.release()
 
 
 def _run(recipe: Recipe, out: Path | None, quiet: bool) -> RunResult:
@@ -128,7 +147,7 @@ def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = Fa
         UserError: There is no run to resume, another process is writing it, or its checkpoints are of another jepakit.
         Exception: The run failed; the traceback is in its folder.
     """
-    with joined():
+    with _one_at_a_time(), joined():
         return _resume(Path(path), total_steps, trust, quiet)
 
 

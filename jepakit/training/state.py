@@ -46,6 +46,7 @@ class History:
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=100))  #: of the last 100 episodes
     return_curve: list[float] = field(default_factory=list)  #: mean of ``returns`` after each batch, from the first finished episode on
     eval_return: float | None = None  #: of the weights of now; None if they have not been evaluated
+    updates_skipped: int = 0  #: because loss or gradient was not finite
     latest: dict[str, Any] = field(default_factory=dict)  #: the last train record
     seconds: dict[str, float] = field(default_factory=dict)  #: wall-clock time spent so far, by part: env, policy, learner, checkpoint, …
 
@@ -109,6 +110,7 @@ class Stored(BaseModel):
     updates: NonNegativeInt
     bad_updates: NonNegativeInt
     first_bad: str
+    updates_skipped: NonNegativeInt = 0  #: absent from older checkpoints
     episodes: NonNegativeInt
     returns: list[float]
     return_curve: list[float]
@@ -145,6 +147,7 @@ def capture(run: RunState) -> Checkpoint:
         "updates": learner.updates,
         "bad_updates": learner.bad_updates,
         "first_bad": learner.first_bad,
+        "updates_skipped": history.updates_skipped,
         "episodes": history.episodes,
         "returns": list(history.returns),
         "return_curve": history.return_curve,
@@ -232,6 +235,7 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     history.env_steps, history.episodes, history.latest = state.env_steps, state.episodes, state.latest
     history.returns = deque(state.returns, maxlen=history.returns.maxlen)
     history.return_curve, history.seconds = state.return_curve, state.seconds
+    history.updates_skipped = state.updates_skipped
     run.watch.collapsed, run.watch.collapsed_at = state.collapsed, state.collapsed_at
     run.probe.recent = None if own.probe is None else own.probe.to(run.learner.hardware.device)
     if state.diagnostics:
@@ -290,7 +294,8 @@ def load_weights(path: Path, learner: Learner) -> None:
     except Corrupt as damage:
         raise UserError(f"{path} is corrupt: {damage}") from None
     checked_names(into, stored, path / "weights.safetensors")
-    if bad := sorted(name for name, tensor in stored.items() if not tensor.isfinite().all()):
+    trained = dict(learner.parts.named_parameters())  # a buffer may hold infinity, such as a mask of attention
+    if bad := sorted(name for name in trained if not stored[name].isfinite().all()):
         raise UserError(f"{path}: the weights {bad[0]} are not finite; remove it, and the checkpoint before it is used")
     for name, tensor in into.items():
         tensor.copy_(stored[name])

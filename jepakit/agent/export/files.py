@@ -50,7 +50,7 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """``s_x`` [N, D]."""
-        return {S_X: self.encoder(pixels)}
+        return {S_X: self.encoder(pixels).float()}
 
 
 def export(
@@ -137,7 +137,11 @@ def _export(module: nn.Module, path: Path, frames: Frames, what: str) -> list[Ch
             raise UserError(f"ONNX has no operators for {what}: {_first_line(error)}") from error
         assert onnx is not None
         onnx.save(path.with_suffix(".onnx"), external_data=False)
-    return [*checks, compare(path.with_suffix(".onnx"), in_onnxruntime(path.with_suffix(".onnx")), frames)]
+    try:
+        in_onnx = in_onnxruntime(path.with_suffix(".onnx"))
+    except Exception as error:
+        raise UserError(f"ONNX Runtime has no operators for {what}: {_first_line(error)}") from error
+    return [*checks, compare(path.with_suffix(".onnx"), in_onnx, frames)]
 
 
 def _traced(module: nn.Module, example: Tensor, what: str) -> torch.export.ExportedProgram:

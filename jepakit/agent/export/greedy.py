@@ -51,7 +51,7 @@ class GreedyPolicy(nn.Module):
 
     def forward(self, pixels: Tensor) -> Values:
         """``action`` is int64 [N] or float [N, A], in the env's range; ``action_value`` [N, n], ``state_value`` [N], ``s_x`` [N, D]."""
-        values = {S_X: self.encoder(pixels)}
+        values = {S_X: self.encoder(pixels).float()}
         for step in self.head:
             values.update(step(values))
         if not values[ACTION].is_floating_point():

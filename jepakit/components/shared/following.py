@@ -23,3 +23,5 @@ def follow(averages: Sequence[Tensor], online: Sequence[Tensor], decay: float) -
     for average, value in pairs:
         if not average.is_floating_point():
             average.copy_(value)
+        elif not isinstance(average, nn.Parameter):  # of a mask's infinities the average is not a number
+            average.copy_(torch.where(value.isfinite(), average, value))

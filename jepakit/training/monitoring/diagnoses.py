@@ -156,9 +156,10 @@ class Diagnoses:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore it; a diagnostic that was not there then begins anew."""
         self.looked_at = int(state["looked_at"])
-        for each in self.named:
+        for each in tuple(self.named):
             if each.kind in state["kinds"] and hasattr(each.diagnostic, "load_state_dict"):
-                each.diagnostic.load_state_dict(state["kinds"][each.kind])
+                with self._spared(each):
+                    each.diagnostic.load_state_dict(state["kinds"][each.kind])
 
 
 def _storable(value: Any) -> Any:
@@ -168,7 +169,9 @@ def _storable(value: Any) -> Any:
         TypeError: There is something else in it.
     """
     if isinstance(value, Mapping):
-        return {str(name): _storable(entry) for name, entry in value.items()}
+        if odd := [name for name in value if not isinstance(name, str)]:
+            raise TypeError(f"its state has the key {odd[0]!r}, and a checkpoint's keys are strings")
+        return {name: _storable(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_storable(entry) for entry in value]
     if isinstance(value, Tensor):

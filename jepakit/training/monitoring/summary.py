@@ -26,6 +26,7 @@ def summarise(loop: Loop, status: str, wall_s: float) -> dict[str, Any]:
         "env_steps": history.env_steps,
         **loop.frames,
         "updates": loop.learner.updates,
+        "updates_skipped": history.updates_skipped,
         "episodes": history.episodes,
         "return_last_100": history.return_last(100),
         "return_last_20": history.return_last(20),
