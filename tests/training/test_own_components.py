@@ -1,0 +1,226 @@
+"""What users' own components do that no component of jepakit does: runs train, resume and load all the same, or say what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from jepakit import load_encoder, registry
+from jepakit.components.encoders.vit import ViT
+from jepakit.components.objectives.l2 import L2
+from jepakit.errors import UserError
+from jepakit.recipe import RecipeError, load_recipe
+from jepakit.registry import register
+from jepakit.storage.checkpoint import load_tensors
+from jepakit.training.run import resume, run
+
+RECIPE = """
+env: {kind: gym, id: Diary-v0, num_envs: 2, size: null, max_episode_steps: 4}
+encoder: {kind: vit, dim: 8, depth: 1, heads: 2, patch: 4}
+algorithm: {kind: ppo, rollout_steps: 16, epochs: 2, minibatch_size: 8}
+total_steps: 160
+checkpoint_every: 64
+keep_checkpoints: 9
+threads: 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def _registers_for_one_test() -> Iterator[None]:
+    yield
+    registry.forget(lambda module: module == __name__)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., Path]:
+    def train(*overrides: str, out: str = "out") -> Path:
+        (tmp_path / "recipe.yaml").write_text(RECIPE)
+        return run(tmp_path / "recipe.yaml", overrides=overrides, out=tmp_path / out, quiet=True).path
+
+    return train
+
+
+def own(slot: str) -> Callable[[type], type]:
+    return register(slot, "own")
+
+
+def events(path: Path, event: str) -> list[str]:
+    records = map(json.loads, (path / "events.jsonl").read_text().splitlines())
+    return [record["text"] for record in records if record["event"] == event]
+
+
+def learned(path: Path) -> list[dict[str, Any]]:
+    """The records of a run, without times."""
+    records = map(json.loads, (path / "metrics.jsonl").read_text().splitlines())
+    return [{name: value for name, value in record.items() if name != "wall_s" and not name.startswith("time/")} for record in records]
+
+
+def resumed_from_the_first_checkpoint(path: Path) -> Path:
+    for checkpoint in sorted((path / "checkpoints").iterdir())[1:]:
+        shutil.rmtree(checkpoint)
+    (path / "summary.json").unlink()
+    return resume(path, trust=True, quiet=True).path
+
+
+def test_a_component_that_changes_its_list_changes_no_recipe(train: Callable[..., Path]) -> None:
+    @own("objective")
+    class Own(L2):
+        def __init__(self, *, powers: list[float], named: dict[str, float]) -> None:
+            super().__init__()
+            powers.append(named.pop("a"))
+            self.powers = powers
+
+    path = train("jepa.objective={kind: own, powers: [2.0], named: {a: 1.0}}")
+    config: Any = load_recipe(path / "recipe.yaml").jepa
+    assert (config.objective.powers, config.objective.named) == ([2.0], {"a": 1.0})
+
+
+def test_what_an_augmentation_keeps_in_buffers_is_resumed(train: Callable[..., Path]) -> None:
+    @own("augmentation")
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            self.calls += 1
+            return (pixels.float() * (1 - 0.01 * self.calls).clamp(min=0.2)).to(torch.uint8)
+
+    path = train("augmentations=[{kind: own}]")
+    before = learned(path)
+    assert learned(resumed_from_the_first_checkpoint(path)) == before
+
+
+def test_an_augmentation_with_parameters_is_refused(train: Callable[..., Path]) -> None:
+    @own("augmentation")
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(()))
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return pixels
+
+    with pytest.raises(RecipeError, match="it has parameters, and augmentations are not trained: write buffers"):
+        train("augmentations=[{kind: own}]")
+
+
+def test_infinities_in_a_buffer_are_followed_and_loaded(train: Callable[..., Path]) -> None:
+    @own("encoder")
+    class Own(ViT):
+        """Has a mask of attention, as many transformers do."""
+
+        def __init__(self, frames: Any) -> None:
+            super().__init__(frames, dim=8, depth=1, heads=2, patch=4)
+            self.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return super().forward(pixels) + self.mask.softmax(dim=1)[0, 1]
+
+    path = train("encoder={kind: own}")
+    assert json.loads((path / "summary.json").read_text())["updates_skipped"] == 0
+    checkpoint = max((path / "checkpoints").iterdir())
+    stored = load_tensors(checkpoint, "weights")
+    assert torch.equal(stored["target.encoder.mask"], stored["encoder.mask"])
+    assert load_encoder(path, trust=True)
+
+
+def test_a_tensor_that_comes_into_being_with_the_first_batch_is_refused(train: Callable[..., Path]) -> None:
+    @own("regularizer")
+    class Own(nn.Module):
+        mean: Tensor | None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", None)
+
+        def forward(self, s_x: Tensor) -> Tensor:
+            self.mean = s_x.detach().mean(dim=0)
+            return (s_x - self.mean).square().mean()
+
+    with pytest.raises(RecipeError, match=r"`regularizer_own\.mean` comes into being with the first batch") as caught:
+        train("regularizers=[{kind: own}]")
+    assert "regularizers=[{kind: own}]" in str(caught.value)
+
+
+def test_train_may_return_nothing(train: Callable[..., Path]) -> None:
+    @own("encoder")
+    class Own(ViT):
+        def __init__(self, frames: Any) -> None:
+            super().__init__(frames, dim=8, depth=1, heads=2, patch=4)
+
+        def train(self, mode: bool = True) -> None:  # type: ignore[override]
+            super().train(mode)
+            self.norm.eval()
+
+    assert train("encoder={kind: own}")
+
+
+@pytest.mark.parametrize("form", ["super(Own, self)", "ViT"])
+def test_a_field_that_a_subclass_sets_by_any_call_of_its_base_is_no_field(form: str) -> None:
+    def __init__(self: Any, frames: Any, **rest: Any) -> None:
+        if form == "ViT":
+            ViT.__init__(self, frames, dim=16, **rest)
+        else:
+            super(Own, self).__init__(frames, dim=16, **rest)
+
+    Own = own("encoder")(type("Own", (ViT,), {"__init__": __init__, "__module__": __name__, "__doc__": "Its own width."}))
+    fields = registry.component("encoder", "own").fields.model_fields
+    assert "dim" not in fields
+    assert "depth" in fields
+
+
+def test_skipped_updates_are_told_and_counted(train: Callable[..., Path]) -> None:
+    @own("regularizer")
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+        def forward(self, s_x: Tensor) -> Tensor:
+            self.calls += 1
+            return s_x.mean() / (self.calls % 7 != 0)
+
+    path = train("regularizers=[{kind: own}]")
+    skipped = sum(record.get("updates_skipped", 0) for record in learned(path))
+    assert skipped > 1
+    assert json.loads((path / "summary.json").read_text())["updates_skipped"] == skipped
+    (told,) = events(path, "warning")
+    assert "updates were skipped at 32 env steps" in told
+    resumed_from_the_first_checkpoint(path)
+    assert json.loads((path / "summary.json").read_text())["updates_skipped"] == skipped
+
+
+def test_a_learning_rate_that_breaks_s_x_is_refused(train: Callable[..., Path]) -> None:
+    with pytest.raises(RecipeError, match=r"--set #1: .*(after one update s_x is not finite|is no longer finite)"):
+        train("optimizer.lr=1.0e30", "optimizer.lr_schedule=constant")
+
+
+def test_two_threads_do_not_train_at_once(train: Callable[..., Path]) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    @own("regularizer")
+    class Own(nn.Module):
+        def forward(self, s_x: Tensor) -> Tensor:
+            inside.set()
+            go_on.wait(60)
+            return s_x.square().mean()
+
+    other = threading.Thread(target=train, args=("regularizers=[{kind: own}]",))
+    other.start()
+    try:
+        assert inside.wait(60)
+        with pytest.raises(UserError, match="another run of this process is still training"):
+            train(out="second")
+    finally:
+        go_on.set()
+        other.join()
+    assert train(out="third")
