@@ -166,8 +166,9 @@ def _load_module(entry: str, run: bool) -> Plugin:
 
     failure = _attempt(entry, entry, import_it)
     module = sys.modules.get(entry)
-    if not failure and module and module.__file__ and "." not in entry and not hasattr(module, "__path__"):
-        file = Path(module.__file__)
+    source = getattr(module, "__file__", None)
+    if not failure and source and "." not in entry and not hasattr(module, "__path__"):
+        file = Path(source)
         _warn_of_what_is_beside(entry, file, file.read_bytes() if file.suffix == ".py" and file.is_file() else b"")
     return Plugin(entry, digest=None if failure else _digest(entry), failure=failure)
 
@@ -217,7 +218,8 @@ def _digest(entry: str) -> str:
         raise NoSuchPlugin(f"cannot read the source of the module `{entry}`, so a run that uses it would have no id") from error
 
 
-_digests: WeakKeyDictionary[type, str] = WeakKeyDictionary()  #: by class, of its source when it was first asked for
+#: By class, the digest of each source that it comes from, as it was when it was first asked for.
+_digests: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
 
 
 def unchanged(digest: str, classes: Iterable[type], what: str) -> str:
@@ -227,7 +229,7 @@ def unchanged(digest: str, classes: Iterable[type], what: str) -> str:
         NoSuchPlugin: The source was edited since: this process still has the old code, and a run of it would get the id of the new one.
     """
     for cls in classes:
-        if _digests.setdefault(cls, digest) != digest:
+        if _digests.setdefault(cls, {}).setdefault(what, digest) != digest:
             raise NoSuchPlugin(f"{what} was edited after this process had imported it: start a new process")
     return digest
 

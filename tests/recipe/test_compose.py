@@ -199,6 +199,11 @@ def test_a_wrong_override_is_identified_by_its_number(problems: Problems, overri
     assert str(problem).splitlines()[1] == f"    {override[:120]}".replace("\udcff", "�")
 
 
+def test_an_entry_of_a_list_that_is_not_written_is_told_so(problems: Problems) -> None:
+    (problem,) = problems(ENV, ["diagnostics.0.threshold=0.1"])
+    assert "the recipe does not write this list out, so it has no numbered entries: write the whole list" in str(problem)
+
+
 def test_a_field_in_the_wrong_place_is_shown_everywhere_else(problems: Problems) -> None:
     (problem,) = problems(ENV + "regularizers: [{kind: spread}]", ["encoder.weight=1"])
     assert str(problem).endswith("did you mean `jepa.weight` or `regularizers.0.weight`?")

@@ -76,6 +76,7 @@ seed: 2
         ("regularizers: {kind: spread}", "|    expected a list, each a mapping with a `kind`: `spread`, `spread2`"),
         ("regularizers: [{kind: spread, weight: -1}]", "|    expected a number of at least 0"),
         ("regularizers: [{kind: spread}, {kind: spread2}, {kind: spread}]", "`regularizers.2.kind`: the list already has one of this kind"),
+        ("total_steps: 4_", 'cannot be the string "4_"|    total_steps: 4_|                 ^|    expected an integer of at least 1'),
         ("threads: 0", "|    expected an integer of at least 1 and at most 1024 or `auto`"),
         ("threads: aut", "(did you mean `auto`?)"),
         ("device: cuda:x", "(did you mean `cuda`?)"),

@@ -285,7 +285,11 @@ def test_the_id_depends_on_the_whole_package_of_a_module(write: Write, tmp_path:
     recipe = write("r.yaml", text("[whole_package.parts]"))
     before = recipe_id(load_recipe(recipe))
     write("whole_package/layers.py", "DEPTH = 2\n")
-    assert recipe_id(load_recipe(recipe)) != before
+    with pytest.raises(RecipeError, match="the module `whole_package` was edited after this process had imported it: start a new process"):
+        load_recipe(recipe)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "whole_package"]:
+        del sys.modules[name]
+    assert recipe_id(load_recipe(recipe)) != before  # as in a new process
 
 
 def test_the_id_distinguishes_one_from_true(write: Write) -> None:
@@ -303,3 +307,13 @@ def test_a_file_beside_a_plugin_that_it_imports_is_no_part_of_a_run(write: Write
     with pytest.warns(PluginWarning, match=r"imports `beside`, a file beside it: runs keep no copy of it.*name a package in `plugins:`"):
         load_recipe(write("r.yaml", TEXT.format(kind="vit", plugins="[mine.py]")))
     sys.modules.pop("beside", None)
+
+
+def test_so_is_a_file_beside_a_module(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    write("lone_module.py", "import beside_it\nfrom jepakit import register\n")
+    write("beside_it.py", "")
+    with pytest.warns(PluginWarning, match=r"the plug-in `lone_module` imports `beside_it`, a file beside it"):
+        load_recipe(write("r.yaml", TEXT.format(kind="vit", plugins="[lone_module]")))
+    for name in ("lone_module", "beside_it"):
+        sys.modules.pop(name, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from jepakit.report.comparison import compare_pairs, notes, summarise
 from jepakit.report.labels import group
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from tests.report.conftest import MakeRun
 
 OTHER = {"env.id": "Pendulum-v1"}
+GAMES = [{"env": {"kind": "atari", "game": game}} for game in ("Pong", "Breakout")]
+TASKS = [{"env": {"kind": "dmc", "domain": "cartpole", "task": task}} for task in ("swingup", "balance")]
 
 
 def test_returns_of_different_envs_are_not_compared(make_run: MakeRun) -> None:
@@ -31,3 +35,11 @@ def test_a_single_env_gets_no_note_about_envs(make_run: MakeRun) -> None:
 def test_envs_without_an_id_are_named_by_their_kind(make_run: MakeRun) -> None:
     rows = summarise(group([make_run({"env": {"kind": "mine"}}), make_run({"env": ...})]))
     assert sorted(row.env for row in rows) == ["mine", "none"]
+
+
+@pytest.mark.parametrize(("envs", "named"), [(GAMES, ("Pong", "Breakout")), (TASKS, ("cartpole-swingup", "cartpole-balance"))])
+def test_games_and_tasks_are_different_envs(make_run: MakeRun, envs: list[dict[str, Any]], named: tuple[str, str]) -> None:
+    configurations = group([make_run(env) for env in envs])
+    assert not compare_pairs(configurations)
+    assert {row.env for row in summarise(configurations)} == {*named}
+    assert any("differ in their env (" in note for note in notes(summarise(configurations)))

@@ -106,6 +106,24 @@ def test_the_evaluated_one_of_a_folder_and_its_record_counts(make_folder: MakeFo
     assert run.evaluation == PLAYED
 
 
+def test_an_evaluation_of_earlier_weights_is_left_out_with_a_warning(make_folder: MakeFolder) -> None:
+    at_the_end = json.loads((make_folder("steps") / "summary.json").read_text())["env_steps"]
+    (run,) = load_runs([make_folder("whole", evaluation=PLAYED | {"env_steps": at_the_end})])
+    assert run.evaluation
+    with pytest.warns(UserWarning, match=r"eval\.json is of weights at 320 env steps, and the run has \d+: left out; evaluate anew with"):
+        (run,) = load_runs([make_folder("early", evaluation=PLAYED | {"env_steps": 320})])
+    assert run.evaluation is None
+
+
+def test_a_damaged_folder_among_others_is_left_out_with_a_warning(make_folder: MakeFolder, tmp_path: Path) -> None:
+    make_folder("all/good")
+    (make_folder("all/bad", run_id="b" * 10) / "metrics.jsonl").unlink()
+    with pytest.warns(UserWarning, match=r"left out: .*bad"):
+        assert [run.id for run in load_runs([tmp_path / "all"])] == ["0123456789"]
+    with pytest.raises(UserError, match=r"can't read .*bad"):
+        load_runs([tmp_path / "all", tmp_path / "all" / "bad"])
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_a_run_found_twice_the_folder_counts_with_the_records_evaluation(make_folder: MakeFolder, tmp_path: Path, order: int) -> None:
     (evaluated,) = load_runs([make_folder("elsewhere", evaluation=PLAYED)])

@@ -164,6 +164,7 @@ sweep:
         ("  grid: {jepa.target: [{kind: ema}, {kind: §emma}]}", "unknown target `emma`"),
         ("  cases: {a: {}, b: {encoder.dim: §-1}}", "`encoder.dim` cannot be `-1`"),
         ("  cases:\n    a: {jepa: null}\n  grid: {§jepa.weight: [1]}", "the sweep sets `jepa.weight` in a run in which `jepa` is null"),
+        ("  grid: {§jepa.weight: [1]}\njepa: null", "the sweep sets `jepa.weight` in a run in which `jepa` is null"),
         ("  zip: {encoder.dim: [8], encoder.dim.§x: [1]}", "`encoder.dim` cannot be a mapping"),
         ("  zip: §{encoder.dim: [8, 16], encoder.heads: [1]}", "2 for `encoder.dim`, 1 for `encoder.heads`"),
         ("  grid: {encoder.dim: §[]}", "`sweep.grid.encoder.dim` cannot be a list of 0"),

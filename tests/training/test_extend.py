@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jepakit.agent.evaluate import evaluate
+from jepakit.agent.recording.episodes import record_episodes
 from jepakit.errors import UserError
 from jepakit.files.writing import digest
 from jepakit.recipe import load_recipe
@@ -63,6 +64,17 @@ def test_an_impossible_extension_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="is not a run's folder"):
         resume(tmp_path / "empty", total_steps=96)
+
+
+def test_an_extension_without_its_data_leaves_nothing_behind(tmp_path: Path) -> None:
+    record_episodes("cartpole_pixels", tmp_path / "data", steps=64, overrides={"env.num_envs": 2})
+    source = {"source": {"kind": "recording", "folder": str(tmp_path / "data")}, "algorithm": {"kind": "none", "rollout_steps": 16}}
+    few = {"total_steps": 64, "env.num_envs": 2, "threads": 1, "algorithm.minibatch_size": 16}
+    parent = run("cartpole_pixels", overrides=source | few, out=tmp_path / "runs" / "parent", quiet=True)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"data is not there"):
+        resume(parent.path, total_steps=96)
+    assert [*(tmp_path / "runs").iterdir()] == [parent.path]
 
 
 def test_an_extended_run_is_trusted_no_more_than_its_parent(tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ RANDOM = "no loss term reaches the encoder: it keeps its random weights"
         (["algorithm={kind: sac, rollout_steps: 8, next_views: 2, gamma: 0.9}"], [EQUAL]),
         ([*NO_RL, "jepa=null", "regularizers=[{kind: variance, weight: 0.0}]"], [RANDOM]),
         ([*NO_RL, "source={kind: recording, folder: here}", "distractions=[{kind: noise}]"], [UNSEEN]),
+        (
+            ["algorithm={kind: sac, rollout_steps: 8, learning_starts: 1601, gamma: 0.9}"],
+            ["learning_starts 1,601 is not reached in 1,600 env steps: nothing will be learned"],
+        ),
+        (["algorithm={kind: sac, rollout_steps: 8, learning_starts: 1600, gamma: 0.9}"], []),
         (["total_steps=1001"], ["total_steps 1,001 is rounded up to whole batches of 16: 1,008"]),
     ],
 )
