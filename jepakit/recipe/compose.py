@@ -7,8 +7,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from jepakit.errors import listing, nearest, shown, suggestion
 from jepakit.files.reading import Unreadable, read_bytes
@@ -228,11 +231,17 @@ def override_texts(overrides: Overrides, seed: int | None) -> list[tuple[str, st
 
 
 def as_yaml(name: str, value: object, indent: int | None = None) -> str:
-    """A Python value as JSON, which is also YAML; paths become text."""
+    """A Python value as JSON, which is also YAML; paths and devices become text, blocks of a loaded recipe mappings."""
 
     def plain(odd: object) -> object:
         if isinstance(odd, os.PathLike):
             return os.fspath(odd)
+        if isinstance(odd, BaseModel):
+            return odd.model_dump(mode="json")
+        if isinstance(odd, Enum):
+            return odd.value
+        if str(type(odd)) == "<class 'torch.device'>":  # torch need not be imported here
+            return str(odd)
         if isinstance(odd, (set, frozenset, Iterator)) or not hasattr(odd, "tolist"):
             raise TypeError(f"a recipe cannot hold a {type(odd).__name__}")
         return odd.tolist()  # a NumPy or torch number or array

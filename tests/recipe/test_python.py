@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from jepakit.recipe import RecipeError, load_recipe, recipe_id
 
@@ -29,6 +31,17 @@ def test_numpy_values_and_tuples_are_accepted() -> None:
         "cartpole_pixels", {"encoder.dim": np.int64(32), "env.size": (20, 40), "plugins": [], "optimizer.lr": np.float64(0.5)}
     )
     assert (recipe.encoder.dim, recipe.env.size, recipe.optimizer.lr) == (32, (20, 40), 0.5)
+
+
+def test_devices_enums_and_blocks_of_another_recipe_are_accepted() -> None:
+    class Size(Enum):
+        small = 32
+
+    other = load_recipe("cartpole_pixels", {"encoder.dim": 128, "encoder.depth": 1})
+    recipe = load_recipe("cartpole_pixels", {"device": torch.device("cpu"), "encoder": other.encoder, "jepa.horizon": 1})
+    assert recipe.device == "cpu"
+    assert recipe.encoder == other.encoder
+    assert load_recipe("cartpole_pixels", {"encoder.dim": Size.small}).encoder.dim == 32
 
 
 @pytest.mark.parametrize(
