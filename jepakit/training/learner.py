@@ -123,13 +123,12 @@ class Learner:
         s_y = partial(self._encoded, by=jepa.embed_y) if jepa and jepa.s_y_per == "batch" else None
         self.experience: Experience = replay or Rollout(cast(OnPolicyAlgorithm, algorithm), horizon, self.embed, hardware.device, s_y)
 
-        trained: dict[str, object] = {"encoder": encoder}
-        if jepa:
-            trained |= {"predictor": jepa.predictor, "objective": jepa.objective, "projector": jepa.projector}
+        of_jepa = {"predictor": jepa.predictor, "objective": jepa.objective, "projector": jepa.projector} if jepa else {}
+        trained: dict[str, object] = {"encoder": encoder, **of_jepa}
         trained |= {name.replace("/", "_"): term.loss for name, term in terms.items()}
         trained |= {"algorithm": algorithm} | ({"curiosity": curiosity.curiosity} if curiosity else {})
         self.trained = as_modules(trained)
-        untrained = {f"augmentation_{i}": each for i, each in enumerate(augmentations)} | ({"target": jepa.target} if jepa else {})
+        untrained = {f"augmentation_{i}": each for i, each in enumerate(augmentations)} | {"target": jepa and jepa.target}
         self.parts = as_modules(trained | untrained)  #: everything a checkpoint must hold
         self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
         self.aside = curiosity.parameters if curiosity else []
