@@ -207,8 +207,9 @@ class Composer:
         if not base:
             return layer
         merged = base.merged(layer, self.default_kinds, at)
-        # A field that the recipe's file lacks is reported there, not at an override of the same mapping.
-        kept = {key: place for key, place in base.keys.items() if isinstance(merged.data, dict) and key in merged.data}
+        # A field that the recipe's file lacks is reported there, not at an override of the same mapping, unless that has another kind.
+        laid = merged.data if isinstance(merged.data, dict) else {}
+        kept = {name: place for name, place in base.keys.items() if name in laid and not (name == key and laid[name].replaced)}
         return merged if merged is layer else replace(merged, place=base.place, keys=merged.keys | kept)
 
 

@@ -98,6 +98,11 @@ def test_a_mistake_is_explained_in_plain_words(problems: Problems, monkeypatch: 
     assert str(problem).startswith(f"r.yaml:{2 + bool(default)}:")
 
 
+def test_a_mistake_in_the_defaults_of_a_kind_is_reported_where_the_kind_is_chosen(problems: Problems) -> None:
+    (problem,) = problems("env: {kind: gym, id: CartPole-v1}\nencoder: {kind: small}\n", ["env={kind: gym_state}"])
+    assert str(problem).startswith("--set #1: `env.id` is missing")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
