@@ -68,7 +68,7 @@ def _state_of(value: Any) -> object:
     if isinstance(value, int | float):
         return value
     if isinstance(value, torch.Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized):
-        return tuple(value.shape), sha256(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+        return tuple(value.shape), sha256(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
     if isinstance(value, np.ndarray):
         return value.shape, sha256(value.tobytes()).hexdigest()
     if isinstance(value, torch.Generator):

@@ -13,6 +13,7 @@ from jepakit import registry
 from jepakit.machine.hardware import Hardware
 from jepakit.recipe import load_recipe
 from jepakit.registry import register
+from jepakit.storage.unsaved import changed, plain_state
 from jepakit.training.build import build_env
 from jepakit.training.rehearsal import notices, rehearse
 
@@ -127,3 +128,15 @@ def test_state_that_changes_in_plain_attributes_gets_a_notice(tmp_path: Path, ow
     name = {"counter": "calls"}.get(owner, owner)
     wanted = f"in no checkpoint, because it is no buffer, though it changes with use: predictor.{name}; a resumed run may differ"
     assert told == ([] if owner == "nothing" else [wanted])
+
+
+def test_the_state_of_odd_attributes_is_read() -> None:
+    module = nn.Module()
+    module.column, module.half, module.sparse = torch.ones(2, 2)[:, 0], torch.ones((), dtype=torch.bfloat16), torch.ones(3).to_sparse()
+    module.list, module.mixed, module.objects = [1, [2, torch.ones(1)]], (1, "a"), np.array([None])
+    before = plain_state(module)
+    assert {*before} == {"column", "half", "list", "objects"}
+    assert not changed(before, plain_state(module))
+    module.list[1][1] += 1
+    module.column[1] = 3
+    assert changed(before, plain_state(module)) == ["column", "list"]
