@@ -65,6 +65,8 @@ def command(
     def warn(text: str) -> None:
         typer.echo(f"warning: {text}", err=True)
 
+    if video and video.suffix in (".mp4", ".gif") and not video.is_dir():
+        raise UserError(f"--video {video}: name a folder; each episode becomes a file in it")
     if video:  # an error should come before the evaluation
         from jepakit.storage.folder import make_folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -136,6 +137,9 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
                 learner.update(learner.experience.sample())
         except BadWeights as error:
             raise recipe.error("optimizer.lr", str(error)) from error
+        if learner.bad_updates:
+            place = "optimizer.lr" if learner.updates else _place_of(recipe, learner.first_bad)  # after a good update, its step is to blame
+            raise recipe.error(place, f"not finite in the first updates: {learner.first_bad}")
         with torch.no_grad():
             if not learner.encoder(batch[PIXELS].flatten(0, 1).to(hardware.device)).isfinite().all():
                 raise recipe.error("optimizer.lr", "after one update s_x is not finite", "a lower one")
@@ -153,6 +157,15 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
             f"in no checkpoint, because it is no buffer, though it changes with use: {', '.join(restless)}; a resumed run may differ"
         )
     return Rehearsed(learner, told)
+
+
+def _place_of(recipe: Recipe, bad: str) -> str:
+    """The place of the part that gave what is not finite, such as ``loss/regularizer/vicreg``."""
+    for slot, path in (("regularizer", "regularizers"), ("auxiliary", "auxiliary")):
+        for i, config in enumerate(getattr(recipe, path)):
+            if re.search(rf"loss/{slot}/{re.escape(config.kind)}\b", bad):
+                return f"{path}.{i}"
+    return "jepa" if re.search(r"loss/jepa\b", bad) else "encoder" if bad.startswith("s_x") else "algorithm"
 
 
 def _check_rows(recipe: Recipe, num_envs: int, algorithm: Algorithm) -> None:

@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
+from gymnasium.envs.registration import EnvSpec
 from torch import Tensor, nn
 
 from jepakit import load_encoder, registry
@@ -20,6 +24,7 @@ from jepakit.errors import UserError
 from jepakit.recipe import RecipeError, load_recipe
 from jepakit.registry import register
 from jepakit.storage.checkpoint import load_tensors
+from jepakit.testing import templates
 from jepakit.training.run import resume, run
 
 RECIPE = """
@@ -199,8 +204,52 @@ def test_skipped_updates_are_told_and_counted(train: Callable[..., Path]) -> Non
     assert json.loads((path / "summary.json").read_text())["updates_skipped"] == skipped
 
 
+@pytest.mark.parametrize(
+    ("slot", "more"), [("regularizer", "regularizers=[{kind: variance}, {kind: own}]"), ("objective", "jepa.objective={kind: own}")]
+)
+@pytest.mark.parametrize("diagnostics", ["diagnostics=[]", "diagnostics_every=64"])
+def test_a_loss_that_is_never_finite_is_refused_at_its_place(train: Callable[..., Path], slot: str, more: str, diagnostics: str) -> None:
+    @own(slot)
+    class Own(nn.Module):
+        def forward(self, s_x: Tensor, s_y: Tensor | None = None) -> Tensor:
+            return s_x.sum(dim=-1 if slot == "objective" else None) * torch.nan
+
+    if slot == "objective":
+        Own.forward.__annotations__ = {}
+    with pytest.raises(RecipeError, match=r"--set #1: not finite in the first updates: loss/(regularizer/own|jepa) \(update 1"):
+        train(more, diagnostics)
+
+
+def test_an_action_that_cannot_be_chosen_leaves_sac_finite(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Held(PendulumEnv):
+        """Has a second action, which is always 0.3."""
+
+        def __init__(self, render_mode: str | None = None) -> None:
+            super().__init__(render_mode)
+            self.action_space = gymnasium.spaces.Box(np.float32([-2, 0.3]), np.float32([2, 0.3]))
+
+        def step(self, u: Any) -> Any:
+            assert self.action_space.contains(u)
+            return super().step(u[:1])
+
+    monkeypatch.setitem(gymnasium.registry, "Held-v0", EnvSpec("Held-v0", entry_point=Held, max_episode_steps=20))
+    sac = "algorithm={kind: sac, rollout_steps: 16, learning_starts: 32, minibatch_size: 8}"
+    path = train("env={kind: gym, id: Held-v0, num_envs: 2, size: [8, 12]}", sac)
+    assert json.loads((path / "summary.json").read_text())["updates_skipped"] == 0
+
+
+def test_an_env_as_the_template_writes_it_is_resumed_exactly(train: Callable[..., Path]) -> None:
+    template = Path(templates.__file__).parent / "env.py"
+    path = train(f"plugins=[{template}]", "env={kind: my_component, num_envs: 2, size: [8, 12]}", "encoder.patch=4")
+    assert not events(path, "notice")
+    before = learned(path)
+    assert learned(resumed_from_the_first_checkpoint(path)) == before
+
+
 def test_a_learning_rate_that_breaks_s_x_is_refused(train: Callable[..., Path]) -> None:
-    with pytest.raises(RecipeError, match=r"--set #1: .*(after one update s_x is not finite|is no longer finite)"):
+    with pytest.raises(
+        RecipeError, match=r"--set #1: .*(after one update s_x is not finite|is no longer finite|not finite in the first updates: s_x)"
+    ):
         train("optimizer.lr=1.0e30", "optimizer.lr_schedule=constant")
 
 

@@ -29,5 +29,6 @@ class Scaling(nn.Module):
         return torch.lerp(self.low, self.high, (1 + action) / 2)
 
     def inverse(self, action: Tensor) -> Tensor:
-        """The bounds -> [-1, 1]."""
-        return 2 * (action - self.low) / (self.high - self.low) - 1
+        """The bounds -> [-1, 1]; -1 in a dimension whose bounds are equal."""
+        span = self.high - self.low
+        return 2 * (action - self.low) / torch.where(span > 0, span, 1) - 1

@@ -13,6 +13,8 @@ from torch import Tensor
 from torchrl.data import Bounded, Categorical, Composite, TensorSpec, Unbounded
 from torchrl.envs import EnvBase
 
+STATE = ("column", "stacks", "returns", "lengths")  #: of the episodes
+
 
 @register("env", "my_component")
 class MyComponent(EnvBase):
@@ -56,12 +58,28 @@ class MyComponent(EnvBase):
         self.stacks = torch.zeros(*n, *self.frame_shape, dtype=torch.uint8)
         self.returns = torch.zeros(*n, 1)
         self.lengths = torch.zeros(*n, 1, dtype=torch.int64)
+        self.is_restored = False  # the next reset continues the restored episodes
         self.set_seed(seed)
 
     @property
     def single_action_spec(self) -> TensorSpec:
         """The spec of one dot's action: 0 is left, 1 is right."""
         return self.action_spec_unbatched
+
+    def restores_exactly(self) -> bool:
+        """Whether a restored env continues exactly as this one would: a resumed run then continues its episodes."""
+        return True
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state of all episodes: tensors and JSON values."""
+        return {name: getattr(self, name).clone() for name in STATE} | {"generator": self.generator.get_state()}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Return to the state of ``snapshot``."""
+        for name in STATE:
+            setattr(self, name, snapshot[name].clone())
+        self.generator.set_state(snapshot["generator"])
+        self.is_restored = True
 
     def _set_seed(self, seed: int | None) -> None:
         self.generator = torch.Generator().manual_seed(seed or 0)
@@ -70,10 +88,12 @@ class MyComponent(EnvBase):
         started = time.perf_counter()
         asked = None if tensordict is None else tensordict.get("_reset", None)
         which = torch.ones(self.batch_size, dtype=torch.bool) if asked is None else asked.flatten()
-        start = torch.randint(self.frame_shape.width // 2, self.batch_size, generator=self.generator)
-        self.column = torch.where(which, start, self.column)
-        self.stacks[which] = self._draw()[which, None]  # the first frame, K times
-        self.returns[which], self.lengths[which] = 0.0, 0
+        if not self.is_restored:
+            start = torch.randint(self.frame_shape.width // 2, self.batch_size, generator=self.generator)
+            self.column = torch.where(which, start, self.column)
+            self.stacks[which] = self._draw()[which, None]  # the first frame, K times
+            self.returns[which], self.lengths[which] = 0.0, 0
+        self.is_restored = False
         no = torch.zeros(*self.batch_size, 1, dtype=torch.bool)
         self.seconds += time.perf_counter() - started
         return self._observation().update({"done": no, "terminated": no.clone(), "truncated": no.clone()})
