@@ -74,6 +74,8 @@ def command(
     elif videos:
         raise UserError("--videos says how many episodes to film: add --video DIR")
 
+    if video and policy is Acting.plan:
+        warn("the episodes of the planner are not filmed: --video films the trained policy, greedy and sampled")
     if planner is not None and policy is not Acting.plan:
         raise UserError("--planner says how to plan: add --policy plan")
     plan = (planner or "{}") if policy is Acting.plan else None
