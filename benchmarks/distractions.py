@@ -4,7 +4,7 @@
     python benchmarks/distractions.py runs/distractions --json docs/results/distractions/shifted.json
 
     jepakit ablate studies/dmc100k --seeds 5
-    python benchmarks/distractions.py runs/dmc100k --episodes 5 --policy greedy --json docs/results/distractions/shifted_dmc.json
+    python benchmarks/distractions.py runs/dmc100k --episodes 5 --policy greedy --jobs 2 --json docs/results/distractions/shifted_dmc.json
 
 Each run that was trained without distractions plays held-out episodes under each distraction below; the seeds of the episodes are the same
 for all. A table of what was kept: the mean return under a distraction, divided by that without.

@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jepakit.agent.evaluate import mean_and_interval
 from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_RETURN
 from jepakit.recipe import load_recipe
 from jepakit.training.build import build_env
+from jepakit.training.monitoring.evaluation import mean_and_interval
 
 
 def play(recipe: str, episodes: int) -> dict[str, Any]:
