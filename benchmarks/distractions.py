@@ -23,7 +23,7 @@ from statistics import fmean
 from typing import Any
 
 from jepakit.agent.trained import opened
-from jepakit.recipe import Recipe
+from jepakit.report.comparison import task_of
 from jepakit.storage.stored import stored_recipe
 from jepakit.training.monitoring.evaluation import MODES, play
 from jepakit.training.policy import Policy
@@ -49,13 +49,8 @@ def measured(run: Path, episodes: int, policy: str) -> dict[str, Any]:
             trained.learner.parts.eval()
             returns[name] = play(trained.env, Policy(trained.learner), policy, episodes, SEED)["mean"]
     case = str(recipe.case).partition(",")[0]
-    return {"task": task_of(recipe), "case": case, "seed": recipe.seed, "policy": policy, "episodes": episodes, "returns": returns}
-
-
-def task_of(recipe: Recipe) -> str:
-    """Such as ``CartPole-v1`` or ``cartpole-swingup``."""
-    env: Any = recipe.env
-    return f"{env.domain}-{env.task}" if env.kind == "dmc" else str(env.id)
+    task = task_of(recipe.env.model_dump())
+    return {"task": task, "case": case, "seed": recipe.seed, "policy": policy, "episodes": episodes, "returns": returns}
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.tables import filled, table
+from jepakit.report import comparison
 from jepakit.report.statistics import estimate, mean_difference
 from jepakit.report.tables import estimated
 
@@ -44,7 +45,7 @@ def recorded(folder: Path) -> list[Run]:
 
 def task_of(run: Run) -> str:
     """Such as ``cartpole-swingup``."""
-    return f"{run['recipe']['env']['domain']}-{run['recipe']['env']['task']}"
+    return comparison.task_of(run["recipe"]["env"])
 
 
 def greedy(runs: Iterable[Run], task: str, case: str) -> list[float]:

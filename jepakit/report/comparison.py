@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -102,12 +103,14 @@ def notes(rows: Sequence[Row]) -> list[str]:
 TASK = ("id", "game", "domain", "task")  #: the fields of an env that name its task
 
 
-def _env(configuration: Configuration) -> str:
-    """The task that its agents learn, such as ``CartPole-v1``, ``Pong`` or ``cartpole-swingup``; else the kind of its env."""
-    env = configuration.runs[0].recipe.get("env")
-    if not isinstance(env, dict):
-        return "none"
+def task_of(env: Mapping[str, Any]) -> str:
+    """The task of a recipe's env, such as ``CartPole-v1``, ``Pong`` or ``cartpole-swingup``; else its kind."""
     return "-".join(str(env[name]) for name in TASK if name in env) or str(env.get("kind"))
+
+
+def _env(configuration: Configuration) -> str:
+    env = configuration.runs[0].recipe.get("env")
+    return task_of(env) if isinstance(env, dict) else "none"
 
 
 def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:

@@ -166,20 +166,13 @@ def lay_settings(composer: Composer, recipe: Node, settings: Sequence[Setting]) 
         component = setting.path.removesuffix(".kind")
         return component.count("."), component == setting.path
 
-    ordered = sorted(settings, key=depth)
-    for setting in ordered:
-        for outer in ordered:
-            if outer.value.data is None and setting.path.startswith(f"{outer.path}."):
-                wrong = f"the sweep sets `{setting.path}` in a run in which `{outer.path}` is null"
-                composer.problems.append(
-                    Problem(setting.written, wrong, f"null is written at {outer.value.place}; use `cases` for the two")
-                )
+    for setting in sorted(settings, key=depth):
         steps = setting.path.split(".")
         for length in range(1, len(steps)):
-            above = recipe.find(tuple(steps[:length]))
-            if above and above.data is None and not composer.problems:
+            above = recipe.find(steps[:length])
+            if above and above.data is None:
                 wrong = f"the sweep sets `{setting.path}` in a run in which `{'.'.join(steps[:length])}` is null"
-                composer.problems.append(Problem(setting.written, wrong, f"null is written at {above.place}"))
+                composer.problems.append(Problem(setting.written, wrong, f"null is written at {above.place}; use `cases` for the two"))
         recipe = composer.lay(recipe, setting.path, setting.value, setting.written)
     return recipe
 

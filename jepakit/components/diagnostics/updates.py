@@ -20,6 +20,6 @@ class Updates:
 
     def __call__(self, weights_before: Mapping[str, Tensor], weights_after: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Parameters by name, before and after -> figures; NaN for a part whose weights are all zero, and after a skipped update."""
-        steps = {name: weights_after.get(name, before * torch.nan) - before for name, before in weights_before.items()}
+        steps = {name: (weights_after[name] if weights_after else torch.nan) - before for name, before in weights_before.items()}
         moved = by_part(steps)
         return {f"update_ratio/{part}": norm(moved[part].values()) / norm(held.values()) for part, held in by_part(weights_before).items()}
