@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from hypothesis import HealthCheck, settings
 from tensordict import TensorDictBase
 from torch import nn
 from torchrl.collectors import Collector
@@ -28,6 +29,9 @@ from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
 from jepakit.training.terms import JEPA, WeightedTerm
 
+# A busy machine is slow, which is no defect; fixtures hold nothing that an example changes.
+settings.register_profile("jepakit", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.load_profile("jepakit")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when a test imports MLflow; its thread draws random numbers
 FRAMES = FrameShape(frames=3, channels=1, height=8, width=12)
 ACTIONS = 3

@@ -47,6 +47,7 @@ class Row:
     collapsed: int  #: runs collapsed at the end
     stopped: int  #: runs that `on_collapse: stop` ended early
     evaluation: Estimate | None  #: held-out return of the sampled policy; None unless every run was evaluated
+    episodes: tuple[int, ...]  #: the numbers of held-out episodes of its evaluated runs, each once
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if len(set(envs.values())) > 1:
         places = "; ".join(f"{label}: {env}" for label, env in envs.items())
         found.append(f"The configurations differ in their env ({places}): do not compare their final return and AUC.")
+    if len({count for row in rows for count in row.episodes}) > 1:
+        played = "; ".join(f"{row.label}: {' or '.join(map(str, row.episodes))}" for row in rows if row.episodes)
+        found.append(f"Held-out returns are of different numbers of episodes ({played}): those of fewer vary more.")
     return found
 
 
@@ -129,6 +133,7 @@ def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
         collapsed=sum(run.summary["collapsed"] for run in runs),
         stopped=sum(run.summary.get("status") == "stopped" for run in runs),
         evaluation=_estimate(_values(runs, held_out_return)),
+        episodes=tuple(sorted({run.evaluation["episodes"] for run in runs if run.evaluation})),
     )
 
 

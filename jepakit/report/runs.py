@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from jepakit.errors import UserError, printable
 from jepakit.files.reading import Unreadable, read_bytes, walk
@@ -58,6 +58,7 @@ class _Evaluation(BaseModel):
     """The part of ``eval.json`` that reports read."""
 
     model_config = ConfigDict(extra="allow", strict=True)
+    episodes: PositiveInt
     greedy: _Played
     sampled: _Played
 

@@ -36,7 +36,7 @@ def sweep(tmp_path: Path) -> Sweep:
                 (folder / "metrics.jsonl").write_text("".join(json.dumps(record | {"env_steps": at}) + "\n" for at in (1000, 2000)))
                 (folder / "summary.json").write_text(json.dumps({"id": folder.name, "status": "finished", "env_steps": 2000} | ended))
                 if evaluated:
-                    (folder / "eval.json").write_text(json.dumps({"greedy": {"mean": 1.0}, "sampled": {"mean": 400 + dim}}))
+                    (folder / "eval.json").write_text(json.dumps({"episodes": 30, "greedy": {"mean": 1.0}, "sampled": {"mean": 400 + dim}}))
         return tmp_path / "runs"
 
     return make

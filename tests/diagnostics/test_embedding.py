@@ -21,7 +21,7 @@ def test_spread_computes_tiny_variances_in_fp32() -> None:
     np.testing.assert_allclose(mean_square, np.square(exact).mean(), rtol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(batch=st.integers(2, 9), width=st.integers(1, 6), scale=st.floats(1e-4, 10), offset=st.floats(-5, 5), seed=st.integers(0, 99))
 def test_spread_is_mean_variance_and_mean_square(batch: int, width: int, scale: float, offset: float, seed: int) -> None:
     torch.manual_seed(seed)
@@ -32,7 +32,7 @@ def test_spread_is_mean_variance_and_mean_square(batch: int, width: int, scale: 
     np.testing.assert_allclose(spread(s_x).mean_square, (exact**2).sum() / exact.size, rtol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(width=st.integers(1, 8), true_rank=st.integers(1, 8), offset=st.floats(-3, 3), seed=st.integers(0, 99))
 def test_effective_rank_matches_rankme(width: int, true_rank: int, offset: float, seed: int) -> None:
     generator = np.random.default_rng(seed)

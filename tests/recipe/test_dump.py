@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepakit.recipe import Recipe, dump, load_recipe, recipe_id
@@ -50,7 +50,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe(**values)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(recipe=recipes())
 def test_a_dumped_recipe_loads_as_itself(write: Write, recipe: Recipe) -> None:
     again = load_recipe(write("dumped.yaml", dump(recipe)), run_plugins=False)

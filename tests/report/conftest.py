@@ -54,6 +54,7 @@ def make_run() -> MakeRun:
         returns: Sequence[float] = (10.0, 20.0, 30.0),
         variances: Sequence[float] | None = None,
         held_out: float | None = None,
+        episodes: int = 30,
         collapsed: bool = False,
     ) -> Run:
         recipe = recipe_with({"seed": seed} | (changes or {}))
@@ -67,7 +68,7 @@ def make_run() -> MakeRun:
             "embedding_rank": None,
             "collapsed": collapsed,
         }
-        evaluation = None if held_out is None else {"greedy": {"mean": 500.0}, "sampled": {"mean": held_out}}
+        evaluation = None if held_out is None else {"episodes": episodes, "greedy": {"mean": 500.0}, "sampled": {"mean": held_out}}
         curves |= {"env_steps": steps, "return_last_100": np.array(returns), "embedding/variance": np.array(variances)}
         return Run(json.dumps(recipe), recipe["name"], seed, recipe, summary, curves, evaluation, {})
 

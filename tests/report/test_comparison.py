@@ -43,3 +43,10 @@ def test_games_and_tasks_are_different_envs(make_run: MakeRun, envs: list[dict[s
     assert not compare_pairs(configurations)
     assert {row.env for row in summarise(configurations)} == {*named}
     assert any("differ in their env (" in note for note in notes(summarise(configurations)))
+
+
+def test_held_out_returns_of_different_numbers_of_episodes_get_a_note(make_run: MakeRun) -> None:
+    few, many = make_run(held_out=400.0, episodes=5), make_run(seed=1, held_out=410.0, episodes=50)
+    (note,) = (note for note in notes(summarise(group([few, many]))) if note.startswith("Held-out returns"))
+    assert "5 or 50" in note
+    assert not any(note.startswith("Held-out returns") for note in notes(summarise(group([few, make_run(seed=1)]))))

@@ -18,7 +18,7 @@ from jepakit.report.runs import CURVES, POINTS, Run, load_placed, load_runs
 if TYPE_CHECKING:
     from tests.report.conftest import MakeFolder
 
-PLAYED = {"greedy": {"mean": 500.0}, "sampled": {"mean": 400.0}}
+PLAYED = {"episodes": 30, "greedy": {"mean": 500.0}, "sampled": {"mean": 400.0}}
 
 
 def same(one: Run, other: Run) -> bool:

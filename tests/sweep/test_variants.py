@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepakit.recipe import Recipe, RecipeError, dump, load, load_recipe, recipe_id
@@ -61,7 +61,7 @@ def value_at(recipe: Recipe, path: str) -> Any:
 
 
 @given(sweeps())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_every_combination_is_one_run_with_each_value_at_its_path(tmp_path: Path, sweep: dict[str, Any]) -> None:
     file = written(tmp_path, sweep)
     _, configurations = expand_recipe(file)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepakit.recipe import RecipeError
@@ -147,7 +147,7 @@ NUMBERS = st.floats(1e-3, 10.0, allow_nan=False)
 
 
 @given(ends=st.lists(NUMBERS, min_size=2, max_size=2, unique=True), whole=st.integers(1, 20), span=st.integers(1, 9), data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 def test_every_drawn_trial_is_a_recipe_with_exactly_the_drawn_values(
     recipe: Path, ends: list[float], whole: int, span: int, data: st.DataObject
 ) -> None:
@@ -191,7 +191,7 @@ PATHS = st.sampled_from(
 
 
 @given(content=st.dictionaries(PATHS, VALUES, min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_whatever_a_space_says_it_is_read_or_its_mistakes_are_told(recipe: Path, content: dict[str, Any]) -> None:
     with suppress(RecipeError):
         load_candidates(recipe, (), read_space(content)).defaults()

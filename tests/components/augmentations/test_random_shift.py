@@ -25,7 +25,7 @@ def shifts_that_explain(before: torch.Tensor, after: torch.Tensor, pad: int) -> 
     return [(dy, dx) for dy in reach for dx in reach if all(np.array_equal(shifted(a, dy, dx), b) for a, b in images)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     batch=st.integers(1, 4),
     frames=st.builds(FrameShape, st.integers(1, 3), st.integers(1, 3), st.integers(2, 9), st.integers(1, 9)),

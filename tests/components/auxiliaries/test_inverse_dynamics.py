@@ -16,7 +16,7 @@ def logits(term: InverseDynamics, s_x: torch.Tensor, s_x_next: torch.Tensor) -> 
     return np.maximum(both @ w1.T + b1, 0) @ w2.T + b2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(batch=st.integers(1, 6), width=st.integers(1, 5), actions=st.integers(2, 4), seed=st.integers(0, 99))
 def test_discrete_actions_use_cross_entropy(batch: int, width: int, actions: int, seed: int) -> None:
     torch.manual_seed(seed)
@@ -29,7 +29,7 @@ def test_discrete_actions_use_cross_entropy(batch: int, width: int, actions: int
     np.testing.assert_allclose(term(s_x=s_x, s_x_next=s_x_next, action=action).item(), expected, rtol=1e-4, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     batch=st.integers(1, 6),
     bounds=st.lists(st.tuples(st.floats(-5, 0), st.floats(0.5, 5)), min_size=1, max_size=3),

@@ -8,7 +8,7 @@ from torchrl.data import Bounded, Categorical
 from jepakit.components.auxiliaries.reward_prediction import RewardPrediction
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(batch=st.integers(1, 6), width=st.integers(1, 5), continuous=st.booleans(), seed=st.integers(0, 99))
 def test_is_the_mean_squared_error_of_a_head_on_embedding_and_action(batch: int, width: int, continuous: bool, seed: int) -> None:
     torch.manual_seed(seed)

@@ -14,7 +14,7 @@ STATE = FrameShape(frames=3, channels=1, height=1, width=4)
 REFERENCE = {"relu": lambda x: np.maximum(x, 0), "silu": lambda x: x / (1 + np.exp(-x)), "tanh": np.tanh}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     hidden=st.lists(st.integers(1, 9), max_size=3).map(tuple),
     dim=st.integers(2, 6),

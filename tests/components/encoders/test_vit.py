@@ -51,7 +51,7 @@ def plain_vit(vit: ViT, stack: Tensor, scaling: str, final_norm: bool, readout: 
     return {"class_token": rows[0], "patches": torch.cat(list(read)), "mean": sum(read) / patches}[readout]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     frames=st.builds(FrameShape, st.integers(1, 4), st.sampled_from([1, 3]), st.sampled_from([4, 8]), st.sampled_from([4, 12])),
     fields=st.fixed_dictionaries(

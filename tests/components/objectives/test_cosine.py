@@ -9,7 +9,7 @@ from jepakit.components.objectives.cosine import Cosine
 from jepakit.components.objectives.l2 import L2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.integers(1, 3), width=st.integers(1, 6), scale=st.floats(1e-2, 1e3), seed=st.integers(0, 99))
 def test_matches_byols_equation_2(rows: int, width: int, scale: float, seed: int) -> None:
     torch.manual_seed(seed)

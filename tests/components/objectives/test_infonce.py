@@ -25,7 +25,7 @@ def info_nce(q: np.ndarray, k: np.ndarray, w: np.ndarray | None, temperature: fl
     return losses
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     similarity=st.sampled_from(["bilinear", "cosine"]),
     temperature=st.floats(0.1, 3),

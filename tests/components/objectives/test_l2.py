@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from jepakit.components.objectives.l2 import L2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.integers(1, 4), tokens=st.integers(1, 3), width=st.integers(1, 9), seed=st.integers(0, 99))
 def test_sums_over_dimensions_for_each_prediction(rows: int, tokens: int, width: int, seed: int) -> None:
     torch.manual_seed(seed)

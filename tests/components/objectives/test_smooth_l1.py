@@ -11,7 +11,7 @@ def equation_3(error: float, beta: float) -> float:
     return error * error / (2 * beta) if abs(error) < beta else abs(error) - beta / 2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(beta=st.just(0.0) | st.floats(0.1, 3), rows=st.integers(1, 3), width=st.integers(1, 6), seed=st.integers(0, 99))
 def test_sums_over_dimensions_for_each_prediction(beta: float, rows: int, width: int, seed: int) -> None:
     torch.manual_seed(seed)

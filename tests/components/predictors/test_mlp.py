@@ -11,7 +11,7 @@ def weights(predictor: MLPPredictor) -> dict[str, np.ndarray]:
     return {name: tensor.double().numpy() for name, tensor in predictor.state_dict().items()}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(width=st.integers(1, 6), actions=st.integers(2, 5), hidden=st.integers(1, 7), seed=st.integers(0, 99))
 def test_the_one_hot_action_is_added_after_the_first_layer(width: int, actions: int, hidden: int, seed: int) -> None:
     torch.manual_seed(seed)

@@ -20,7 +20,7 @@ def equation_1(a: np.ndarray, b: np.ndarray, redundancy: float) -> float:
     return total
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     batch=st.integers(3, 9),
     scales=st.lists(st.floats(0.5, 3), min_size=1, max_size=6),

@@ -24,7 +24,7 @@ def reference(s_x: np.ndarray, directions: np.ndarray, t_max: float = 5.0, knots
     return float(np.mean([epps_pulley(s_x @ direction, t_max, knots) for direction in directions.T]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     batch=st.integers(1, 9),
     width=st.integers(1, 5),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from jepakit.components.regularizers.time_similarity import TimeSimilarity
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(batch=st.integers(1, 9), width=st.integers(1, 6), scale=st.floats(1e-2, 3), seed=st.integers(0, 99))
 def test_is_the_mean_squared_euclidean_distance_with_gradient_through_both(batch: int, width: int, scale: float, seed: int) -> None:
     torch.manual_seed(seed)

@@ -17,7 +17,7 @@ def equation_2(s_x: np.ndarray) -> float:
     return -min(1.0, total / width)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     batch=st.integers(2, 9),
     scales=st.lists(st.floats(1e-3, 3), min_size=1, max_size=6),

@@ -20,7 +20,7 @@ def variance_and_covariance(z: np.ndarray, gamma: float, eps: float) -> tuple[fl
     return spread, redundant
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     batch=st.integers(2, 9),
     scales=st.lists(st.sampled_from([0.0, 1e-3, 0.5, 1.0, 3.0]), min_size=1, max_size=6),

@@ -64,7 +64,7 @@ def test_no_gradient_reaches_the_target() -> None:
     assert not any(parameter.requires_grad for parameter in target.parameters())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(decay=st.floats(0, 1) | st.just(0.99), updates=st.integers(1, 4), seed=st.integers(0, 99))
 def test_follows_the_papers_formula(decay: float, updates: int, seed: int) -> None:
     torch.manual_seed(seed)

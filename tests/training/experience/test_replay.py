@@ -149,7 +149,7 @@ worlds = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     world=worlds,
     horizon=st.integers(1, 4),

@@ -50,7 +50,7 @@ dones = st.tuples(st.integers(1, 3), st.integers(1, 7), st.floats(0, 0.9), st.in
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(done=dones, horizon=st.integers(1, 4))
 def test_windows_match_a_slow_loop(done: Tensor, horizon: int) -> None:
     rollout = numbered_rollout(done)
@@ -90,7 +90,7 @@ class OnPolicy:
         return rollout
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(num_envs=st.integers(1, 3), steps=st.integers(1, 9), epochs=st.integers(1, 3), minibatch_size=st.none() | st.integers(2, 12))
 def test_every_step_starts_one_window_per_epoch(num_envs: int, steps: int, epochs: int, minibatch_size: int | None) -> None:
     experience = Rollout(OnPolicy(epochs, minibatch_size), horizon=1, embed=lambda pixels: pixels)

@@ -64,7 +64,7 @@ def slow_scale(rounds: list[tuple[np.ndarray, np.ndarray]], gamma: float, episod
     return float(np.sqrt(np.average((np.array(seen) - mean) ** 2, weights=weights)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     envs=st.integers(1, 3),
     lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5),
