@@ -45,15 +45,20 @@ def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: boo
     return ""
 
 
-def plain_state(module: nn.Module) -> dict[str, str]:
-    """Numbers, tensors, random generators, and lists of them that ``module`` and its parts hold in plain attributes, by name and as text.
+def plain_state(component: object) -> dict[str, str]:
+    """Numbers, tensors, random generators, and lists of them that ``component`` and its parts hold in plain attributes, by name and as text.
 
-    No checkpoint holds them, which does no harm as long as they stay the same.
+    No checkpoint holds them, which does no harm as long as they stay the same. An object that is no module may save them itself, in a
+    ``state_dict`` of its own: they are left out then.
     """
+    if isinstance(component, nn.Module):
+        owners = [*component.named_modules()]
+    else:
+        owners = [] if hasattr(component, "state_dict") else [("", component)]
     return {
         f"{path}.{name}".lstrip("."): repr(state)
-        for path, owner in module.named_modules()
-        for name, value in vars(owner).items()
+        for path, owner in owners
+        for name, value in getattr(owner, "__dict__", {}).items()
         if name not in OF_A_MODULE and (state := _state_of(value)) is not None
     }
 

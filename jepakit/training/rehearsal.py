@@ -147,14 +147,17 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
         owner = learner.parts.get_submodule(new[0].rpartition(".")[0])
         text = f"`{new[0]}` comes into being with the first batch, so no checkpoint could be loaded: register it when the part is made"
         raise recipe.error(blame.places.get(id(owner), "encoder"), text)
+    restless = changed(before, plain_state(learner.parts))
     look = Look(learner, batch[PIXELS].flatten(0, 1).to(hardware.device), witness, windows=2)
     for i, each in enumerate(diagnoses.named):
+        unused = plain_state(each.diagnostic)
         with blame.at(f"diagnostics.{i}"), quietly(learner.parts):
             each.measure(look)
+        restless += [f"{each.kind}.{name}" for name in changed(unused, plain_state(each.diagnostic))]
     told = notices(recipe, env, learner.encoder)
-    if restless := changed(before, plain_state(learner.parts)):
+    if restless:
         told.append(
-            f"in no checkpoint, because it is no buffer, though it changes with use: {', '.join(restless)}; a resumed run may differ"
+            f"in no checkpoint, because it is in no buffer and no `state_dict`, though it changes with use: {', '.join(restless)}; a resumed run may differ"
         )
     return Rehearsed(learner, told)
 

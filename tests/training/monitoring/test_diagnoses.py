@@ -98,6 +98,27 @@ class Hoarding:
         return {"all": object()}
 
 
+class Counting:
+    """A diagnostic that keeps a count for itself."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __call__(self) -> Mapping[str, Any]:
+        self.looks += 1
+        return {"counting/looks": self.looks}
+
+
+class Remembering(Counting):
+    """One whose count the checkpoint holds."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"looks": self.looks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.looks = state["looks"]
+
+
 class Asking:
     """A diagnostic that asks for what there is not."""
 
@@ -117,7 +138,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     registry.components()  # imports the built-in ones
     monkeypatch.setattr(registry.table, "_table", dict(registry.table._table))
     registry.register("encoder", "shaky")(Shaky)
-    for cls in (Drawing, Failing, Hoarding, Asking, Broken):
+    for cls in (Drawing, Failing, Hoarding, Counting, Remembering, Asking, Broken):
         registry.register("diagnostic", cls.__name__.lower())(cls)
     Failing.looks = 0
 
@@ -245,6 +266,13 @@ def test_a_state_that_no_checkpoint_can_hold_does_not_end_the_run(tmp_path: Path
     done = run({**SMALL, "total_steps": 160, "diagnostics": [{"kind": "hoarding"}]}, out=tmp_path / "run", quiet=True)
     assert done.summary["status"] == "finished"
     assert "the diagnostic `hoarding` has failed" in (done.path / "events.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("kind", "told"), [("counting", True), ("remembering", False)])
+def test_state_that_a_resume_would_lose_gets_a_notice(tmp_path: Path, kind: str, told: bool) -> None:
+    done = run({**SMALL, "total_steps": 160, "diagnostics": [{"kind": kind}]}, out=tmp_path / "run", quiet=True)
+    assert ("in no checkpoint" in (done.path / "events.jsonl").read_text()) == told
+    assert (f"{kind}.looks" in (done.path / "events.jsonl").read_text()) == told
 
 
 def test_a_plug_in_registers_its_own(tmp_path: Path) -> None:
