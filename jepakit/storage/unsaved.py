@@ -46,7 +46,7 @@ def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: boo
 
 
 def plain_state(component: object) -> dict[str, str]:
-    """Numbers, tensors, random generators, and lists of them that ``component`` and its parts hold in plain attributes, by name and as text.
+    """Numbers, tensors, random generators and lists of them in plain attributes of ``component`` and its parts, by name and as text.
 
     No checkpoint holds them, which does no harm as long as they stay the same. An object that is no module may save them itself, in a
     ``state_dict`` of its own: they are left out then.

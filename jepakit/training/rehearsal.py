@@ -156,9 +156,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
         restless += [f"{each.kind}.{name}" for name in changed(unused, plain_state(each.diagnostic))]
     told = notices(recipe, env, learner.encoder)
     if restless:
-        told.append(
-            f"in no checkpoint, because it is in no buffer and no `state_dict`, though it changes with use: {', '.join(restless)}; a resumed run may differ"
-        )
+        told.append(f"{', '.join(restless)}: changes with use, but is in no `state_dict` and so in no checkpoint; a resumed run may differ")
     return Rehearsed(learner, told)
 
 

@@ -126,7 +126,7 @@ def test_state_that_changes_in_plain_attributes_gets_a_notice(tmp_path: Path, ow
     finally:
         registry.forget(lambda module: module == __name__)
     name = {"counter": "calls"}.get(owner, owner)
-    wanted = f"in no checkpoint, because it is in no buffer and no `state_dict`, though it changes with use: predictor.{name}; a resumed run may differ"
+    wanted = f"predictor.{name}: changes with use, but is in no `state_dict` and so in no checkpoint; a resumed run may differ"
     assert told == ([] if owner == "nothing" else [wanted])
 
 

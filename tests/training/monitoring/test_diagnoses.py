@@ -271,7 +271,7 @@ def test_a_state_that_no_checkpoint_can_hold_does_not_end_the_run(tmp_path: Path
 @pytest.mark.parametrize(("kind", "told"), [("counting", True), ("remembering", False)])
 def test_state_that_a_resume_would_lose_gets_a_notice(tmp_path: Path, kind: str, told: bool) -> None:
     done = run({**SMALL, "total_steps": 160, "diagnostics": [{"kind": kind}]}, out=tmp_path / "run", quiet=True)
-    assert ("in no checkpoint" in (done.path / "events.jsonl").read_text()) == told
+    assert ("so in no checkpoint" in (done.path / "events.jsonl").read_text()) == told
     assert (f"{kind}.looks" in (done.path / "events.jsonl").read_text()) == told
 
 
