@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 LIBRARIES = ("torchrl", "tensordict")  #: whose modules register weights in ways of their own
@@ -37,11 +37,25 @@ def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: boo
         for name, held in _attributes(owner):
             if id(held) not in known and _has_weights(held, trained_alone=is_module):
                 return f"it holds weights (`{name}`) {where}: they would be neither trained nor saved"
-    if not may_be_lazy and isinstance(component, nn.Module):
+    if isinstance(component, nn.Module):
         for name, tensor in (*component.named_parameters(), *component.named_buffers()):
-            if is_lazy(tensor):
-                advice = "give the layer its width, of `embedding_width`"
-                return f"`{name}` is lazy: before its first call a checkpoint cannot be loaded; {advice}"
+            if why := _unfit(tensor, may_be_lazy):
+                return f"`{name}` {why}"
+    return ""
+
+
+def _unfit(tensor: Tensor, may_be_lazy: bool) -> str:
+    """Why a checkpoint could not be loaded into ``tensor``, or it could not be trained; empty if both can be done."""
+    if is_lazy(tensor):
+        return (
+            ""
+            if may_be_lazy
+            else "is lazy: before its first call a checkpoint cannot be loaded; give the layer its width, of `embedding_width`"
+        )
+    if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+        return "is expanded: its entries share memory, so nothing can be loaded into it; call `clone()` first"
+    if tensor.is_complex() and tensor.requires_grad:
+        return "is complex, which the fused Adam does not train: keep two real parameters, and join them with torch.complex"
     return ""
 
 
@@ -72,7 +86,7 @@ def _state_of(value: Any) -> object:
     """What tells two states of ``value`` apart; None if it is no state."""
     if isinstance(value, int | float):
         return value
-    if isinstance(value, torch.Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized):
+    if isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized):
         return tuple(value.shape), sha256(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
     if isinstance(value, np.ndarray):
         return value.shape, sha256(value.tobytes()).hexdigest()

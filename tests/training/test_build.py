@@ -204,7 +204,17 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
         def get_extra_state(self) -> dict[str, int]:
             return {"calls": 0}
 
-    for kind in (Plain, Hidden, Listed, Teacher, Lazy, Extra):
+    class Expanded(nn.Linear):
+        def __init__(self, embedding_width: int) -> None:
+            super().__init__(embedding_width, embedding_width)
+            self.register_buffer("mask", torch.ones(1).expand(4))
+
+    class Complex(nn.Linear):
+        def __init__(self, embedding_width: int) -> None:
+            super().__init__(embedding_width, embedding_width)
+            self.phase = nn.Parameter(torch.ones(4, dtype=torch.complex64))
+
+    for kind in (Plain, Hidden, Listed, Teacher, Lazy, Extra, Expanded, Complex):
         register("predictor", kind.__name__.lower())(kind)
     register("target", "holds")(Holds)
     build("jepa.predictor={kind: plain}", "jepa.target={kind: holds}")
@@ -217,6 +227,10 @@ def test_a_plain_class_may_be_a_part_unless_it_holds_weights(build: Any) -> None
         build("jepa.predictor={kind: lazy}")
     with pytest.raises(RecipeError, match=r"--set #1: `Extra` overrides `get_extra_state`, .*: keep its state in buffers"):
         build("jepa.predictor={kind: extra}")
+    with pytest.raises(RecipeError, match=r"--set #1: `mask` is expanded: .* call `clone\(\)` first"):
+        build("jepa.predictor={kind: expanded}")
+    with pytest.raises(RecipeError, match=r"--set #1: `phase` is complex, .*: keep two real parameters"):
+        build("jepa.predictor={kind: complex}")
 
 
 def test_an_encoder_without_weights_may_have_a_projector(build: Any) -> None:
