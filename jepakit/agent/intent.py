@@ -68,7 +68,7 @@ def state_values(acted: TensorDictBase, learner: Learner, head: TensorDictModule
         return "max Q(s, a)", q.amax(dim=-1) / scale
     if isinstance(learner.algorithm, ActionValued):
         s_x = acted[S_X] if S_X in acted else learner.embed(acted[PIXELS])
-        return "Q(s, a)", learner.algorithm.action_value(s_x, acted[ACTION]) / scale
+        return "Q(s, a)", learner.algorithm.action_value(s_x, acted[ACTION].to(s_x.device)) / scale
     return None
 
 
@@ -78,7 +78,7 @@ def action_values(acted: TensorDictBase, head: TensorDictModuleBase) -> Tensor |
     if q is None or q.ndim == 2:
         return q
     support = next(module.support for module in head.modules() if isinstance(getattr(module, "support", None), Tensor))
-    return (q.exp() * support[:, None]).sum(dim=-2)
+    return (q.exp() * support.to(q.device)[:, None]).sum(dim=-2)
 
 
 def _value(acted: TensorDictBase, learner: Learner, head: TensorDictModuleBase) -> tuple[str, float]:
@@ -90,8 +90,9 @@ def _bars(acted: TensorDictBase, q: Tensor | None, spec: TensorSpec) -> tuple[st
     action = acted[ACTION][0].cpu()
     if action.ndim:  # continuous
         low, high = spec.space.low.flatten(), spec.space.high.flatten()
-        shares = ((action - low) / (high - low)).clamp(0, 1).tolist()
-        middles = ((torch.zeros_like(low) - low) / (high - low)).clamp(0, 1).tolist()
+        span = torch.where(high > low, high - low, 1)  # the bounds of a dimension may be equal
+        shares = ((action - low) / span).clamp(0, 1).tolist()
+        middles = (-low / span).clamp(0, 1).tolist()
         figures = zip(action.tolist(), shares, middles, strict=True)
         return "action", [Bar(str(i), f"{value:.2f}", share, True, middle) for i, (value, share, middle) in enumerate(figures)]
     if q is not None:

@@ -140,9 +140,9 @@ class Learner:
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> Tensor:
-        """Encode for acting: uint8 [*, K, C, H, W] -> s_x [*, D], fp32, no gradient."""
+        """Encode for acting: uint8 [*, K, C, H, W], on any device -> s_x [*, D], fp32, no gradient."""
         with ranks.alone():
-            return self._encoded(pixels)
+            return self._encoded(pixels.to(self.hardware.device))
 
     def learn(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
         """Run one round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.

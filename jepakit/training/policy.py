@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 import torch
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 
 from jepakit.diagnostics.finite import expect_finite_embedding
@@ -16,7 +16,8 @@ from jepakit.training.learner import Learner
 class Policy(TensorDictModuleBase):
     """The learner's encoder and the algorithm's head, in the form a collector needs; measures its own time.
 
-    The embedding is not stored with the batch, because it is stale after the first update.
+    The embedding is not stored with the batch, because it is stale after the first update. It acts on the learner's device, and writes to
+    that of ``pixels``.
 
     Args:
         learner: The trained parts.
@@ -42,9 +43,10 @@ class Policy(TensorDictModuleBase):
             FloatingPointError: s_x is not finite.
         """
         start = perf_counter()
-        s_x = self.learner.embed(tensordict[PIXELS])
+        pixels = tensordict[PIXELS]
+        s_x = self.learner.embed(pixels)
         expect_finite_embedding(s_x)
-        acted = self.head(tensordict.empty().set(S_X, s_x))
-        tensordict.update(acted.select(*self.written))
+        acted = self.head(TensorDict({S_X: s_x}, batch_size=tensordict.batch_size)).select(*self.written)
+        tensordict.update(acted if pixels.device == s_x.device else acted.to(pixels.device))
         self.seconds += perf_counter() - start
         return tensordict

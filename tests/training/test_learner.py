@@ -340,6 +340,20 @@ def test_the_variance_is_that_of_the_online_embedding(make_learner: Any, collect
     torch.testing.assert_close(metrics["embedding/mean_square"], s_x.square().mean())
 
 
+def test_a_policy_acts_on_the_learners_device_wherever_the_pixels_are(make_learner: Any) -> None:
+    class Asked(Exception):
+        pass
+
+    class Encoder(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            raise Asked(pixels.device.type)
+
+    learner = make_learner(encoder=Encoder(), jepa=None)
+    learner.hardware = learner.hardware._replace(device="meta")
+    with pytest.raises(Asked, match="meta"):
+        Policy(learner)(TensorDict({PIXELS: torch.zeros(2, *FRAMES, dtype=torch.uint8)}, batch_size=[2]))
+
+
 def test_updates_counts_optimizer_steps(make_learner: Any, collect: Any) -> None:
     learner = make_learner(epochs=3, minibatch_size=10)
     learner.learn(collect(learner, num_envs=3, steps=16), progress=0.0)

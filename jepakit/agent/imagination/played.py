@@ -49,7 +49,7 @@ def play(
         now = env.reset()
         for _ in range(-(-steps // num_envs)):
             here = embedded(now[PIXELS])
-            step, now = env.step_and_maybe_reset(policy(now.to(device)).cpu())
+            step, now = env.step_and_maybe_reset(policy(now))
             for n in range(num_envs):
                 running[n].append((_row(here, n), step[ACTION][n].clone()))
             over = step["next", "done"].flatten().nonzero().flatten().tolist()

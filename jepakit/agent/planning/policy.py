@@ -106,7 +106,8 @@ class PlanningPolicy:
         s_x = self.learner.embed(pixels)
         expect_finite_embedding(s_x)
         proposals = self.model.proposals(s_x, max(1, self.policy_samples), self.horizon)[:, : self.policy_samples]
-        return self.planner(self._score(s_x, due), proposals, previous, going_on)
+        found: Tensor = self.planner(self._score(s_x, due), proposals, previous.to(s_x.device), going_on.to(s_x.device))
+        return found.to(previous.device)
 
     def _score(self, s_x: Tensor, due: Tensor) -> Score:
         model = self.model

@@ -143,7 +143,7 @@ def _play(
         for _ in range(-(-steps // count)):
             action = held = _some(torch.rand(count) >= 1 / hold, held, env.action_spec.rand()) if hold > 1 else env.action_spec.rand()
             if policy and not at_random.all():
-                acted = policy(now.to(policy.learner.hardware.device))[ACTION].cpu()
+                acted = policy(now)[ACTION]
                 action = _some(at_random, action, acted)
             step, now = env.step_and_maybe_reset(now.set(ACTION, action))
             for n, episode in enumerate(running):

@@ -46,6 +46,7 @@ class CEM(Search):
         super().__init__(action_spec, samples, elites, iterations, momentum, hold)
 
     def weights(self, scores: Tensor) -> Tensor:
-        """1 / ``elites`` for the best, 0 for all others."""
-        best = scores.topk(self.elites, dim=-1).indices
-        return torch.zeros_like(scores).scatter(-1, best, 1 / self.elites)
+        """The same for each of the best, 0 for all others."""
+        best, at = scores.topk(self.elites, dim=-1)
+        counts = best.isfinite().to(scores)
+        return torch.zeros_like(scores).scatter(-1, at, counts / counts.sum(dim=-1, keepdim=True))

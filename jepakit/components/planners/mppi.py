@@ -54,5 +54,7 @@ class MPPI(Search):
     def weights(self, scores: Tensor) -> Tensor:
         """A softmax over the best; 0 for all others."""
         best, at = scores.topk(self.elites, dim=-1)
-        spread = scores.std(dim=-1, keepdim=True, correction=0).clamp(min=1e-12)
+        among = scores.double().where(scores.isfinite(), torch.nan)  # float64: the square of a large score overflows
+        mean = among.nanmean(dim=-1, keepdim=True)
+        spread = (among - mean).square().nanmean(dim=-1, keepdim=True).sqrt().to(scores).clamp(min=1e-12)
         return torch.zeros_like(scores).scatter(-1, at, ((best - best[:, :1]) / (spread * self.temperature)).softmax(dim=-1))

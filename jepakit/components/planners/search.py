@@ -52,14 +52,19 @@ class Search(ABC):
         for _ in range(self.iterations):
             actions = torch.cat((self.space.sample(state, self.samples), proposals[:, :, :: self.hold]), dim=1)  # [N, S + P, H, ...]
             held = actions.repeat_interleave(self.hold, dim=2)[:, :, : previous.shape[1]]
-            weights = self.weights(score(held).nan_to_num(nan=-torch.inf).clamp(-1e30, 1e30))  # a roll-out that overflows is no plan
-            found = self.space.fit(actions, weights)
+            found = self.space.fit(actions, self.weights(_plans(score(held))))
             state = self.space.cleared(self.momentum * state + (1 - self.momentum) * found)
         return self.space.mode(state).repeat_interleave(self.hold, dim=1)[:, : previous.shape[1]]
 
     @abstractmethod
     def weights(self, scores: Tensor) -> Tensor:
-        """``scores`` [N, S] -> what each sequence counts in the new distribution, [N, S], with the sum 1."""
+        """``scores`` [N, S] -> what each sequence counts in the new distribution, [N, S], with the sum 1; 0 for a score of -inf."""
+
+
+def _plans(scores: Tensor) -> Tensor:
+    """``scores`` [N, S] with -inf for a roll-out that overflows, which is no plan; where all of an env's do, they are equally bad."""
+    finite = scores.isfinite()
+    return scores.where(finite, -torch.inf).where(finite.any(dim=-1, keepdim=True), 0.0)
 
 
 class Choices:
@@ -132,4 +137,4 @@ class Numbers:
 
     def _scaled(self, actions: Tensor) -> Tensor:
         low, high = self.low.to(actions), self.high.to(actions)
-        return 2 * (actions - low) / (high - low) - 1
+        return 2 * (actions - low) / torch.where(high > low, high - low, 1) - 1  # the bounds of a dimension may be equal

@@ -25,8 +25,8 @@ class ConvPredictor(nn.Module):
     [0, 1] by its smallest and its largest entry. It fits an encoder whose s_x is a flattened feature map, channel by channel, on the same
     scale: ``nature_cnn`` with ``dim: null`` and ``min_max: true``.
 
-    BatchNorm always uses the statistics of the minibatch, at each step of the horizon its own. A row's prediction therefore depends on the
-    other rows, which adds an implicit contrast between them.
+    In training, BatchNorm uses the statistics of the minibatch, at each step of the horizon its own. A row's prediction therefore depends
+    on the other rows, which adds an implicit contrast between them. Planning and diagnostics use the running averages of all steps.
 
     Source: Schwarzer et al. 2021, Data-Efficient RL with Self-Predictive Representations (SPR), its transition model (64 channels of 7x7),
     in the order of the authors' code: ReLU, then BatchNorm. Continuous actions are an addition.

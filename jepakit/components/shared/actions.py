@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class ActionNumbers(nn.Module):
-    """Discrete actions as one-hots, continuous ones scaled from their bounds to [-1, 1]: a loss on them has the same scale in every env."""
+    """Discrete actions as one-hots, continuous ones scaled from their bounds to [-1, 1]: a loss on them has the same scale in every env.
+
+    A dimension whose bounds are equal is 0.
+    """
 
     middle: Tensor
     half_range: Tensor
@@ -25,7 +28,7 @@ class ActionNumbers(nn.Module):
         if not self.num_actions:
             low, high = (bound.to(torch.get_default_device()) for bound in (action_spec.space.low, action_spec.space.high))
             self.register_buffer("middle", (high + low) / 2, persistent=False)
-            self.register_buffer("half_range", (high - low) / 2, persistent=False)
+            self.register_buffer("half_range", torch.where(high > low, (high - low) / 2, 1), persistent=False)
 
     def forward(self, action: Tensor) -> Tensor:
         """``action`` [B] (int64) or [B, A] (float) -> float [B, ``width``]."""

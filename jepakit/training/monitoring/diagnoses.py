@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from torch import Tensor, nn
+from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.diagnostics.embedding import EmbeddingProbe
 from jepakit.errors import told
@@ -119,7 +120,7 @@ class Diagnoses:
             return {}  # no step was taken: look after the next round
         self.looked_at = env_steps
         started = perf_counter()
-        with quietly(self.learner.parts):
+        with quietly(self.learner.parts), set_exploration_type(ExplorationType.MODE):  # without the noise of noisy layers
             figures = self._measure(Look(self.learner, recent, witness))
         return {**figures, "time/diagnostics": round(witness.seconds + perf_counter() - started, 4)}
 

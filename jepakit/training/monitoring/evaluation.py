@@ -89,7 +89,7 @@ def play(
     Raises:
         UserError: An episode does not end within `LONGEST` env steps.
     """
-    num_envs, device = env.batch_size[0], policy.learner.hardware.device
+    num_envs = env.batch_size[0]
     env.set_seed(seed)
     seed_everything(seed)
     quota = [episodes // num_envs + (n < episodes % num_envs) for n in range(num_envs)]
@@ -97,7 +97,7 @@ def play(
     with set_exploration_type(MODES[mode]):
         now = env.reset()
         while any(len(mine) < wanted for mine, wanted in zip(played, quota, strict=True)):
-            step, now = env.step_and_maybe_reset(policy(now.to(device)).cpu())
+            step, now = env.step_and_maybe_reset(policy(now))
             if (longest := int(now[EPISODE_LENGTH].max())) > LONGEST:
                 raise UserError(f"an episode has not ended after {longest - 1:,} env steps: `env.max_episode_steps` ends episodes")
             over = step["next"].get(EPISODE_OVER, step["next", "done"])

@@ -105,6 +105,39 @@ def test_a_rollout_that_overflows_is_no_plan() -> None:
     assert (CEM(Categorical(3))(score, **begun(ENVS, STEPS))[:, 0] == 0).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_rollouts_that_overflow_change_nothing_for_the_others(kind: Any, bad: float) -> None:
+    """Even where there are fewer others than elites, and their scores are large."""
+    scores = torch.tensor([[0.0, 1.0, 2.0, 3.0]]) * 1e25
+    given: list[Tensor] = []
+
+    class Watched(kind):  # type: ignore[misc]
+        def weights(self, scores: Tensor) -> Tensor:
+            given.append(super().weights(scores))
+            return given[-1]
+
+    for more, elites in (([], 4), ([bad, bad], 6)):
+        planner = Watched(Categorical(2), samples=4 + len(more), elites=elites, iterations=1)
+        planner(lambda actions, more=more: torch.cat((scores, torch.tensor([more])), dim=1), **begun(1, STEPS))
+    torch.testing.assert_close(given[1][:, :4], given[0])
+    assert not given[1][:, 4:].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_every_rollout_overflows_a_plan_is_still_a_plan(kind: Any) -> None:
+    found = kind(BOUNDS)(lambda actions: torch.full(actions.shape[:2], torch.nan), **begun(ENVS, STEPS, 2, dtype=torch.float32))
+    assert BOUNDS.expand(ENVS, STEPS, 2).is_in(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dimension_whose_bounds_are_equal_is_that_bound(kind: Any) -> None:
+    spec = Bounded(torch.tensor([-2.0, 1.0]), torch.tensor([1.0, 1.0]), shape=(2,))
+    found = kind(spec)(lambda actions: -actions[..., 0].square().sum(dim=-1), **begun(ENVS, STEPS, 2, dtype=torch.float32))
+    assert found[..., 0].abs().max() < 0.5
+    assert (found[..., 1] == 1).all()
+
+
 def test_more_elites_than_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="elites 9 is more than the 8 samples"):
         CEM(Categorical(2), samples=8, elites=9)

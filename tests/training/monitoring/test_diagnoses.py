@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchrl.envs.utils import ExplorationType, exploration_type
 
 from benchmarks.resume import differences, same, timeless
 from jepakit import registry, resume, run
@@ -119,6 +120,13 @@ class Remembering(Counting):
         self.looks = state["looks"]
 
 
+class Exploring:
+    """A diagnostic that says whether policies explore while it looks."""
+
+    def __call__(self, s_x: Tensor) -> Mapping[str, Any]:
+        return {"exploring/noise": float(exploration_type() is not ExplorationType.MODE)}
+
+
 class Asking:
     """A diagnostic that asks for what there is not."""
 
@@ -138,7 +146,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     registry.components()  # imports the built-in ones
     monkeypatch.setattr(registry.table, "_table", dict(registry.table._table))
     registry.register("encoder", "shaky")(Shaky)
-    for cls in (Drawing, Failing, Hoarding, Counting, Remembering, Asking, Broken):
+    for cls in (Drawing, Failing, Hoarding, Counting, Remembering, Exploring, Asking, Broken):
         registry.register("diagnostic", cls.__name__.lower())(cls)
     Failing.looks = 0
 
@@ -273,6 +281,11 @@ def test_state_that_a_resume_would_lose_gets_a_notice(tmp_path: Path, kind: str,
     done = run({**SMALL, "total_steps": 160, "diagnostics": [{"kind": kind}]}, out=tmp_path / "run", quiet=True)
     assert ("so in no checkpoint" in (done.path / "events.jsonl").read_text()) == told
     assert (f"{kind}.looks" in (done.path / "events.jsonl").read_text()) == told
+
+
+def test_no_figure_depends_on_the_noise_of_exploration(tmp_path: Path) -> None:
+    folder = run({**SMALL, "total_steps": 160, "diagnostics": [{"kind": "exploring"}]}, out=tmp_path / "run", quiet=True).path
+    assert [record["exploring/noise"] for record in records(folder, "diagnostics")] == [0.0, 0.0]
 
 
 def test_a_plug_in_registers_its_own(tmp_path: Path) -> None:

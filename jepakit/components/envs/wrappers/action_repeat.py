@@ -11,7 +11,7 @@ from jepakit.components.envs.tape import Simulator
 
 
 class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Repeats each action and sums the rewards; stops early where the episode ends.
+    """Repeats each action and sums the rewards, and ``info["raw_reward"]`` if there is one; stops early where the episode ends.
 
     Nothing is drawn between the repeats, but for the last but one where ``max_of_two``.
 
@@ -36,15 +36,16 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps the simulator ``repeat`` times; observation and info are of the last."""
-        self.last_but_one, total = None, 0.0
+        self.last_but_one, total, raw = None, 0.0, 0.0
         for left in reversed(range(self.repeat)):
             observation, reward, terminated, truncated, info = super().step(action)
             total += float(reward)
+            raw += float(info.get("raw_reward", reward))
             if terminated or truncated:
                 break
             if self.max_of_two and left == 1:
                 self.last_but_one = super().render()
-        return observation, total, terminated, truncated, info
+        return observation, total, terminated, truncated, info | {"raw_reward": raw} if "raw_reward" in info else info
 
     def render(self) -> Any:
         """What the last frame, or the brighter of the last two, shows."""

@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from jepakit.components.envs.wrappers.action_repeat import ActionRepeat
+from jepakit.components.envs.wrappers.clipped_reward import ClippedReward
 
 
 class Sequence(gymnasium.Env[Any, Any]):
@@ -42,6 +43,16 @@ def test_rewards_are_summed_up_to_the_episodes_end() -> None:
         (4, 1 + 2 + 3 + 4, False, False, {"t": 4}),
         (8, 5 + 6 + 7 + 8, False, False, {"t": 8}),
         (10, 9 + 10, True, False, {"t": 10}),
+    ]
+
+
+def test_the_tasks_own_rewards_are_summed_too() -> None:
+    simulator = ActionRepeat(ClippedReward(Sequence()), 4)
+    simulator.reset()
+    assert [simulator.step(0)[1:] for _ in range(3)] == [
+        (4, False, False, {"t": 4, "raw_reward": 10}),
+        (4, False, False, {"t": 8, "raw_reward": 26}),
+        (2, True, False, {"t": 10, "raw_reward": 19}),
     ]
 
 
