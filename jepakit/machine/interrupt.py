@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first signal ends a run after the current batch, the second immediately; elsewhere Ctrl-C is noticed."""
+"""Ctrl-C and SIGTERM: the first request ends a run after the current batch, the second immediately; elsewhere Ctrl-C is noticed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import ctypes
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+PATIENCE = 30.0  #: seconds in which several signals are one request, except a second Ctrl-C
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -17,20 +19,31 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def graceful_stop(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether a stop was requested.
 
+    A scheduler signals all processes of a job, and a parent then passes on what it got. So within `PATIENCE` only a second SIGINT is a
+    second request: it is a keyboard's.
+
     Args:
         notify: Called once with a line that acknowledges the request.
 
     Raises:
-        KeyboardInterrupt: At the second signal.
+        KeyboardInterrupt: At the second request.
     """
     requested = threading.Event()
+    seen: set[int] = set()
+    since = 0.0
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if requested.is_set():
+        nonlocal since
+        again = number in seen and number == signal.SIGINT
+        seen.add(number)
+        if not requested.is_set():
+            requested.set()
+            since = time.monotonic()
+            _heed_no_parent()
+            repeat = "repeat" if number == signal.SIGINT else f"repeat after {PATIENCE:.0f} s"
+            notify(f"{signal.Signals(number).name}: finishing this batch, then saving; {repeat} to stop immediately")
+        elif again or time.monotonic() - since >= PATIENCE:
             raise KeyboardInterrupt
-        requested.set()
-        _heed_no_parent()
-        notify(f"{signal.Signals(number).name}: finishing this batch, then saving; repeat to stop immediately")
 
     if threading.current_thread() is not threading.main_thread():
         yield requested.is_set  # only the main thread can handle signals

@@ -1,7 +1,8 @@
-"""A run that was asked to stop is not asked again by the deaths of its parents."""
+"""What counts as a second request to stop: not what schedulers and parents send at once, nor the deaths of parents."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from jepakit.machine import interrupt
 from jepakit.machine.interrupt import graceful_stop
 
 SET, GET = 1, 2  # PR_SET_PDEATHSIG, PR_GET_PDEATHSIG
@@ -28,3 +30,28 @@ def test_the_death_of_a_second_parent_is_no_second_request() -> None:
             assert now.value == 0
     finally:
         prctl(SET, 0)
+
+
+TERM, INT = signal.SIGTERM, signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("signals", "patience", "at_once"),
+    [
+        ([TERM, TERM], 30, False),  # a scheduler signals all of a job, and a parent passes it on
+        ([TERM, INT], 30, False),
+        ([INT, TERM], 30, False),
+        ([INT, INT], 30, True),  # a keyboard
+        ([TERM, INT, INT], 30, True),
+        ([TERM, TERM], 0, True),
+        ([INT, TERM], 0, True),
+    ],
+)
+def test_the_second_request_stops_at_once(signals: list[int], patience: float, at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "PATIENCE", patience)
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt) if at_once else contextlib.nullcontext(), graceful_stop(told.append) as stop_requested:
+        for number in signals:
+            os.kill(os.getpid(), number)
+            assert stop_requested()
+    assert len(told) == 1

@@ -167,7 +167,7 @@ def test_ablate_raises_keyboard_interrupt_after_the_runs_have_saved(
 def test_a_second_ctrl_c_kills_the_runs(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
     out = tmp_path / "out"
     endings |= {"dim=16": "stubborn"}
-    signal_when(lambda: bool(list(out.glob("swept/*/metrics.jsonl"))), signal.SIGTERM, signal.SIGINT)
+    signal_when(lambda: bool(list(out.glob("swept/*/metrics.jsonl"))), signal.SIGINT, signal.SIGINT)
     (outcome,) = run_plan(make_plan(), out, 1, quiet=True)
     assert outcome.state == "interrupted"
     pid = json.loads((outcome.path / "events.jsonl").read_text())["pid"]
