@@ -95,7 +95,7 @@ class Loop:
     def _train(self, batches: Iterator[Collected]) -> Status:
         history, every, diagnoses = self.history, self.recipe.checkpoint_every, self.state.diagnoses
         checkpoint_due = history.env_steps + every
-        while history.env_steps < self.recipe.total_steps:
+        while history.env_steps < self.recipe.total_steps and not self.stops:
             started = perf_counter()
             batch, acting_seconds = next(batches)  # [N, T], with N simulators of this rank's own
             steps = batch.numel() * ranks.size()
@@ -125,14 +125,17 @@ class Loop:
             self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"], batch[PIXELS])
             if any_rank(self.stop_requested()):
                 return self._end("interrupted")
-            if self.state.watch.collapsed and self.recipe.on_collapse == "stop":
-                return self._end("stopped")
             if best_so_far:
                 self.checkpoint()
             if history.env_steps >= checkpoint_due:
                 self.checkpoint()
                 checkpoint_due = history.env_steps + every
-        return self._end("finished")
+        return self._end("stopped" if self.stops else "finished")
+
+    @property
+    def stops(self) -> bool:
+        """Whether a collapse ends the run; of a run that is resumed, too."""
+        return self.state.watch.collapsed and self.recipe.on_collapse == "stop"
 
     def checkpoint(self) -> None:
         """Save everything that determines how the run continues."""

@@ -207,9 +207,8 @@ def _earlier_run(path: Path) -> RunResult:
 
 
 def _begin(loop: Loop, notices: Sequence[str]) -> None:
-    """Write a new run's recipe, provenance and first events."""
+    """Write a new run's provenance, first events, and last its recipe: what has a recipe can be resumed, and has the others."""
     folder = loop.folder
-    folder.write_recipe(loop.recipe)
     code: dict[str, Any] = {"id": loop.id, "sources": source_digests(loop.recipe)}
     if begun := {place: str(file) for place, file in files_read(loop.recipe).items()}:
         code |= {"weights": begun, "weights_sha256": weights_digests(loop.recipe)}
@@ -225,6 +224,7 @@ def _begin(loop: Loop, notices: Sequence[str]) -> None:
         _notice(loop, notice)
     if why := why_inexact(loop.state):
         _notice(loop, f"{why}: a resumed run begins new episodes")
+    folder.write_recipe(loop.recipe)
 
 
 def _go_on(loop: Loop) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from jepakit.errors import UserError
 from jepakit.files.writing import DiskFull
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.storage import checkpoint, lock
+from jepakit.storage.folder import RunFolder
 from jepakit.storage.manifest import checkpoints, named_frames, verify
 from jepakit.training.loop import Loop
 from jepakit.training.run import resume, run
@@ -230,6 +232,43 @@ def test_a_resume_that_is_stopped_at_once_keeps_all_earlier_checkpoints(
     assert named_frames(newest) == set()
     resume(folder, quiet=True)
     assert [event["checkpoint"] for event in events(folder, "resume")] == [newest.name, older.name]
+
+
+@pytest.mark.parametrize("when", ["at its end", "asked to stop"])
+def test_a_run_that_a_collapse_has_ended_does_not_train_on(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    stops = ["collapse_threshold=1e9", "on_collapse=stop"]  # everything counts as collapsed
+    whole = run(recipe, overrides=stops, out=tmp_path / "whole", quiet=True)
+    with monkeypatch.context() as patch:
+        if when == "at its end":
+            patch.setattr("jepakit.training.run.summarise", lambda *_: (_ for _ in ()).throw(KeyError))
+            with pytest.raises(KeyError):
+                run(recipe, overrides=stops, out=tmp_path / "cut", quiet=True)
+        else:
+            patch.setattr(
+                Loop, "_watch", lambda loop, *given, watch=Loop._watch: (watch(loop, *given), os.kill(os.getpid(), signal.SIGINT))
+            )
+            assert run(recipe, overrides=stops, out=tmp_path / "cut", quiet=True).summary["status"] == "interrupted"
+    resumed = resume(tmp_path / "cut", quiet=True)
+    assert resumed.summary["status"] == whole.summary["status"] == "stopped"
+    assert differences(whole.path, resumed.path) == []
+
+
+def test_a_run_that_can_be_resumed_has_its_provenance(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:
+    """Whenever it is killed at its start, it has both its recipe and its provenance, or no recipe."""
+    write = RunFolder.write_recipe
+
+    def killed(folder: RunFolder, recipe: Any) -> None:
+        write(folder, recipe)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_recipe", killed)
+        run(recipe, out=tmp_path / "cut", quiet=True)
+    assert resume(tmp_path / "cut", quiet=True).summary["status"] == "finished"
+    assert differences(whole, tmp_path / "cut") == []
+    assert (tmp_path / "cut" / "provenance.json").exists()
 
 
 def test_an_edited_recipe_warns(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
