@@ -82,8 +82,9 @@ def _elsewhere(run: Path, trust: bool, overrides: Overrides) -> Recipe:
     if not overrides:
         return recipe
     changed = load_recipe(run / "recipe.yaml", overrides)  # the file, so that a message names its line
-    for name in type(recipe).model_fields:
-        if name not in ("env", "distractions") and getattr(changed, name) != getattr(recipe, name):
+    before, after = (each.model_dump(mode="json") for each in (recipe, changed))  # data: a plug-in file's kinds have other classes now
+    for name in before:
+        if name not in ("env", "distractions") and after[name] != before[name]:
             raise UserError(f"--set {name}: only `env` and `distractions` can change: the rest is what was trained")
     return changed
 

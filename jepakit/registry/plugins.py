@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -132,9 +133,13 @@ def _imports_from_beside(path: Path, content: bytes) -> list[str]:
 
 
 def _execute(name: str, path: Path, content: bytes) -> None:
+    is_known = name in sys.modules  # the same content once more: it registers the same envs
     module = sys.modules[name] = ModuleType(name)
     module.__file__ = str(path)
-    exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+    with warnings.catch_warnings() if is_known else contextlib.nullcontext():
+        if is_known:
+            warnings.filterwarnings("ignore", message=".*Overriding environment")
+        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
 
 
 def again(plugins: Iterable[Plugin]) -> None:

@@ -44,6 +44,20 @@ def test_overriding_what_was_trained_is_an_error(trained: Path, change: str, tol
         evaluate(trained, 1, overrides=[change])
 
 
+@pytest.mark.filterwarnings("error:.*Overriding environment")
+def test_an_agent_with_parts_of_a_plug_in_file_runs_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import gymnasium\nfrom jepakit import register\nfrom jepakit.components.encoders.vit import ViT\n"
+        "gymnasium.register('Mine-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n\n"
+        "@register('encoder', 'mine')\nclass Mine(ViT):\n    pass\n"
+    )
+    own = [f"plugins=[{tmp_path / 'mine.py'}]", "encoder.kind=mine", "env.id=Mine-v0"]
+    folder = run("cartpole_pixels", overrides=[*SMALL, *own], out=tmp_path / "run", quiet=True).path
+    assert evaluate(folder, 2, overrides=["env.max_episode_steps=5"], trust=True)["sampled"]["lengths"] == [5, 5]
+    with pytest.raises(UserError, match="--set encoder: only"):
+        evaluate(folder, 2, overrides=["encoder.dim=32"], trust=True)
+
+
 def test_a_result_that_cannot_be_printed_is_written(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,19 @@ def test_an_image_holds_every_metric(cli: Cli, runs: Path, tmp_path: Path, which
         assert content.startswith(b"\x89PNG")
     else:
         assert all(text in content.decode() for text in ("embedding variance", "L_JEPA", "env (s a batch)", "odd $y$", "Losses"))
+
+
+def test_an_image_of_several_runs_names_each_in_full(cli: Cli, runs: Path, tmp_path: Path) -> None:
+    """One of them has no return, and one a long name."""
+    for name, seed in (("pretraining", 7), ("a_name_that_is_" + "very_" * 8 + "long", 8)):
+        folder = runs / f"r{seed}"
+        folder.mkdir()
+        (folder / "recipe.yaml").write_text(json.dumps({"name": name, "seed": seed, "total_steps": 4000}))
+        (folder / "metrics.jsonl").write_text('{"phase": "train", "env_steps": 1000, "embedding/variance": 0.1, "loss/jepa": 1.0}\n')
+    assert cli("plot", str(runs), "--out", "curves.svg").code == 0
+    drawn = re.sub(r"\s*<!-- |\s*-->", " ", (tmp_path / "curves.svg").read_text())
+    assert "pretraining, seed 7" in drawn
+    assert "very_long, seed 8" in drawn
 
 
 def test_mistakes_are_one_line(cli: Cli, runs: Path, tmp_path: Path) -> None:

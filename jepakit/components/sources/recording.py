@@ -35,7 +35,8 @@ class Recorded:
         self.folder = Path(folder)
         about = read_about(self.folder)
         if about.frame_shape != frames[1:]:
-            raise ValueError(f"folder {folder} holds frames [C, H, W] of {list(about.frame_shape)}; the env's are {list(frames[1:])}")
+            shapes = f"frames [C, H, W] of {list(about.frame_shape)}; the env's are {list(frames[1:])}"
+            raise ValueError(f"folder {folder} holds {shapes}: give the env the same size and colours, or record anew")
         if about.actions != (ours := actions_of(action_spec)):
             raise ValueError(f"folder {folder} holds actions {about.actions}; the env's are {ours}")
         self.actions = ours

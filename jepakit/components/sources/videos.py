@@ -13,7 +13,7 @@ from torch import Tensor
 from torchrl.data import Bounded
 
 from jepakit.components.shared.frames import to_frame
-from jepakit.errors import told
+from jepakit.errors import shown
 from jepakit.protocols import Recording
 from jepakit.registry import register
 
@@ -82,4 +82,5 @@ class Videos:
                 if number % self.every == 0:
                     yield to_frame(np.frombuffer(image, np.uint8).reshape(down, across, 3), (height, width), channels == 1).clone()
         except (OSError, RuntimeError, StopIteration, KeyError) as error:
-            raise ValueError(f"folder {file.parent}: {file.name} cannot be read as a video: {told(error).splitlines()[0]}") from error
+            why = shown(str(error).partition("\n")[0] or type(error).__name__, 200)  # what follows is ffmpeg's own report
+            raise ValueError(f"folder {file.parent}: {file.name} cannot be read as a video ({why}): remove it") from error

@@ -12,7 +12,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs import EnvBase
 
-from jepakit.errors import UserError, listing, shown, told
+from jepakit.errors import UserError, listing, raised_in, shown, told
 from jepakit.protocols import ACTION, EPISODE_OVER, PIXELS, HasState
 
 #: ``pixels`` -> s_x [N, D], and z [N, P], in which predictions are compared with targets; None: that is s_x
@@ -139,11 +139,13 @@ def states(env: EnvBase, read: Reader | None, expected: tuple[str, ...] | None =
             "which returns {name: number} for each of its simulators"
         )
     try:
-        told_by_each = [dict(each) for each in env.true_state(read)]
+        told_by_each = [*env.true_state(read)]
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"the true state cannot be read: {told(error)}") from error
+        raise UserError(f"the true state cannot be read: {told(error)} ({raised_in(error)})") from error
+    if odd := [each for each in told_by_each if not isinstance(each, Mapping)]:
+        raise UserError(f"the true state must be a mapping, {{'position': 0.5}}; it is a {type(odd[0]).__name__}: {shown(repr(odd[0]))}")
     names = expected or tuple(told_by_each[0])
     for each in told_by_each:
         _check(each, names)

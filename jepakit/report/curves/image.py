@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from posixpath import commonpath
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -11,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from jepakit.errors import UserError
@@ -22,6 +25,7 @@ from jepakit.report.figures import COLOURS, DASHES, GREY, LEAST_VARIANCE, LOOK, 
 FORMATS = ("png", "svg")
 ACROSS = 3  #: small panels side by side
 POINTS = 1000  #: most points of a line: an SVG holds each
+LINE = 120  #: characters of the legend below
 COLLAPSE = "#D55E00"
 
 
@@ -47,7 +51,8 @@ def _figure(runs: Sequence[Recorded]) -> Figure:
     small = panels([run.history for run in runs])
     groups = {group: [panel for panel in small if panel.group == group] for group in dict.fromkeys(panel.group for panel in small)}
     heights = [2.6] + [0.35 + 1.75 * -(-len(members) // ACROSS) for members in groups.values()]
-    legend = 0.2 * len(runs) if len(runs) > 1 else 0.0
+    names = [fill(run.label, LINE) for run in runs] if len(runs) > 1 else []
+    legend = 0.17 * sum(1 + name.count("\n") for name in names)
     figure = Figure(figsize=(9.6, sum(heights) + 0.5 + legend), layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     _returns(parts[0].subplots(), runs)
@@ -59,9 +64,9 @@ def _figure(runs: Sequence[Recorded]) -> Figure:
             _panel(part.add_subplot(_cell(grid, at)), runs, panel)
     title = runs[0].title if len(runs) == 1 else f"{len(runs)} runs"
     figure.suptitle(literal(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    if len(runs) > 1:
-        handles, labels = parts[0].axes[0].get_legend_handles_labels()
-        figure.legend(handles, [literal(label) for label in labels], loc="outside lower left", frameon=False, ncols=2, fontsize=8)
+    if names:
+        handles = [Line2D([], [], label=literal(name), **_style(index)) for index, name in enumerate(names)]
+        figure.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=8)
     return figure
 
 
@@ -79,7 +84,7 @@ def _returns(axes: Axes, runs: Sequence[Recorded]) -> None:
             points = episodes.thinned(POINTS)
             axes.plot(*points, ".", color=GREY, markersize=2, alpha=0.35, label="one episode")
         if (curve := run.history.get(RETURN)) is not None:
-            axes.plot(*curve.thinned(POINTS), **_style(index), label="mean of the last 100" if len(runs) == 1 else f" {run.label}")
+            axes.plot(*curve.thinned(POINTS), **_style(index), label="mean of the last 100")
     if len(runs) == 1 and axes.lines:
         axes.legend(loc="upper left", frameon=False, fontsize=8)
     axes.set_ylabel("return")
@@ -98,14 +103,17 @@ def _panel(axes: Axes, runs: Sequence[Recorded], panel: Panel) -> None:
                 continue
             steps, values = run.history[name].thinned(POINTS)
             drawn = np.maximum(values, LEAST_VARIANCE) if logarithmic else values
-            own = literal(" " + name.removeprefix(f"{panel.label}/"))
-            style = _style(within) if many and len(runs) == 1 else _style(index, within)
-            axes.plot(steps, drawn, **style, marker="." if len(steps) < 8 else None, label=own)
+            style = _style(within) if many and len(runs) == 1 else _style(index, within)  # of several, a run has a colour
+            axes.plot(steps, drawn, **style, marker="." if len(steps) < 8 else None)
     if logarithmic:
         axes.set_yscale("log")
     if many:
-        axes.legend(fontsize=6, frameon=False)
-    axes.set_title(literal(panel.label), fontsize=8.5, loc="left")
+        styles = [_style(at) if len(runs) == 1 else _style(0, at) | {"color": GREY} for at in range(len(panel.metrics))]
+        shared = commonpath(panel.metrics) + "/"
+        names = [literal(" " + name.removeprefix(shared)) for name in panel.metrics]
+        handles = [Line2D([], [], label=name, **style) for name, style in zip(names, styles, strict=True)]
+        axes.legend(handles=handles, fontsize=6, frameon=False)
+    axes.set_title(literal(panel.label), fontsize=8.5 if len(panel.label) < 40 else 7, loc="left")
     axes.tick_params(labelsize=7, which="both")
     _finish(axes, runs)
 

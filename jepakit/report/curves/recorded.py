@@ -21,6 +21,7 @@ from jepakit.storage.recipes import Recipes
 
 MOST_EVENTS = 100  #: collapses and recoveries that are kept
 MOST_RUNS = 100
+LONGEST = 240  #: characters of a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +123,6 @@ def _labelled(runs: Sequence[Recorded]) -> list[Recorded]:
     ]
     often = Counter(labels)
     return [
-        replace(run, label=shown(label if often[label] == 1 else f"{label} ({run.path.name})"))
+        replace(run, label=shown(label if often[label] == 1 else f"{label} ({run.path.name})", LONGEST))
         for run, label in zip(runs, labels, strict=True)
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jepakit.errors import UserError, shown
 from jepakit.files.writing import write_atomically
+from jepakit.report.comparison import task_of
 from jepakit.report.figures import COLOURS
 from jepakit.report.page.markup import Html, Panel, html, joined
 from jepakit.report.page.panels.attention import attention
@@ -101,19 +102,19 @@ def _section(panel: Panel) -> Html:
 
 
 def _title(study: Study) -> str:
-    envs = sorted({_env(group.recipe) for group in study.groups})
+    envs = sorted({_task(group.recipe) for group in study.groups})
     names = sorted({group.members[0].run.name for group in study.groups})
     where = envs[0] if len(envs) == 1 else f"{len(envs)} envs"
     return shown(f"{names[0]} on {where}" if len(names) == 1 else where, 120)
 
 
-def _env(recipe: dict[str, object]) -> str:
+def _task(recipe: dict[str, object]) -> str:
     env = recipe.get("env")
-    return str(env.get("id") or env.get("kind")) if isinstance(env, dict) else "no env"
+    return task_of(env) if isinstance(env, dict) else "no env"
 
 
 def _summary(study: Study) -> str:
-    steps = sorted({group.recipe["total_steps"] for group in study.groups})
+    steps = sorted({member.run.summary["env_steps"] for member in study.members})
     span = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
     counts = (len(study.groups), "configuration"), (len(study.members), "run")
     return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for count, noun in counts) + f", {span} env steps each"

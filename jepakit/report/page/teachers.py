@@ -19,7 +19,7 @@ class Teachers(NamedTuple):
         """All of them."""
         parts = ["JEPA"] * self.jepa + ["rewards"] * self.rewards
         parts += [f"the {kind} regularizer" for kind in self.regularizers] + [kind.replace("_", " ") for kind in self.auxiliaries]
-        return " + ".join(parts) or "nothing: random features"
+        return " + ".join(parts) or "nothing: its weights stay as they began"
 
     @property
     def why_collapsed(self) -> str:
@@ -60,9 +60,11 @@ class Teachers(NamedTuple):
 
 
 def teachers(recipe: Mapping[str, Any]) -> Teachers:
-    """The terms of a recipe's loss that reach the encoder."""
-    algorithm = recipe.get("algorithm")
-    rewards = isinstance(algorithm, dict) and bool(algorithm.get("gradients_to_encoder", True))
+    """The terms of a recipe's loss that reach the encoder; none reach a frozen one."""
+    encoder, algorithm = (each if isinstance(each, dict) else {} for each in (recipe.get("encoder"), recipe.get("algorithm")))
+    if encoder.get("frozen"):
+        return Teachers(False, False, (), ())
+    rewards = bool(algorithm) and algorithm.get("kind") != "none" and bool(algorithm.get("gradients_to_encoder", True))
     return Teachers(_weighs(recipe.get("jepa")), rewards, _kinds(recipe.get("regularizers")), _kinds(recipe.get("auxiliary")))
 
 

@@ -64,7 +64,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no videos"):
         Videos(SHAPE, Categorical(1), folder=str(tmp_path))
     (tmp_path / "broken.mp4").write_text("no video")
-    with pytest.raises(ValueError, match=r"broken\.mp4 cannot be read as a video"):
+    with pytest.raises(ValueError, match=r"broken\.mp4 cannot be read as a video \([^\n]{5,80}\): remove it"):
         Videos(SHAPE, Categorical(1), folder=str(tmp_path)).load()
     (tmp_path / "broken.mp4").unlink()
     write(tmp_path / "short.mp4", [9])

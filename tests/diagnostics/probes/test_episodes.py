@@ -122,7 +122,8 @@ def test_a_perfect_predictor_predicts_the_state(diary: None, monkeypatch: pytest
         ({"angle": float("nan")}, "`angle` must be a finite number"),
         ({}, "must name its numbers"),
         ({"mean": 1.0}, "other than `mean`"),
-        (3.0, "cannot be read: TypeError"),
+        (3.0, "must be a mapping, .*; it is a float: 3.0"),
+        ([0.5], "it is a list"),
     ],
 )
 def test_a_state_function_that_returns_something_else_is_an_error(diary: None, state: Any, told: str) -> None:

@@ -88,6 +88,12 @@ def test_the_charts_hold_every_metric_by_run_and_by_configuration(page: str) -> 
     assert charts["time"]["lines"][-1] == {"part": "rest", "values": [0.4, 0.4, 0.4]}
 
 
+def test_the_headline_counts_the_steps_that_were_made(make_run_folder: Any, tmp_path: Path) -> None:
+    """Whole batches may be more than the recipe asks for."""
+    make_run_folder(tmp_path / "a", total_steps=2900)
+    assert "1 configuration, 1 run, 3,000 env steps each" in words(build_page(load_study([tmp_path / "a"])))
+
+
 def test_the_same_runs_give_the_same_page(page: str, runs: Path) -> None:
     assert build_page(load_study([runs])) == page
 

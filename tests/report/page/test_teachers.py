@@ -20,7 +20,9 @@ RECONSTRUCTION = "auxiliary=[{kind: reconstruction}]"
         (["jepa=null", RECONSTRUCTION, "algorithm.gradients_to_encoder=false"], "reconstruction"),
         (["regularizers=[{kind: variance}]", "algorithm.gradients_to_encoder=false"], "JEPA + the variance regularizer"),
         (["regularizers=[{kind: variance, weight: 0.0}]", "jepa.weight=0"], "rewards"),
-        (["jepa=null", "algorithm.gradients_to_encoder=false"], "nothing: random features"),
+        (["jepa=null", "algorithm.gradients_to_encoder=false"], "nothing: its weights stay as they began"),
+        (["algorithm={kind: none}", "regularizers=[{kind: variance}]", "jepa.weight=1"], "JEPA + the variance regularizer"),
+        (["encoder.frozen=true", "jepa=null"], "nothing: its weights stay as they began"),
     ],
 )
 def test_the_terms_that_reach_the_encoder_are_named(overrides: list[str], words: str) -> None:

@@ -10,7 +10,7 @@ import pickle
 import random
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
@@ -76,7 +76,8 @@ class Hosted:
 
     def true_state(self, read: bytes | None) -> Any:
         """The simulator's true state, by the pickled function ``read`` if given."""
-        return dict(self.tape.true_state(_loaded(read) if read else None))
+        state: Any = self.tape.true_state(_loaded(read) if read else None)
+        return dict(state) if isinstance(state, Mapping) else state  # what is no mapping is refused where it arrives
 
     def snapshot(self) -> Any:
         """What `restore` needs to return here."""
