@@ -62,14 +62,19 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
         found.append("without augmentations all views of a stack are equal")
     if recipe.source and recipe.distractions:
         found.append("the distractions change the env's frames, not those of the source: nothing learns under them")
-    batch = getattr(recipe.algorithm, "rollout_steps", 1) * env.batch_size[0] * ranks.size()
-    whole = -(-recipe.total_steps // batch) * batch
+    whole = whole_batches(recipe, env)
     if whole != recipe.total_steps:
-        found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches of {batch:,}: {whole:,}")
+        found.append(f"total_steps {recipe.total_steps:,} is rounded up to whole batches: {whole:,}")
     starts = getattr(recipe.algorithm, "learning_starts", 0)
     if recipe.source is None and starts > whole:
         found.append(f"learning_starts {starts:,} is not reached in {whole:,} env steps: nothing will be learned")
     return found
+
+
+def whole_batches(recipe: Recipe, env: EnvBase) -> int:
+    """The env steps that a run makes: ``total_steps``, rounded up to whole batches of all ranks."""
+    batch = int(getattr(recipe.algorithm, "rollout_steps", 1)) * env.batch_size[0] * ranks.size()
+    return -(-recipe.total_steps // batch) * batch
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ from jepakit.training.learner import Learner
 from jepakit.training.loop import Loop
 from jepakit.training.monitoring.summary import summarise
 from jepakit.training.progress import Mute, progress_for
-from jepakit.training.rehearsal import rehearse
+from jepakit.training.rehearsal import rehearse, whole_batches
 from jepakit.training.state import RunState, put_back, why_inexact
 
 RUNS = Path("runs")
@@ -184,7 +184,7 @@ def _trained(recipe: Recipe, env: EnvBase, learner: Learner, folder: RunFolder, 
     """Train in ``folder`` with everything that stands around it: display, signals, mirrors."""
     path, is_writer = folder.path, ranks.rank() == 0
     with (
-        progress_for(f"{recipe.name} -> {path}", recipe.total_steps, quiet=quiet) if is_writer else Mute() as progress,
+        progress_for(f"{recipe.name} -> {path}", whole_batches(recipe, env), quiet=quiet) if is_writer else Mute() as progress,
         graceful_stop(progress.note) as stop_requested,
         contextlib.closing(Mirrors(recipe.sinks if is_writer else (), path, progress.warn)) as mirrors,
     ):

@@ -49,7 +49,7 @@ RANDOM = "no loss term reaches the encoder: it keeps its random weights"
             ["learning_starts 1,601 is not reached in 1,600 env steps: nothing will be learned"],
         ),
         (["algorithm={kind: sac, rollout_steps: 8, learning_starts: 1600, gamma: 0.9}"], []),
-        (["total_steps=1001"], ["total_steps 1,001 is rounded up to whole batches of 16: 1,008"]),
+        (["total_steps=1001"], ["total_steps 1,001 is rounded up to whole batches: 1,008"]),
     ],
 )
 def test_unintended_settings_get_a_notice(tmp_path: Path, overrides: list[str], expected: list[str]) -> None:
