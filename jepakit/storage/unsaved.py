@@ -47,12 +47,10 @@ def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: boo
 def _unfit(tensor: Tensor, may_be_lazy: bool) -> str:
     """Why a checkpoint could not be loaded into ``tensor``, or it could not be trained; empty if both can be done."""
     if is_lazy(tensor):
-        return (
-            ""
-            if may_be_lazy
-            else "is lazy: before its first call a checkpoint cannot be loaded; give the layer its width, of `embedding_width`"
-        )
-    if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+        why = "is lazy: before its first call a checkpoint cannot be loaded; give the layer its width, of `embedding_width`"
+        return "" if may_be_lazy else why
+    strides = tensor.stride() if tensor.layout == torch.strided else ()
+    if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, strides, strict=False)):
         return "is expanded: its entries share memory, so nothing can be loaded into it; call `clone()` first"
     if tensor.is_complex() and tensor.requires_grad:
         return "is complex, which the fused Adam does not train: keep two real parameters, and join them with torch.complex"
