@@ -17,7 +17,7 @@ from jepakit.errors import listing, nearest, shown, suggestion
 from jepakit.files.reading import Unreadable, read_bytes
 from jepakit.recipe.errors import Place, Problem, RecipeError, Source, shown_path
 from jepakit.recipe.shipped import shipped_recipes
-from jepakit.recipe.tree import KeyPath, Node, dotted
+from jepakit.recipe.tree import KeyPath, Node, dotted, key_path
 from jepakit.recipe.yaml12 import read_yaml
 
 Overrides = Sequence[str] | Mapping[str, Any]  #: ``path.to.field=value``, or values by path
@@ -157,6 +157,9 @@ class Composer:
         if written.partition(".")[0] == "extends":
             self.problems.append(Problem(Place(source), "`extends` cannot be overridden", "write a recipe that extends the other"))
             return recipe
+        if text[len(written) + 1 :].lstrip().startswith("#"):
+            self.problems.append(Problem(Place(source), "a value that begins with `#` is a comment", f"{written}='\"#…\"'"))
+            return recipe
         before = len(self.problems)
         value = read_yaml(source, self.problems, start=len(written) + 1)
         if value is None:
@@ -165,8 +168,8 @@ class Composer:
             value = Node(None, Place(source, 1, len(text)))
         laid = self.lay(recipe, written, value, Place(source))
         for earlier in self._overridden:
-            *above, _ = path = tuple(earlier.split("."))
-            within = laid.find(tuple(above))
+            path = key_path(earlier)
+            within = laid.find(path[:-1])
             if recipe.find(path) and not laid.find(path) and within and isinstance(within.data, dict):
                 wrong = f"`{written}` discards `{earlier}`, which was set before it: a new kind drops the old kind's fields"
                 self.problems.append(Problem(Place(source), wrong, f"set `{written}` first"))
@@ -248,7 +251,8 @@ def as_yaml(name: str, value: object, indent: int | None = None) -> str:
         return odd.tolist()  # a NumPy or torch number or array
 
     try:
-        return json.dumps(value, default=plain, indent=indent, ensure_ascii=False)
+        text = json.dumps(value, default=plain, indent=indent, ensure_ascii=False, allow_nan=False)
+        return re.sub("[\x85\u2028\u2029]", lambda odd: f"\\u{ord(odd[0]):04x}", text)  # line breaks in YAML
     except (TypeError, ValueError, RecursionError) as error:
         raise RecipeError([Problem(None, f"{name}: {error}", "write numbers, texts, lists, mappings, true, false and null")]) from None
 

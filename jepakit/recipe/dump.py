@@ -48,7 +48,7 @@ def _lines(block: BaseModel, indent: int, within: str) -> Iterator[tuple[str, st
     """Each line, and the path of the value that ends on it."""
     for name in type(block).model_fields:
         value, path, start = getattr(block, name), f"{within}{name}", f"{' ' * indent}{name}:"
-        if isinstance(value, BaseModel):
+        if isinstance(value, BaseModel) and holds_blocks(value):
             yield start, ""
             yield from _lines(value, indent + 2, f"{path}.")
         elif holds_blocks(value):

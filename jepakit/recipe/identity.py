@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def _deciding(value: Any) -> Any:
         blocks = {name: getattr(value, name) for name in names if holds_blocks(getattr(value, name))}
         chosen = {name for name in names if name not in blocks and (name == "kind" or _differ(getattr(value, name), fields[name].default))}
         decided = {name: _deciding(block) for name, block in blocks.items()}
-        held = {name: contents for name in getattr(value, "reads", ()) for contents in _contents(getattr(value, name))}
+        held = {name: contents for name in _names_of_files(value) for contents in _contents(getattr(value, name))}
         held |= {name: str(digest_of_data(Path(getattr(value, name)))) for name in names_of_data(value)}
         return value.model_dump(mode="json", include=chosen) | {name: decides for name, decides in decided.items() if decides} | held
     return [_deciding(entry) for entry in value]
@@ -69,7 +69,18 @@ def _at_default(value: BaseModel) -> set[str]:
 
 
 def _differ(value: Any, default: Any) -> bool:
-    return value != default or isinstance(value, bool) != isinstance(default, bool)  # 1 and true are equal in Python
+    """Whether a value differs from its default, as JSON would tell: 1 and true are equal in Python, also within a list."""
+    return value != default or _with_kinds(value) != _with_kinds(default)
+
+
+def _with_kinds(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return type(value), _with_kinds(value.model_dump())
+    if isinstance(value, Mapping):
+        return {name: _with_kinds(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_kinds(entry) for entry in value]
+    return isinstance(value, bool), value
 
 
 def _sources(recipe: Recipe) -> Iterator[str]:

@@ -20,9 +20,9 @@ from jepakit.recipe.check import retold, retold_fields
 from jepakit.recipe.compose import Composer, Overrides, as_yaml, find_recipe, override_texts
 from jepakit.recipe.errors import Problem, RecipeError, Source
 from jepakit.recipe.identity import data_read, files_read
-from jepakit.recipe.schema import Recipe, key_path
+from jepakit.recipe.schema import Recipe
 from jepakit.recipe.slots import InSlot, default_kinds
-from jepakit.recipe.tree import KeyPath, Node
+from jepakit.recipe.tree import KeyPath, Node, key_path
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.registry.plugins import Plugin, installed_names, is_file, load_entry_points, load_plugins
 from jepakit.registry.signature import ComponentFields
@@ -191,7 +191,7 @@ def _load_plugins(tree: Node, problems: list[Problem], run: bool) -> list[Plugin
 
 def _fill_kinds(values: dict[str, Any], kinds: Mapping[KeyPath, str]) -> None:
     for path, kind in kinds.items():
-        value: Any = values
+        value: Any = values if kind else None
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, dict):

@@ -23,7 +23,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from jepakit.recipe.errors import Place, Problem, RecipeError
 from jepakit.recipe.slots import InSlot, default_kind, default_kinds
-from jepakit.recipe.tree import KeyPath, Node, dotted
+from jepakit.recipe.tree import KeyPath, Node, dotted, key_path
 from jepakit.registry import BegunFields, CuriosityFields, EncoderFields, FreezableFields, TermFields
 from jepakit.registry.plugins import Plugin
 from jepakit.registry.signature import ComponentFields
@@ -265,7 +265,7 @@ class Recipe(Block):
     def dropped_fields(self) -> Iterator[Dropped]:
         """Of each component whose kind was changed: the dropped fields that the new kind has, with another default."""
         tree, default = self._written.tree, dict(default_kinds(Recipe))
-        for path, old in tree.components_replaced() if tree else ():
+        for path, old in tree.without("sweep").components_replaced() if tree else ():
             component: Any = self
             for key in path:
                 component = component[key] if isinstance(key, int) else getattr(component, key)
@@ -314,13 +314,12 @@ def besides_results(block: type[BaseModel]) -> frozenset[str]:
 
 
 def holds_blocks(value: Any) -> bool:
-    """Whether a field's value is a block or a component, or a list of them."""
-    return isinstance(value, BaseModel) or (isinstance(value, tuple) and any(isinstance(entry, BaseModel) for entry in value))
+    """Whether a field's value is a block or a component, or a list of them. A model of a component's author is a value like any other."""
+    return _is_block(value) or (isinstance(value, tuple) and any(_is_block(entry) for entry in value))
 
 
-def key_path(path: str) -> KeyPath:
-    """Split a path such as ``regularizers.0.weight`` into keys and indices."""
-    return tuple(int(step) if step.isdecimal() else step for step in path.split(".")) if path else ()
+def _is_block(value: Any) -> bool:
+    return isinstance(value, ComponentFields) or (isinstance(value, BaseModel) and type(value).__module__.startswith("jepakit."))
 
 
 def recipe_schema() -> dict[str, Any]:

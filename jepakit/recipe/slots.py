@@ -40,7 +40,10 @@ class InSlot:
         try:
             # Validate JSON: pydantic's strict Python mode refuses a list for a tuple. `strict=True`: a field may hold a lax model.
             fields = found.fields.model_validate_json(json.dumps(value), strict=True)
-            fields.model_dump_json()  # a value that cannot be written back would fail the run at its start
+            written = json.dumps(fields.model_dump(mode="json"), allow_nan=False)  # a run's recipe.yaml says this
+            again = found.fields.model_validate_json(written, strict=True)
+            if again.model_dump(mode="json") != json.loads(written) or json.loads(written).keys() != found.fields.model_fields.keys():
+                raise ValueError("written to a recipe and read again, they are others")
         except ValidationError:
             raise
         except (Exception, SystemExit) as error:  # raised by a validator of the component's author
@@ -73,10 +76,16 @@ def default_kind(kind: str) -> Any:
 
 
 def default_kinds(model: type[BaseModel], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Every path at which a mapping without ``kind`` means a default kind, and that kind."""
+    """Every path of a component, and the kind that a mapping without ``kind`` means there; empty if it must name one.
+
+    The entries of a list all have the path of the first.
+    """
     for name, field in model.model_fields.items():
-        if any(isinstance(mark, InSlot) for mark in field.metadata) and not field.is_required():
-            yield (*path, name), field.default["kind"]
+        if any(isinstance(mark, InSlot) for mark in field.metadata):
+            yield (*path, name), "" if field.is_required() else field.default["kind"]
+        within = (0,) if typing.get_origin(field.annotation) is tuple else ()
+        if any(isinstance(mark, InSlot) for part in typing.get_args(field.annotation) for mark in getattr(part, "__metadata__", ())):
+            yield (*path, name, *within), ""
         for part in (field.annotation, *typing.get_args(field.annotation)):
             if isinstance(part, type) and issubclass(part, BaseModel):
                 yield from default_kinds(part, (*path, name))

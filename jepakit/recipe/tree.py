@@ -17,6 +17,11 @@ def dotted(path: KeyPath) -> str:
     return ".".join(shown(str(key), 40) for key in path)
 
 
+def key_path(path: str) -> KeyPath:
+    """Split a path such as ``regularizers.0.weight`` into keys and indices."""
+    return tuple(int(step) if step.isdecimal() else step for step in path.split(".")) if path else ()
+
+
 @dataclass(frozen=True)
 class Node:
     """A value and where it is written."""
@@ -75,20 +80,27 @@ class Node:
         return replace(self, data={name: node for name, node in self.data.items() if name != key})
 
     def merged(self, over: Node, default_kinds: Mapping[KeyPath, str], path: KeyPath = ()) -> Node:
-        """This value with ``over`` on top: mappings merge, everything else is replaced, and a new ``kind`` drops the old kind's fields.
+        """This value with ``over`` on top: mappings merge, all else is replaced, a component's new ``kind`` drops the old kind's fields.
 
         Args:
             over: The value on top.
-            default_kinds: By path, the kind that a mapping without ``kind`` means.
+            default_kinds: By a component's path, the kind that a mapping without ``kind`` means; empty if it means none.
             path: This value's path in the recipe.
         """
         if not (isinstance(self.data, dict) and isinstance(over.data, dict)):
             return over
-        if "kind" in over.data:
-            mine = self.data["kind"].data if "kind" in self.data else default_kinds.get(path)
-            if mine != over.data["kind"].data:
+        component = _outside_a_sweep(path)
+        if component in default_kinds and "kind" in over.data:
+            mine = self.data["kind"].data if "kind" in self.data else default_kinds[component]
+            if mine and mine != over.data["kind"].data:
                 return replace(over, replaced=self)
         data = dict(self.data)
         for key, node in over.data.items():
             data[key] = data[key].merged(node, default_kinds, (*path, key)) if key in data else node
         return Node(data, over.place, self.keys | over.keys, self.replaced)
+
+
+def _outside_a_sweep(path: KeyPath) -> KeyPath:
+    """The path as `default_kinds` has it: of a value in a sweep's case that of the recipe's own, of a list's entry that of the first."""
+    recipes_own = path[3:] if path[:2] == ("sweep", "cases") else path
+    return tuple(0 if isinstance(key, int) else key for key in recipes_own)

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -132,8 +132,16 @@ def _field(parameter: inspect.Parameter, init: Callable[..., Any], base: type[Co
             annotation = eval(annotation, init.__globals__)
         except Exception as error:
             raise RegistrationError(f"the type of the field `{name}`, `{annotation}`, cannot be read: {error}") from error
+    if _has_a_set(annotation):
+        raise RegistrationError(f"a set has no order: write a tuple as the type of the field `{name}`")
     default = ... if parameter.default is parameter.empty else parameter.default
     return annotation, Field(default, description=meaning) if meaning else Field(default)
+
+
+def _has_a_set(annotation: Any) -> bool:
+    return any(each is kind for each in (annotation, get_origin(annotation)) for kind in (set, frozenset)) or any(
+        map(_has_a_set, get_args(annotation))
+    )
 
 
 def _model(cls: type, kind: str, base: type[ComponentFields], fields: dict[str, Any]) -> type[ComponentFields]:

@@ -11,8 +11,7 @@ from jepakit.recipe import AnyRecipe, Overrides, Problem, Recipe, RecipeError
 from jepakit.recipe.compose import Composer
 from jepakit.recipe.errors import MAX_TOLD
 from jepakit.recipe.load import Draft, draft_recipe
-from jepakit.recipe.schema import key_path
-from jepakit.recipe.tree import Node
+from jepakit.recipe.tree import Node, key_path
 from jepakit.sweep.variants import Setting, lay_settings, with_threads
 from jepakit.tuning.space import Choice, Part, Range, Space, Value, draw_part, ends, halves, named
 

@@ -273,3 +273,46 @@ def test_an_override_that_discards_an_earlier_one_is_an_error(write: Write) -> N
         load_recipe("r.yaml", ["encoder.dim=9", "encoder.kind=big"])
     assert load_recipe("r.yaml", ["encoder.dim=9", "encoder.kind=small"]).encoder.dim == 9
     assert load_recipe("r.yaml", ["jepa.weight=2.0", "jepa=null"]).jepa is None
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_only_a_components_kind_drops_the_fields_of_another(tmp_path: Path) -> None:
+    """A mapping of the user's own may have an entry called ``kind``, and a sweep a case."""
+    written(tmp_path, "base.yaml", "extends: cartpole_pixels\nenv: {make_kwargs: {difficulty: 3}}\nsweep: {cases: {other: {seed: 1}}}\n")
+    child = written(tmp_path, "child.yaml", "extends: base.yaml\nenv: {make_kwargs: {kind: hard}}\nsweep: {cases: {kind: {seed: 2}}}\n")
+    recipe = load_recipe(child)
+    assert recipe.env.make_kwargs == {"difficulty": 3, "kind": "hard"}
+    assert recipe.sweep
+    assert {*recipe.sweep.cases} == {"other", "kind"}
+    assert [*recipe.dropped_fields()] == []
+
+
+def test_a_kind_that_is_said_first_keeps_what_was_written_without_one(tmp_path: Path) -> None:
+    written(tmp_path, "fragment.yaml", "env: {num_envs: 4, size: [40, 60]}\n")
+    env = load_recipe(written(tmp_path, "r.yaml", "extends: fragment.yaml\nenv: {kind: gym, id: CartPole-v1}\n")).env
+    assert (env.num_envs, env.size) == (4, (40, 60))
+
+
+def test_a_sweeps_case_with_another_kind_replaces_that_of_the_base(tmp_path: Path) -> None:
+    written(tmp_path, "base.yaml", "extends: cartpole_pixels\nsweep: {cases: {a: {encoder: {kind: vit, dim: 8}}}}\n")
+    recipe = load_recipe(written(tmp_path, "r.yaml", "extends: base.yaml\nsweep: {cases: {a: {encoder: {kind: impala}}}}\n"))
+    assert recipe.sweep
+    assert recipe.sweep.cases["a"] == {"encoder": {"kind": "impala"}}
+    assert [*recipe.dropped_fields()] == []
+
+
+def test_a_new_kind_of_a_lists_entry_discards_nothing_that_was_set_before(tmp_path: Path) -> None:
+    whole = "auxiliary=[{kind: reward_prediction}]"
+    with pytest.raises(RecipeError, match=r"`auxiliary\.0\.kind` discards `auxiliary\.0\.weight`"):
+        load_recipe("cartpole_pixels", [whole, "auxiliary.0.weight=5", "auxiliary.0.kind=inverse_dynamics"])
+    assert load_recipe("cartpole_pixels", [whole, "auxiliary.0.kind=inverse_dynamics", "auxiliary.0.weight=5"]).auxiliary[0].weight == 5
+
+
+def test_a_value_that_yaml_takes_for_a_comment_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a value that begins with `#` is a comment"):
+        load_recipe("cartpole_pixels", ["env.make_kwargs.color=#ff0000"])
+    assert load_recipe("cartpole_pixels", ['env.make_kwargs.color="#ff0000"']).env.make_kwargs == {"color": "#ff0000"}

@@ -226,7 +226,9 @@ class Mine:
 """
 
 
-@pytest.mark.parametrize("validator", ["lambda value: {}[value]", "sys.exit", "lambda value: object()", "lambda value: 1 / 0"])
+@pytest.mark.parametrize(
+    "validator", ["lambda value: {}[value]", "sys.exit", "lambda value: object()", "lambda value: 1 / 0", "lambda value: value * 2"]
+)
 def test_a_field_whose_validator_fails_is_reported_in_the_recipe(write: Write, validator: str) -> None:
     write("a.py", FAILING.format(validator=f"lambda value: None if value is None else ({validator})(value)", module="'a'"))
     (problem,) = problems(write("r.yaml", text("[a.py]", kind="mine, width: 3")))
@@ -234,7 +236,7 @@ def test_a_field_whose_validator_fails_is_reported_in_the_recipe(write: Write, v
 
 
 def test_a_recipe_with_a_class_without_a_module_has_an_id(write: Write) -> None:
-    write("a.py", FAILING.format(validator="str", module="None"))
+    write("a.py", FAILING.format(validator="lambda value: value", module="None"))
     for _ in range(2):
         recipe_id(load_recipe(write("r.yaml", text("[a.py]"))))
 
