@@ -19,7 +19,12 @@ from jepakit.files.writing import needing, write_atomically
 from jepakit.recipe import Recipe, dump
 from jepakit.recipe.identity import files_read
 from jepakit.registry.plugins import Plugin
-from jepakit.storage.lock import Lock
+from jepakit.storage.lock import NAME as LOCK
+from jepakit.storage.lock import Lock, is_locked
+
+
+class FolderGone(OSError):
+    """A run's folder is no longer where the run began."""
 
 
 class RunFolder:
@@ -50,7 +55,7 @@ class RunFolder:
             lock = Lock(path)
             try:
                 (path / "events.jsonl").touch(exist_ok=False)
-            except OSError:
+            except BaseException:
                 lock.release()
                 raise
         except FileExistsError:
@@ -73,6 +78,15 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"can't write to {path}: {error.strerror}") from None
         return folder
+
+    def expect_in_place(self) -> None:
+        """Refuse to write where the folder was.
+
+        Raises:
+            FolderGone: It was removed or moved.
+        """
+        if self.lock and not self.lock.is_in_place():
+            raise FolderGone(f"{self.path} was removed or moved while the run wrote to it; a moved folder goes on with `jepakit resume`")
 
     @property
     def wall_s(self) -> float:
@@ -247,7 +261,7 @@ def refuse_taken(path: Path) -> None:
     """
     refuse_undecodable(path)
     if path.is_dir():
-        if any(path.iterdir()):
+        if {each.name for each in path.iterdir()} - {LOCK} or is_locked(path):
             raise UserError(f"{path} is not empty: name an empty or a new folder")
     elif path.exists():
         raise UserError(f"{path} is a file: name an empty or a new folder")

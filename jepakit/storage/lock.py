@@ -53,7 +53,7 @@ class Lock:
                     time.sleep(PATIENCE / 10)
                     continue
                 raise UserError(f"process {owner.get('pid')} on {owner.get('host')} is writing {folder}: wait for it") from None
-            if self._is_the_folders():
+            if self.is_in_place():
                 break
             self.file.close()  # its owner has just released and removed it: create a new one
         owner = _owner(self.file)
@@ -70,7 +70,8 @@ class Lock:
             self.path.unlink()
         self.file.close()
 
-    def _is_the_folders(self) -> bool:
+    def is_in_place(self) -> bool:
+        """Whether the folder still holds this lock: it may have been removed or moved."""
         try:
             return os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
         except FileNotFoundError:
@@ -95,6 +96,15 @@ def is_locked(folder: Path, *, here: bool = False) -> bool:
         return True
     except OSError as error:
         return error.errno in NO_LOCKS and not here  # who wrote the file could lock it, and may be alive
+
+
+def holder(folder: Path) -> str:
+    """The process that holds the lock of ``folder``, and what to do if it has ended without a trace."""
+    with contextlib.suppress(OSError), (folder / NAME).open(encoding="utf-8") as file:
+        owner = _owner(file)
+        stale = f"; if it has ended, remove {folder / NAME}" if _is_far(owner) else ""
+        return f"process {owner.get('pid')} on {owner.get('host')}{stale}"
+    return "a process that has just ended"
 
 
 def forget_lock(folder: Path, host: str) -> None:

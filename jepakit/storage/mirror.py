@@ -63,7 +63,7 @@ class Mirrors:
                 thread.join(max(0.0, until - time.monotonic()))
         except KeyboardInterrupt:
             pass  # the run is complete on the disk: do not wait
-        for mirror, thread in zip(self.mirrors, self.threads, strict=True):
+        for mirror, thread in zip(self.mirrors, self.threads, strict=False):  # no threads, if the run has not begun
             if thread.is_alive():
                 mirror.abandoned = True
                 self.warn(f"the sink `{mirror.kind}` lags behind and was left; {mirror.advice}")

@@ -14,7 +14,7 @@ from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.recipe.identity import data_read
 from jepakit.storage.folder import RunFolder, read_provenance
-from jepakit.storage.lock import is_locked
+from jepakit.storage.lock import holder, is_locked
 from jepakit.storage.manifest import CONTENT, named_frames, newest_whole
 from jepakit.storage.stored import stored_recipe
 
@@ -40,7 +40,7 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
     """
     recipe, _ = settle(stored_recipe(run, trust))
     if is_locked(run):
-        raise UserError(f"{run} is running: wait for it to end, or interrupt it, before you extend it")
+        raise UserError(f"{run} is running ({holder(run)}): wait for it to end, or interrupt it, before you extend it")
     newest = newest_whole(run / "checkpoints", warn, run / "replay")
     if newest is None:
         raise UserError(f"{run} has no intact checkpoint to start from")

@@ -140,6 +140,7 @@ class Loop:
     def checkpoint(self) -> None:
         """Save everything that determines how the run continues."""
         started, keep = perf_counter(), self.recipe.keep_checkpoints
+        self.folder.expect_in_place()
         captured = capture(self.state)
         if ranks.rank() == 0:
             save_checkpoint(self.folder.checkpoints, captured, keep)

@@ -27,8 +27,8 @@ from jepakit.machine.interrupt import graceful_stop
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
 from jepakit.recipe.identity import data_read, files_read, source_digests, weights_digests
 from jepakit.storage.elsewhere import WrittenElsewhere
-from jepakit.storage.folder import RunFolder, read_provenance, read_summary, refuse_read_only, refuse_taken
-from jepakit.storage.lock import is_locked
+from jepakit.storage.folder import FolderGone, RunFolder, read_provenance, read_summary, refuse_read_only, refuse_taken
+from jepakit.storage.lock import holder, is_locked
 from jepakit.storage.manifest import checkpoints, newest_whole
 from jepakit.storage.mirror import Mirrors
 from jepakit.storage.provenance import differences, provenance
@@ -197,7 +197,7 @@ def _earlier_run(path: Path) -> RunResult:
     if summary and summary["status"] in ENDED_AS_MEANT:
         return RunResult(path, summary, fresh=False)
     if is_locked(path):
-        raise UserError(f"{path}: this run is already running there")
+        raise UserError(f"{path}: this run is already running there ({holder(path)})")
     if not (path / "recipe.yaml").exists():
         raise UserError(f"{path} is this run's folder, but holds no run: remove it, or name another folder with --out DIR")
     state = summary["status"] if summary else "it was killed"
@@ -287,8 +287,12 @@ def _train(loop: Loop, prepare: Callable[[Loop], None], mirrors: Mirrors) -> dic
     except KeyboardInterrupt:
         status = "interrupted"
     except Exception as error:
+        trace = traceback.format_exc()  # without the advice below: its last line is the error
         if isinstance(error, UserError) and not loop.has_begun:
             raise  # the checkpoints do not fit the recipe: the run itself is unharmed
+        if isinstance(error, FolderGone):
+            error.add_note("nothing was written there since")
+            raise
         if ranks.rank():
             error.add_note(f"on rank {ranks.rank()} of {ranks.size()}")
             raise  # the first rank then has lost this one, and records that
@@ -297,7 +301,7 @@ def _train(loop: Loop, prepare: Callable[[Loop], None], mirrors: Mirrors) -> dic
         elif saved := checkpoints(folder.checkpoints):
             error.add_note(f"last checkpoint: {saved[-1]}; once the cause is fixed, resume with: {resume_command(folder.path)}")
         with contextlib.suppress(OSError):  # the disk may be full
-            write_atomically(folder.path / "traceback.txt", traceback.format_exc())
+            write_atomically(folder.path / "traceback.txt", trace)
             error.add_note(f"traceback: {folder.path / 'traceback.txt'}")
             folder.event("failed", error=f"{type(error).__name__}: {error}")
             folder.write_json("summary.json", summarise(loop, "failed", folder.wall_s))

@@ -48,6 +48,9 @@ class Going:
     pruned: bool = False
 
 
+_DISK_FULL = "DiskFull: "
+
+
 class Tuner(Scheduler):
     """Keeps a number of trials going until the study has enough, or until Ctrl-C.
 
@@ -182,7 +185,12 @@ class Tuner(Scheduler):
             self.board.note(f"trial {number} is stopped at {step:,} of {rules.total_steps:,} env steps: return {figure(going.latest)}")
             return
         if failed := next((run for run in runs if run.state == "failed"), None):
-            self.fail_trial(going, failed.error)
+            if _is_accident(failed.error):
+                self.board.note(f"trial {number} is unfinished, and the next call goes on with it: {failed.error}")
+                if _DISK_FULL in failed.error:  # so would be all others
+                    self.stop()
+            else:
+                self.fail_trial(going, failed.error)
             return
         values = [measured(run.path, run.summary, rules.metric) for run in runs]
         known = [value for value in values if value is not None]
@@ -200,3 +208,8 @@ class Tuner(Scheduler):
             self.stop()
         else:
             self.study.fail(going.trial, why)
+
+
+def _is_accident(error: str) -> bool:
+    """Whether a run failed for a reason that its values need not have caused: it was killed, or the disk was full."""
+    return error.startswith("killed by ") or _DISK_FULL in error

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 from jepakit.errors import UserError
 from jepakit.storage import lock
-from jepakit.storage.lock import Lock, is_locked
+from jepakit.storage.folder import FolderGone, RunFolder
+from jepakit.storage.lock import Lock, holder, is_locked
 
 HOLD = """
 import sys, time
@@ -125,3 +127,35 @@ def test_where_locks_do_not_reach_other_hosts_their_name_in_the_file_counts(tmp_
     with pytest.raises(UserError, match="if it has ended, remove"):
         Lock(tmp_path)
     held.release()
+
+
+def test_who_holds_a_lock_is_told_and_what_to_do_if_that_cannot_be_known(tmp_path: Path) -> None:
+    lock = Lock(tmp_path)
+    assert holder(tmp_path) == f"process {os.getpid()} on {platform.node()}"
+    lock.release()
+    (tmp_path / "lock").write_text(json.dumps({"pid": 7, "host": "node17"}))
+    assert holder(tmp_path) == f"process 7 on node17; if it has ended, remove {tmp_path / 'lock'}"
+
+
+def test_a_folder_with_nothing_but_a_dead_processs_lock_is_free(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(json.dumps({"pid": 1, "host": platform.node()}))
+    folder = RunFolder.create(tmp_path)
+    assert folder.lock
+    folder.lock.release()
+    (tmp_path / "events.jsonl").unlink()
+    (tmp_path / "lock").write_text(json.dumps({"pid": 1, "host": "node17"}))
+    with pytest.raises(UserError, match="is not empty"):
+        RunFolder.create(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "made anew"])
+def test_a_folder_that_is_gone_is_noticed(tmp_path: Path, how: str) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    folder.expect_in_place()
+    folder.path.rename(tmp_path / "moved")
+    if how == "removed":
+        shutil.rmtree(tmp_path / "moved")
+    elif how == "made anew":
+        folder.path.mkdir()
+    with pytest.raises(FolderGone, match="was removed or moved while the run wrote to it"):
+        folder.expect_in_place()

@@ -209,3 +209,12 @@ def test_a_run_that_is_being_written_is_not_exported(finished_run: Path) -> None
     with pytest.raises(UserError, match="is writing"):
         export_logs(finished_run, [fields("csv")])
     lock.release()
+
+
+def test_a_mistake_before_the_first_step_is_shown_and_not_the_sinks(tmp_path: Path) -> None:
+    begun = run({**SMALL, "sinks": [{"kind": "csv"}]}, out=tmp_path / "run", quiet=True).path
+    (begun / "summary.json").unlink()
+    written = (begun / "recipe.yaml").read_text()
+    (begun / "recipe.yaml").write_text(written.replace("dim: 8", "dim: 16"))
+    with pytest.raises(UserError, match="does not fit the recipe's components"):
+        resume(begun, quiet=True)

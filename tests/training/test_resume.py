@@ -501,8 +501,24 @@ def test_a_simulated_full_disk_loses_nothing(recipe: Path, tmp_path: Path, whole
         with pytest.raises(DiskFull, match=r"the checkpoint of 480 env steps needs [\d.]+ kB") as failed:
             run(recipe, out=tmp_path / "run", quiet=True)
     assert "resume with: jepakit resume" in failed.value.__notes__[0]
+    last = (tmp_path / "run" / "traceback.txt").read_text().splitlines()[-1]
+    assert "the checkpoint of 480 env steps needs" in last, "a sweep shows this line"
     resume(tmp_path / "run", quiet=True)
     assert differences(whole, tmp_path / "run") == []
+
+
+def test_a_run_whose_folder_is_removed_fails_and_makes_no_other(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Loop._record_batch
+
+    def purged(loop: Loop, *given: Any) -> None:
+        record(loop, *given)
+        if loop.history.env_steps == 480:
+            shutil.rmtree(loop.folder.path)
+
+    monkeypatch.setattr(Loop, "_record_batch", purged)
+    with pytest.raises(OSError, match="was removed or moved"):
+        run(recipe, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_resumed_runs_display_counts_from_its_checkpoint(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:

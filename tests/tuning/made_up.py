@@ -86,6 +86,7 @@ class FakeEngine:
     resumed: list[str] = field(default_factory=list)
     remote: bool = False
     retries: int = 0
+    made_of: type[FakeRun] = FakeRun
 
     def begin(self, folder: Path, note: Callable[[str], None]) -> None:
         """Nothing to connect to."""
@@ -102,7 +103,7 @@ class FakeEngine:
                 (job.folder / "events.jsonl").write_text('{"event": "start"}\n')
                 (job.folder / "metrics.jsonl").touch()
                 shutil.copyfile(job.words[1], job.folder / "recipe.yaml")
-        return [FakeRun(job, self) for job in jobs]
+        return [self.made_of(job, self) for job in jobs]
 
     def find(self, job: Job) -> None:
         """There is none of an earlier process."""

@@ -17,12 +17,13 @@ import yaml
 import jepakit
 from jepakit.errors import UserError
 from jepakit.machine.hardware import settle
+from jepakit.protocols import Ended
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.storage.lock import Lock
 from jepakit.tuning.journal import JOURNAL
 from jepakit.tuning.measure import check_metric
 from jepakit.tuning.result import Trial, Tuned
-from tests.tuning.made_up import EVERY, FakeEngine, made_up
+from tests.tuning.made_up import EVERY, FakeEngine, FakeRun, made_up
 
 SPACE = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "jepa.target": [{"kind": "ema"}, {"kind": "frozen"}]}
 Tune = Callable[..., Tuned]
@@ -173,6 +174,30 @@ def test_a_failed_trial_stops_no_other_but_a_failed_recipe_does(tune: Tune, tmp_
     for file in (tmp_path / "never").glob("tuned/*/summary.json"):
         file.unlink()
     assert tune(FakeEngine(), out=tmp_path / "never").best, "the same call tries it again"
+
+
+@pytest.mark.parametrize("why", ["killed", "disk full"])
+def test_an_accident_is_no_verdict_on_a_trials_values(tune: Tune, why: str) -> None:
+    """The same call goes on with a trial whose process was killed, and with all trials after the disk was full."""
+    accidents = [True]
+
+    class Accidental(FakeRun):
+        def poll(self) -> Ended | None:
+            folder = self.job.folder
+            if "lr: 0.001\n" in (folder / "recipe.yaml").read_text() or not accidents:  # the recipe as it is
+                return super().poll()
+            if why == "killed":
+                accidents.clear()
+                return Ended(-9)
+            (folder / "traceback.txt").write_text("Traceback\n  ...\njepakit.files.writing.DiskFull: no room left\n")
+            (folder / "summary.json").write_text('{"status": "failed", "env_steps": 8}')
+            return Ended(1)
+
+    with pytest.raises(KeyboardInterrupt, match="trials are left"):
+        tune(FakeEngine(made_of=Accidental), pruner="none", sampler="random", trials=4)
+    accidents.clear()
+    tuned = tune(FakeEngine(), pruner="none", sampler="random", trials=4)
+    assert [trial.state for trial in tuned.trials] == ["finished"] * 4
 
 
 def test_values_that_fit_alone_and_not_together_fail_their_trial(tune: Tune) -> None:

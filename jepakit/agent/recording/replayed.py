@@ -16,7 +16,7 @@ from jepakit.errors import UserError
 from jepakit.machine.hardware import settle
 from jepakit.protocols import ACTION, REWARD
 from jepakit.recipe import recipe_id
-from jepakit.storage.lock import is_locked
+from jepakit.storage.lock import holder, is_locked
 from jepakit.storage.manifest import newest_whole
 from jepakit.storage.stored import stored_recipe
 from jepakit.training.build import build_env, build_learner
@@ -42,7 +42,7 @@ def record_replay(run: str | Path, out: str | Path, *, trust: bool = False, warn
     run = Path(run)
     recipe, hardware = settle(stored_recipe(run, trust))
     if is_locked(run):
-        raise UserError(f"{run} is running: wait for it to end, or interrupt it")
+        raise UserError(f"{run} is running ({holder(run)}): wait for it to end, or interrupt it")
     with contextlib.closing(build_env(recipe)) as env:
         replay = build_learner(recipe, env, hardware).experience
         if not isinstance(replay, Replay):
