@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import json
+import linecache
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,25 @@ def used_components(recipe: Recipe) -> list[Component]:
 def _digest(found: Component) -> str:
     try:
         file = Path(found.file)
-        content = file.read_bytes() if file.is_file() else inspect.getsource(found.cls).encode()  # a notebook cell is not a file
+        if file.is_file():
+            content = file.read_bytes()
+        else:  # a notebook's cell; those of its bases count as well
+            content = "".join(_cell(each) for each in found.cls.__mro__ if each.__module__ == found.cls.__module__).encode()
     except (OSError, TypeError) as error:
         raise UserError(f"the source of the {found.slot} `{found.kind}` cannot be read, so a run has no id: put it in a file") from error
     return unchanged(hashlib.sha256(content).hexdigest(), [found.cls], f"the source of the {found.slot} `{found.kind}`")
+
+
+def _cell(cls: type) -> str:
+    """The source of a class that is in no file: where ``inspect`` does not find it, as in a notebook, the cell that defines its methods.
+
+    Raises:
+        OSError: It has no methods, or their source is gone.
+    """
+    with contextlib.suppress(OSError, TypeError):
+        return inspect.getsource(cls)
+    for method in vars(cls).values():
+        code = getattr(inspect.unwrap(method), "__code__", None) if callable(method) else None
+        if code and (lines := linecache.getlines(code.co_filename)):
+            return "".join(lines)
+    raise OSError(f"no source of {cls.__qualname__}")

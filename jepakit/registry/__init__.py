@@ -1,10 +1,11 @@
 """The table of all components, and how a class is registered in it."""
 
 from jepakit.registry.slots import CONTEXT, SLOTS, BegunFields, CuriosityFields, EncoderFields, FreezableFields, Slot, TermFields
-from jepakit.registry.table import Component, build, component, components, forget, load_builtins, register
+from jepakit.registry.table import FILE_MODULE, Component, build, component, component_of, components, forget, load_builtins, register
 
 __all__ = [
     "CONTEXT",
+    "FILE_MODULE",
     "SLOTS",
     "BegunFields",
     "Component",
@@ -15,6 +16,7 @@ __all__ = [
     "TermFields",
     "build",
     "component",
+    "component_of",
     "components",
     "forget",
     "load_builtins",

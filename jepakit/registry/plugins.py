@@ -26,7 +26,6 @@ from jepakit.registry.signature import NameTaken, RegistrationError
 
 GROUP = "jepakit.components"
 MAX_BYTES = 16 * 1024**2  #: of one source file
-_FILE_MODULE = "jepakit_plugin_"
 _OWN_FOLDER = str(Path(registry.__file__).parents[1])
 
 
@@ -54,11 +53,6 @@ def is_file(entry: str) -> bool:
     return entry.endswith(".py") or "/" in entry or "\\" in entry
 
 
-def is_from_file(component: registry.Component) -> bool:
-    """Whether a component was registered by a plug-in that is a file: its class cannot be imported by a module's name."""
-    return component.cls.__module__.startswith(_FILE_MODULE)
-
-
 def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPlugin | NameTaken]:
     """Import a recipe's plug-ins. Components from the plug-in files of earlier recipes are unregistered.
 
@@ -70,7 +64,7 @@ def load_plugins(entries: list[str], run: bool = True) -> list[Plugin | NoSuchPl
         For each entry the plug-in, or the error that rules it out. A plug-in whose import fails is returned with a warning.
     """
     registry.load_builtins()  # first, so that a name clash is reported at the plug-in
-    registry.forget(lambda module: str(module).startswith(_FILE_MODULE))
+    registry.forget(lambda module: str(module).startswith(registry.FILE_MODULE))
     found: list[Plugin | NoSuchPlugin | NameTaken] = []
     for entry in entries:
         try:
@@ -107,7 +101,7 @@ def _load_file(entry: str, run: bool) -> Plugin:
         raise NoSuchPlugin(f"cannot read the plug-in `{shown(entry, 300)}`: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
     # The module's name is a hash of its content: a file reached by two paths, or copied into a run's folder, is one plug-in.
-    name = f"{_FILE_MODULE}{digest[:12]}"
+    name = f"{registry.FILE_MODULE}{digest[:12]}"
     if run:
         _warn_of_what_is_beside(entry, path, content)
     return Plugin(entry, path, digest, content, _attempt(entry, name, partial(_execute, name, path, content)) if run else "")
@@ -149,7 +143,7 @@ def again(plugins: Iterable[Plugin]) -> None:
         if plugin.failure:
             continue
         if plugin.file and plugin.digest:
-            _execute(f"{_FILE_MODULE}{plugin.digest[:12]}", plugin.file, plugin.content)
+            _execute(f"{registry.FILE_MODULE}{plugin.digest[:12]}", plugin.file, plugin.content)
         else:
             importlib.import_module(plugin.name)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from jepakit.errors import UserError, listing, shown, suggestion
 from jepakit.registry.docstrings import Docstring, read_docstring
@@ -21,6 +22,7 @@ from jepakit.registry.signature import ComponentFields, NameTaken, RegistrationE
 from jepakit.registry.slots import CONTEXT, SLOTS
 
 T = TypeVar("T")
+FILE_MODULE = "jepakit_plugin_"  #: begins the names of the modules of plug-ins that are files
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,29 @@ class Component:
         return self.place.rpartition(":")[0]
 
     @property
+    def is_from_file(self) -> bool:
+        """Whether a plug-in that is a file registered it: its class cannot be imported by a module's name."""
+        return str(self.cls.__module__).startswith(FILE_MODULE)
+
+    @property
     def missing(self) -> str | None:
         """The command that installs a missing module (the class's ``requires``: module -> command); None if all are installed."""
         requires: dict[str, str] = getattr(self.cls, "requires", {})
         return next((command for module, command in requires.items() if importlib.util.find_spec(module) is None), None)
 
     def is_again(self, other: Component) -> bool:
-        """Whether this is ``other`` registered again: its module was reloaded, its file imported twice, or its notebook cell rerun."""
+        """Whether this is ``other`` registered again.
+
+        Its module was reloaded, its file imported twice, or copied into a run's folder, or its notebook cell was run again.
+        """
         same_home = self.cls.__module__ == other.cls.__module__ or self.file == other.file
+        if self.is_from_file != other.is_from_file:
+            same_home |= Path(self.file).name == Path(other.file).name
         return same_home and self.cls.__qualname__ == other.cls.__qualname__
 
 
 _table: dict[tuple[str, str], Component] = {}
+_registered: WeakKeyDictionary[type, dict[str, Component]] = WeakKeyDictionary()  #: by class and slot, whatever the kind means now
 _loaded: set[str] = set()
 
 
@@ -93,6 +106,7 @@ def register(slot: str, kind: str) -> Callable[[type[T]], type[T]]:
         except RegistrationError as error:
             raise type(error)(f"{place}: cannot register {getattr(cls, '__name__', cls)} as {slot} `{kind}`: {error}") from error
         _table[slot, kind] = found
+        _registered.setdefault(cls, {})[slot] = found
         return cls
 
     return decorate
@@ -119,6 +133,14 @@ def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
     before = _table.get((slot, kind))
     if before and not found.is_again(before):
         raise NameTaken(f"the name is taken by {before.cls.__qualname__} at {before.place}; rename one of the two")
+    return found
+
+
+def component_of(slot: str, cls: type) -> Component | None:
+    """The component that ``cls`` was registered as; its kind means this class again. None if it was not."""
+    found = _registered.get(cls, {}).get(slot)
+    if found:
+        _table[slot, found.kind] = found
     return found
 
 
@@ -178,6 +200,9 @@ def forget(is_meant: Callable[[str], bool]) -> None:
     for name, known in list(_table.items()):
         if is_meant(known.cls.__module__):
             del _table[name]
+    for cls in list(_registered):
+        if is_meant(cls.__module__):
+            del _registered[cls]
 
 
 def load_builtins() -> None:

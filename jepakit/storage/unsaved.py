@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -67,11 +68,12 @@ def plain_state(component: object) -> dict[str, str]:
         owners = [*component.named_modules()]
     else:
         owners = [] if hasattr(component, "state_dict") else [("", component)]
+    saved = {id(each) for _, owner in owners if isinstance(owner, nn.Module) for each in (*owner.parameters(), *owner.buffers())}
     return {
         f"{path}.{name}".lstrip("."): repr(state)
         for path, owner in owners
         for name, value in getattr(owner, "__dict__", {}).items()
-        if name not in OF_A_MODULE and (state := _state_of(value)) is not None
+        if name not in OF_A_MODULE and not _holds_any(value, saved) and (state := _state_of(value)) is not None
     }
 
 
@@ -80,10 +82,19 @@ def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return [name for name, state in after.items() if before.get(name, state) != state]
 
 
+def _holds_any(value: Any, saved: set[int]) -> bool:
+    """Whether ``value`` is a registered tensor, or a list of some, as `torch.nn.GRU` keeps one."""
+    return id(value) in saved or (isinstance(value, list | tuple) and any(id(entry) in saved for entry in value))
+
+
 def _state_of(value: Any) -> object:
     """What tells two states of ``value`` apart; None if it is no state."""
     if isinstance(value, int | float):
         return value
+    if isinstance(value, itertools.count):
+        return repr(value)
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
     if isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized):
         return tuple(value.shape), sha256(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
     if isinstance(value, np.ndarray):

@@ -119,9 +119,8 @@ def _find(slot: str, component: str | type) -> registry.Component:
     if isinstance(component, str):
         registry.components(slot)  # raises first if the slot is unknown
         return registry.component(slot, component)
-    for known in registry.components(slot):
-        if known.cls is component:
-            return known
+    if known := registry.component_of(slot, component):
+        return known
     raise UserError(f"{component.__qualname__} is not registered: write @register({slot!r}, 'some_name') above the class")
 
 

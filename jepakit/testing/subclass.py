@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from jepakit.errors import UserError, listing
 from jepakit.registry import Component
-from jepakit.registry.plugins import is_from_file
 
 REQUIRED = {"id": 'id="CartPole-v1"'}  #: by name of a required field, what the test gives for it
 
@@ -75,8 +74,8 @@ def subclass(base: Component, name: str, cls: str, folder: Path) -> tuple[str, s
     parent = base.cls.__name__
     wanted = [f"from jepakit import {term}register", *imports]
     # A plug-in's file has no module to import from: its class is taken from the table, in which the recipe puts it first.
-    wanted.append("from jepakit.registry import component" if is_from_file(base) else f"from {base.cls.__module__} import {parent}")
-    lookup = f'\n{parent} = component("{slot}", "{kind}").cls\n' if is_from_file(base) else ""
+    wanted.append("from jepakit.registry import component" if base.is_from_file else f"from {base.cls.__module__} import {parent}")
+    lookup = f'\n{parent} = component("{slot}", "{kind}").cls\n' if base.is_from_file else ""
     takes = any(
         "__init__" in vars(each) for each in base.cls.__mro__ if each is not object
     )  # a class without a constructor has no fields to pass on
@@ -101,7 +100,7 @@ class {cls}({parent}):
 {passed_on}        self.{added} = {added}
 {method.format(field=added, kind=kind)}'''
     first = ""
-    if is_from_file(base):
+    if base.is_from_file:
         first = f'load_file(Path(__file__).parent / "{Path(os.path.relpath(base.file, folder)).as_posix()}")  # the base\n'
     test = f'''"""Tests of the {slot} `{name}`."""
 

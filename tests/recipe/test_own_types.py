@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -93,3 +96,22 @@ def test_what_is_not_finite_is_refused_at_its_place(value: str, tmp_path: Path) 
 @pytest.mark.parametrize("text", ["a\x85b", "a \u2028 b", "a\u2029", "\U0001f600 é"])
 def test_every_text_of_python_arrives_as_it_is(text: str) -> None:
     assert load_recipe("cartpole_pixels", {"env.make_kwargs": {"text": text}}).env.make_kwargs == {"text": text}
+
+
+def test_a_class_of_a_notebooks_cell_has_an_id_which_is_that_of_its_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook keeps its cells in `linecache`, and its ``__main__`` has no file: ``inspect`` then finds functions, and no classes."""
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    base = "class Base:\n    def __init__(self, frames, *, dim: int = {}): ...\n"
+    cell = "from jepakit import register\n\n@register('encoder', 'of_a_cell')\nclass OfACell(Base):\n    def scale(self): return {}\n"
+    ids = []
+    try:
+        for number, (dim, scale) in enumerate([(8, 1), (8, 1), (9, 1), (9, 2)]):
+            for name, text in ((f"<base-{number}>", base.format(dim)), (f"<cell-{number}>", cell.format(scale))):
+                monkeypatch.setitem(linecache.cache, name, (len(text), None, text.splitlines(keepends=True), name))
+                exec(compile(text, name, "exec"), main.__dict__)
+            ids.append(recipe_id(load_recipe("cartpole_pixels", ["encoder={kind: of_a_cell, dim: 16}"])))
+    finally:
+        registry.forget(lambda module: module == "__main__")
+    assert ids[0] == ids[1]
+    assert len({*ids}) == 3

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, ValidationError
 
 from jepakit import registry
 from jepakit.errors import UserError
-from jepakit.registry import Component, build, components, load_builtins, register, table
+from jepakit.registry import Component, build, component_of, components, load_builtins, register, table
 from jepakit.registry.signature import ComponentFields, NameTaken, RegistrationError
 
 if TYPE_CHECKING:
@@ -239,6 +239,32 @@ def test_one_file_under_two_module_names_is_one_class(tmp_path: Path) -> None:
     for name in ("__main__", "package.mine"):
         exec(compile(source, str(file), "exec"), {"__name__": name})
     assert found("encoder", "mine").cls.__module__ == "package.mine"
+
+
+def test_a_file_that_was_loaded_is_one_class_with_its_copy_in_a_run(tmp_path: Path) -> None:
+    """In both orders, and after an edit; but two plug-ins of one name are two."""
+    source = "from jepakit import register\n@register('encoder', 'mine')\nclass Mine: pass\n"
+    for content in (source, source + "# edited\n"):
+        for place, name in (("a", "mine"), ("run", "jepakit_plugin_0"), ("a", "mine"), ("run", "jepakit_plugin_0")):
+            exec(compile(content, str(tmp_path / place / "mine.py"), "exec"), {"__name__": name})
+            assert found("encoder", "mine").cls.__module__ == name
+    with pytest.raises(NameTaken):
+        exec(compile(source, str(tmp_path / "b" / "mine.py"), "exec"), {"__name__": "jepakit_plugin_1"})
+
+
+def test_a_class_is_checked_though_its_kind_means_another_by_now() -> None:
+    def cell() -> type:
+        @register("encoder", "again")
+        class Again:
+            pass
+
+        return Again
+
+    first, _ = cell(), cell()
+    known = component_of("encoder", first)
+    assert known
+    assert known.cls is found("encoder", "again").cls is first
+    assert component_of("target", first) is None
 
 
 def test_a_config_builds_its_own_class_whatever_is_registered_later(everything: Component) -> None:

@@ -752,12 +752,15 @@ def test_the_checks_leave_torchs_global_state_unchanged() -> None:
 
 
 def test_an_unknown_component_is_a_user_error() -> None:
+    class Unregistered(SoundEncoder):
+        pass
+
     with pytest.raises(UserError, match="did you mean `encoder`"):
         check_component("encodr", "vit")
     with pytest.raises(UserError, match="did you mean `vit`"):
         check_component("encoder", "vitt")
     with pytest.raises(UserError, match="is not registered"):
-        check_component("encoder", SoundEncoder)
+        check_component("encoder", Unregistered)
 
 
 def test_every_slot_has_its_rules() -> None:

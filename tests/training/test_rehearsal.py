@@ -1,6 +1,7 @@
 """Notices about settings that are valid but probably unintended, and what a rehearsal refuses."""
 
 import contextlib
+import itertools
 import random
 from pathlib import Path
 
@@ -128,6 +129,24 @@ def test_state_that_changes_in_plain_attributes_gets_a_notice(tmp_path: Path, ow
     name = {"counter": "calls"}.get(owner, owner)
     wanted = f"predictor.{name}: changes with use, but is in no `state_dict` and so in no checkpoint; a resumed run may differ"
     assert told == ([] if owner == "nothing" else [wanted])
+
+
+def test_torchs_own_lists_of_weights_are_no_state_of_their_own() -> None:
+    module = nn.Sequential(nn.GRU(3, 4))
+    before = plain_state(module)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1)
+    assert not changed(before, plain_state(module))
+
+
+def test_counts_and_sets_are_state() -> None:
+    module = nn.Module()
+    module.count, module.seen = itertools.count(1), {1}
+    before = plain_state(module)
+    next(module.count)
+    module.seen.add(2)
+    assert changed(before, plain_state(module)) == ["count", "seen"]
 
 
 def test_the_state_of_odd_attributes_is_read() -> None:

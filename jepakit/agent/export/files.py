@@ -6,9 +6,9 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib.util import find_spec
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from jepakit.agent.export.card import Parity, write_card
 from jepakit.agent.export.greedy import GreedyPolicy, fixed
 from jepakit.agent.export.parity import Check, Frames, compare, look, play
 from jepakit.agent.trained import Trained, opened
-from jepakit.errors import UserError, told
+from jepakit.errors import UserError, shown
 from jepakit.machine.generators import generators, set_generators
 from jepakit.protocols import PIXELS, S_X
 from jepakit.storage.weights import RUNNING
@@ -172,8 +172,11 @@ def in_onnxruntime(path: Path) -> Callable[[Tensor], Mapping[str, NDArray[Any]]]
     return lambda pixels: dict(zip(names, session.run(None, {PIXELS: pixels.cpu().numpy()}), strict=True))
 
 
-def _first_line(error: Exception) -> str:
-    return told(error).splitlines()[0][:300]
+def _first_line(error: BaseException) -> str:
+    """The first line of the error that caused all others: the exporters wrap it in advice about themselves."""
+    while error.__cause__:
+        error = error.__cause__
+    return shown(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", 300)
 
 
 @contextmanager
@@ -181,7 +184,7 @@ def _quietly() -> Iterator[None]:
     """Without the exporters' remarks about themselves."""
     names = ("torch.onnx", "torch.fx", "torch._export", "onnxscript", "onnx_ir")
     levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):  # torch prints the graph of what it cannot trace
         warnings.simplefilter("ignore")
         for name in names:
             logging.getLogger(name).setLevel(logging.CRITICAL)

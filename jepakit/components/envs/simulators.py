@@ -22,7 +22,7 @@ from jepakit.components.envs.tape import Simulator
 from jepakit.components.envs.wrappers.by_path import Wrapping, wrapped
 from jepakit.components.envs.wrappers.observed_image import ObservedImage
 from jepakit.components.envs.wrappers.packed_surfaces import with_packed_surfaces
-from jepakit.errors import UserError
+from jepakit.errors import UserError, raised_in
 
 
 def make_simulator(
@@ -64,7 +64,7 @@ def make_simulator(
     except NotImplementedError as error:
         raise UserError(f"id {id}: cannot render rgb_array, so it has no pixels to learn from") from error
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, AssertionError) as error:
-        raise UserError(f"id {id}: {error}") from error
+        raise UserError(f"id {id}: {str(error) or f'{type(error).__name__} ({raised_in(error)})'}") from error
     return simulator if image is None else with_packed_surfaces(simulator, image)
 
 

@@ -21,7 +21,7 @@ from jepakit.protocols import PIXELS, POLICY_VERSION, Restorable, Weights
 from jepakit.recipe import Recipe
 from jepakit.recipe.identity import files_read, used_components
 from jepakit.recipe.schema import Optimizer, Replay
-from jepakit.registry.plugins import again, is_from_file, load_entry_points
+from jepakit.registry.plugins import again, load_entry_points
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.learner import Learner
 from jepakit.training.policy import Policy
@@ -55,7 +55,7 @@ class MakeActor:
         weights = {place: str(file.resolve()) for place, file in files_read(acts).items()}  # a worker's current folder may be another
         self.values = acts.with_values(weights).model_dump_json()
         self.plugins: tuple[Plugin, ...] = recipe.loaded_plugins
-        self.classes = _dumped([found for found in used_components(acts) if not is_own(found) and not is_from_file(found)])
+        self.classes = _dumped([found for found in used_components(acts) if not is_own(found) and not found.is_from_file])
         self.workers, self.snapshot, self.generators = workers, snapshot, generators
         self.seed = seed if worker == 0 else zlib.crc32(f"{seed} simulators of worker {worker}".encode())
         self.acting_seed = zlib.crc32(f"{seed} worker {worker}".encode())

@@ -107,7 +107,7 @@ class Look:
         return self._by_term
 
     def _embed(self, pixels: Tensor) -> Tensor:
-        return torch.cat([self._learner.encoder(chunk) for chunk in pixels.split(256)])
+        return torch.cat([self._learner.encoder(chunk).float() for chunk in pixels.split(256)])
 
     @cached_property
     def _pixels(self) -> Tensor:
