@@ -19,7 +19,7 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import LeftOutAtDefault, Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
-from jepakit.registry.plugins import importable_digest, unchanged
+from jepakit.registry.plugins import edited, importable_digest
 from jepakit.registry.signature import ComponentFields
 
 MAX_BYTES = 8 * 1024**3  #: of one file of weights
@@ -101,9 +101,15 @@ def _sources(recipe: Recipe) -> Iterator[str]:
             yield _digest(found)
         for name in getattr(found.cls, "imports", ()):
             for entry in getattr(fields, name) or ():
-                digest = None if entry.path.partition(".")[0] in LIBRARIES else importable_digest(entry.path)
-                if digest:
-                    yield digest
+                yield from _importable(entry.path)
+        if found.slot == "env" and ":" in (id := str(getattr(fields, "id", ""))):
+            yield from _importable(id.partition(":")[0])
+
+
+def _importable(path: str) -> Iterator[str]:
+    """The digest of the module or package that holds ``path``; nothing of a library whose version is on record."""
+    if path.partition(".")[0] not in LIBRARIES and (digest := importable_digest(path)):
+        yield digest
 
 
 def files_read(recipe: Recipe) -> dict[str, Path]:
@@ -175,7 +181,10 @@ def _digest(found: Component) -> str:
             content = "".join(_cell(each) for each in found.cls.__mro__ if each.__module__ == found.cls.__module__).encode()
     except (OSError, TypeError) as error:
         raise UserError(f"the source of the {found.slot} `{found.kind}` cannot be read, so a run has no id: put it in a file") from error
-    return unchanged(hashlib.sha256(content).hexdigest(), [found.cls], f"the source of the {found.slot} `{found.kind}`")
+    digest = hashlib.sha256(content).hexdigest()
+    if found.digest not in ("", digest):
+        raise edited(f"the source of the {found.slot} `{found.kind}`")
+    return digest
 
 
 def _cell(cls: type) -> str:

@@ -211,12 +211,15 @@ def _digest(entry: str) -> str:
     """The digest of an imported module for a run's id: it covers the module's whole package."""
     try:
         top = entry.partition(".")[0]
-        classes = [found.cls for found in registry.components() if found.cls.__module__.partition(".")[0] == top]
-        return unchanged(module_digest(sys.modules[top]), classes, f"the module `{top}`")
+        own = [found for found in registry.components() if found.cls.__module__.partition(".")[0] == top and Path(found.file).is_file()]
+        if any(hashlib.sha256(Path(found.file).read_bytes()).hexdigest() != found.digest for found in own):
+            raise edited(f"the module `{top}`")
+        return unchanged(module_digest(sys.modules[top]), [found.cls for found in own], f"the module `{top}`")
     except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:  # a C extension, or a module that removed itself
         raise NoSuchPlugin(f"cannot read the source of the module `{entry}`, so a run that uses it would have no id") from error
 
 
+_importable: dict[str, str] = {}  #: by module, its digest before its import, or when it was first asked for after it
 #: By class, the digest of each source that it comes from, as it was when it was first asked for.
 _digests: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
 
@@ -229,8 +232,13 @@ def unchanged(digest: str, classes: Iterable[type], what: str) -> str:
     """
     for cls in classes:
         if _digests.setdefault(cls, {}).setdefault(what, digest) != digest:
-            raise NoSuchPlugin(f"{what} was edited after this process had imported it: start a new process")
+            raise edited(what)
     return digest
+
+
+def edited(what: str) -> NoSuchPlugin:
+    """The error of code that was edited after its import, for the caller to raise."""
+    return NoSuchPlugin(f"{what} was edited after this process had imported it: start a new process")
 
 
 def module_digest(module: ModuleType) -> str:
@@ -239,12 +247,22 @@ def module_digest(module: ModuleType) -> str:
 
 
 def importable_digest(path: str) -> str | None:
-    """The `module_digest` of the module or package that holds ``path``, without importing it; None if there is no source."""
+    """The `module_digest` of the module or package that holds ``path``, without importing it; None if there is no source.
+
+    Raises:
+        NoSuchPlugin: It was edited after its import.
+    """
+    top = path.partition(":")[0].partition(".")[0]
     try:
-        spec = importlib.util.find_spec(path.partition(":")[0].partition(".")[0])
-        return _source_digest(spec.submodule_search_locations or [], spec.origin or "") if spec else None
+        spec = importlib.util.find_spec(top)
+        digest = _source_digest(spec.submodule_search_locations or [], spec.origin or "") if spec else None
     except (ImportError, ValueError, OSError):
         return None
+    if digest:
+        if top in sys.modules and _importable.get(top, digest) != digest:
+            raise edited(f"the module `{top}`")
+        _importable[top] = digest
+    return digest
 
 
 def _source_digest(folders_of_package: Iterable[str], file_of_module: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -36,6 +37,7 @@ class Component:
     fields: type[ComponentFields]
     place: str  #: ``file:line`` of its registration
     doc: Docstring
+    digest: str = ""  #: SHA-256 of that file as it was then; empty for jepakit's own, and where there is no file
 
     @property
     def summary(self) -> str:
@@ -128,12 +130,17 @@ def _examine(slot: str, kind: str, cls: type, place: str) -> Component:
         for text in (each.__dict__.get("__doc__"), getattr(each.__dict__.get("__init__"), "__doc__", None)):
             meanings |= read_docstring(text).arguments
     context, fields = context_and_fields(cls, kind, rules.fields, {name: CONTEXT[name] for name in rules.context}, meanings)
-    found = Component(slot, kind, cls, context, fields, place, doc)
+    found = Component(slot, kind, cls, context, fields, place, doc, _digest_of(cls, Path(place.rpartition(":")[0])))
     fields.component = found
     before = _table.get((slot, kind))
     if before and not found.is_again(before):
         raise NameTaken(f"the name is taken by {before.cls.__qualname__} at {before.place}; rename one of the two")
     return found
+
+
+def _digest_of(cls: type, file: Path) -> str:
+    own = str(cls.__module__).partition(".")[0] == "jepakit"
+    return "" if own or not file.is_file() else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def component_of(slot: str, cls: type) -> Component | None:

@@ -6,6 +6,8 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,34 @@ def test_the_id_depends_on_the_source_of_used_components(write: Write, monkeypat
     assert identity(write, text, "encoder.kind=small") == unused
     importlib.reload(sys.modules["installed_components"])  # as in a new process
     assert identity(write, text) != before
+
+
+def test_an_edit_before_the_first_id_is_noticed_too(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.syspath_prepend(folder)
+    write("imported_early.py", PLUGIN)
+    __import__("imported_early")
+    write("imported_early.py", PLUGIN + "# changed")
+    with pytest.raises(UserError, match=r"the source of the encoder `mine` was edited after this process had imported it"):
+        identity(write, "env: {kind: fake, id: x}\nencoder: {kind: mine}\n")
+    with pytest.raises(UserError, match=r"the module `imported_early` was edited after this process had imported it"):
+        load_recipe(write("r.yaml", "plugins: [imported_early]\nenv: {kind: fake, id: x}\nencoder: {kind: mine}\n"))
+
+
+@pytest.mark.parametrize("changes", [{"env.id": "named_here:Mine-v0"}, {"env.wrappers": [{"path": "named_here:Mine"}]}])
+def test_the_id_depends_on_the_code_of_modules_that_the_env_names(write: Write, monkeypatch: pytest.MonkeyPatch, changes: Any) -> None:
+    recipe = load_recipe("cartpole_pixels", changes)
+    ids = []
+    for source in ("g = 1\n", "g = 2\n"):
+        monkeypatch.syspath_prepend(write("named_here.py", source).parent)
+        ids.append(recipe_id(recipe))
+    assert ids[0] != ids[1]
+    monkeypatch.setitem(sys.modules, "named_here", ModuleType("named_here"))  # which removes it afterwards
+    del sys.modules["named_here"]
+    importlib.import_module("named_here")
+    assert recipe_id(recipe) == ids[1]
+    write("named_here.py", "g = 3\n")
+    with pytest.raises(UserError, match="the module `named_here` was edited after this process had imported it"):
+        recipe_id(recipe)
 
 
 def test_a_recipe_with_an_unimported_plugin_has_no_id(write: Write) -> None:
