@@ -97,7 +97,8 @@ def read_yaml(source: Source, problems: list[Problem], start: int = 0) -> Node |
     except yaml.MarkedYAMLError as error:
         said = f"not YAML: {shown(error.problem or '', 200)}", shown(error.context or "", 200)
         wrong, advice = _IN_OTHER_WORDS.get(error.problem or "", said)
-        mark = error.problem_mark or error.context_mark
+        at_its_start = error.context == "while scanning a simple key"  # the problem is noticed on the next line
+        mark = error.context_mark if at_its_start else error.problem_mark or error.context_mark
         problems.append(Problem(reading.place(mark) if mark else Place(source), wrong, advice, hides=True))
     except yaml.reader.ReaderError as error:
         before = LINE_BREAK.split(source.text[: start + error.position])

@@ -93,6 +93,8 @@ BOMB = "a: &a [x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for 
     [
         ("a: 1\n\tb: 2", 2, 1, "a tab"),
         ("a: b: c", 1, 5, "a second `: `"),
+        ("a: 1\nseed:3\n", 2, 1, "this line is not `key: value`"),
+        ("a: 1\nseed:3\nb: 2", 2, 1, "this line is not `key: value`"),
         ("a: [1, 2", 1, 9, "not YAML"),
         ("a: *nothing", 1, 4, "undefined alias"),
         ("a: 1\n---\nb: 2", 2, 1, "document"),
