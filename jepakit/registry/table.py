@@ -208,7 +208,7 @@ def forget(is_meant: Callable[[str], bool]) -> None:
         if is_meant(known.cls.__module__):
             del _table[name]
     for cls in list(_registered):
-        if is_meant(cls.__module__):
+        if is_meant(str(cls.__module__)):  # None of a class that says so
             del _registered[cls]
 
 
