@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.data import TensorSpec
 
+from jepakit.components.shared.actions import span_of
 from jepakit.protocols import ACTION, PIXELS, S_X, ActionValued
 from jepakit.training.learner import Learner
 
@@ -90,7 +90,7 @@ def _bars(acted: TensorDictBase, q: Tensor | None, spec: TensorSpec) -> tuple[st
     action = acted[ACTION][0].cpu()
     if action.ndim:  # continuous
         low, high = spec.space.low.flatten(), spec.space.high.flatten()
-        span = torch.where(high > low, high - low, 1)  # the bounds of a dimension may be equal
+        span = span_of(low, high)
         shares = ((action - low) / span).clamp(0, 1).tolist()
         middles = (-low / span).clamp(0, 1).tolist()
         figures = zip(action.tolist(), shares, middles, strict=True)

@@ -40,9 +40,9 @@ class InSlot:
         try:
             # Validate JSON: pydantic's strict Python mode refuses a list for a tuple. `strict=True`: a field may hold a lax model.
             fields = found.fields.model_validate_json(json.dumps(value), strict=True)
-            written = json.dumps(fields.model_dump(mode="json"), allow_nan=False)  # a run's recipe.yaml says this
-            again = found.fields.model_validate_json(written, strict=True)
-            if again.model_dump(mode="json") != json.loads(written) or json.loads(written).keys() != found.fields.model_fields.keys():
+            written = fields.model_dump(mode="json")  # a run's recipe.yaml says this
+            again = found.fields.model_validate_json(json.dumps(written, allow_nan=False), strict=True)
+            if again.model_dump(mode="json") != written or written.keys() != found.fields.model_fields.keys():
                 raise ValueError("written to a recipe and read again, they are others")
         except ValidationError:
             raise

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 GOING = ("waiting", "running", "elsewhere")
+_DISK_FULL = "DiskFull: "  #: begins the reason of a run that found no room
 
 
 def plan_trial(candidates: Candidates, number: int, settings: Sequence[Setting], seeds: Sequence[int], study: str) -> list[Planned]:
@@ -46,9 +47,6 @@ class Going:
     told: set[int] = field(default_factory=set)  #: the rungs at which it was compared with others, or had no return yet
     latest: float | None = None  #: its return at the last of them
     pruned: bool = False
-
-
-_DISK_FULL = "DiskFull: "
 
 
 class Tuner(Scheduler):

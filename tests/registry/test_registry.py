@@ -221,14 +221,17 @@ def test_two_classes_with_one_name_are_an_error_that_names_both_places(everythin
     assert found("encoder", "everything").cls is Everything
 
 
+def cell() -> type:
+    """What a notebook's cell defines whenever it runs."""
+
+    @register("encoder", "again")
+    class Again:
+        pass
+
+    return Again
+
+
 def test_defining_a_class_again_replaces_it() -> None:
-    def cell() -> type:
-        @register("encoder", "again")
-        class Again:
-            pass
-
-        return Again
-
     first, second = cell(), cell()
     assert found("encoder", "again").cls is second is not first
 
@@ -253,13 +256,6 @@ def test_a_file_that_was_loaded_is_one_class_with_its_copy_in_a_run(tmp_path: Pa
 
 
 def test_a_class_is_checked_though_its_kind_means_another_by_now() -> None:
-    def cell() -> type:
-        @register("encoder", "again")
-        class Again:
-            pass
-
-        return Again
-
     first, _ = cell(), cell()
     known = component_of("encoder", first)
     assert known

@@ -9,6 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torchrl.data import Bounded
 
+from jepakit.components.shared.actions import span_of
+
 Share = Annotated[float, Field(ge=0, le=1)]  #: a discount, a probability, a mixing weight
 Rows = Annotated[int, Field(ge=2)]  #: of a minibatch; a single row has no variance
 
@@ -30,5 +32,4 @@ class Scaling(nn.Module):
 
     def inverse(self, action: Tensor) -> Tensor:
         """The bounds -> [-1, 1]; -1 in a dimension whose bounds are equal."""
-        span = self.high - self.low
-        return 2 * (action - self.low) / torch.where(span > 0, span, 1) - 1
+        return 2 * (action - self.low) / span_of(self.low, self.high) - 1

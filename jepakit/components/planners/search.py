@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from jepakit.components.shared.actions import span_of
+
 if TYPE_CHECKING:
     from torchrl.data import TensorSpec
 
@@ -137,4 +139,4 @@ class Numbers:
 
     def _scaled(self, actions: Tensor) -> Tensor:
         low, high = self.low.to(actions), self.high.to(actions)
-        return 2 * (actions - low) / torch.where(high > low, high - low, 1) - 1  # the bounds of a dimension may be equal
+        return 2 * (actions - low) / span_of(low, high) - 1

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from torchrl.data import TensorSpec
 
 
+def span_of(low: Tensor, high: Tensor) -> Tensor:
+    """``high`` - ``low``, to divide by; 1 in a dimension whose bounds are equal."""
+    return torch.where(high > low, high - low, 1)
+
+
 class ActionNumbers(nn.Module):
     """Discrete actions as one-hots, continuous ones scaled from their bounds to [-1, 1]: a loss on them has the same scale in every env.
 
@@ -28,7 +33,7 @@ class ActionNumbers(nn.Module):
         if not self.num_actions:
             low, high = (bound.to(torch.get_default_device()) for bound in (action_spec.space.low, action_spec.space.high))
             self.register_buffer("middle", (high + low) / 2, persistent=False)
-            self.register_buffer("half_range", torch.where(high > low, (high - low) / 2, 1), persistent=False)
+            self.register_buffer("half_range", span_of(low, high) / 2, persistent=False)
 
     def forward(self, action: Tensor) -> Tensor:
         """``action`` [B] (int64) or [B, A] (float) -> float [B, ``width``]."""
