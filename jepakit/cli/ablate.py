@@ -93,7 +93,7 @@ def command(
     if any(outcome.state in ("interrupted", "waiting") for outcome in outcomes):
         typer.echo(f"interrupted; to continue: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
         raise typer.Exit(130)
-    if any(outcome.state == "failed" for outcome in outcomes):
+    if any(outcome.state in ("failed", "elsewhere") for outcome in outcomes):  # the sweep is not complete
         raise typer.Exit(1)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jepakit.errors import UserError
 from jepakit.protocols import Ended, Engine
 from jepakit.storage.folder import read_summary
+from jepakit.storage.lock import holder
 from jepakit.sweep.found import find_run
 from jepakit.sweep.jobs import write_job
 from jepakit.sweep.plan import Planned
@@ -170,9 +171,13 @@ class Tuner(Scheduler):
     def conclude(self, going: Going) -> None:
         """Tell the study how a trial has ended, if it has."""
         number, runs, rules = going.trial.number, going.runs, self.study.rules
-        if any(run.state in GOING for run in runs):
+        if any(run.state in GOING and not self.is_left(run) for run in runs):
             return
         self.compare(going)  # again: a run that has just ended may have passed rungs
+        if not going.pruned and (far := [run for run in runs if run.state == "elsewhere"]):
+            self.going.remove(going)
+            self.board.note(f"trial {number} is unfinished: {far[0].path} is held by {holder(far[0].path)}")
+            return
         if not going.pruned and any(run.state == "interrupted" for run in runs):
             self.going.remove(going)  # the next call goes on with it
             return
@@ -197,6 +202,11 @@ class Tuner(Scheduler):
         else:
             best = self.study.complete(going.trial, known)
             self.board.note(f"trial {number}: {rules.metric} {figure(fmean(known))}{', the best so far' if best else ''}")
+
+    def is_left(self, run: Watched) -> bool:
+        """Whether a process of another host holds the run, whose end this one cannot see."""
+        mine = (*self.waiting, *self.held, *self.parked)
+        return run.state == "elsewhere" and not any(run is other for other in mine)
 
     def fail_trial(self, going: Going, why: str) -> None:
         """Note that a trial has failed. If it is the recipe as it is, there is nothing to search; the next call tries it again."""

@@ -96,6 +96,17 @@ def test_a_failed_run_is_reported_and_the_others_continue(cli: Cli, sweep: Path)
     assert not Path("runs").exists()
 
 
+def test_a_sweep_that_lacks_a_run_of_another_host_does_not_end_as_a_complete_one(cli: Cli, sweep: Path) -> None:
+    command = ("ablate", str(sweep), "--over", "encoder.breaks_at=null")
+    far = Path("runs/moods", rows(cli(*command, "--dry-run")[1])[0][2])
+    far.mkdir(parents=True)
+    (far / "lock").write_text('{"pid": 12, "host": "elsewhere.example"}')  # this host cannot know whether it is alive
+    code, out, err = cli(*command)
+    assert code == 1, err
+    assert "running elsewhere: encoder.breaks_at=null, seed 0" in out
+    assert f"if its process is gone, remove {far / 'lock'}" in out
+
+
 def test_a_dry_run_lists_the_runs_and_creates_no_folder(cli: Cli, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jepakit.sweep.plan.usable_cores", lambda: 6)
     before = sorted(Path().iterdir())

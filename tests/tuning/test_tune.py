@@ -200,6 +200,19 @@ def test_an_accident_is_no_verdict_on_a_trials_values(tune: Tune, why: str) -> N
     assert [trial.state for trial in tuned.trials] == ["finished"] * 4
 
 
+def test_a_trial_that_another_host_runs_holds_up_no_other(tune: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings: dict[str, Any] = {"pruner": "none", "sampler": "random", "trials": 4}
+    alone = tune(FakeEngine(), **settings)
+    far = tmp_path / "far" / "tuned" / Path(alone.trials[1].runs[0]).name
+    far.mkdir(parents=True)
+    (far / "lock").write_text('{"pid": 12, "host": "elsewhere.example"}')  # this host cannot know whether it is alive
+    with pytest.raises(KeyboardInterrupt, match="1 of 4 trials are left"):
+        tune(FakeEngine(), out=tmp_path / "far", **settings | {"quiet": False})
+    assert f"trial 1 is unfinished: {far} is held by process 12 on elsewhere.example; if it has ended" in capsys.readouterr().err
+    shutil.rmtree(far)
+    assert told(tune(FakeEngine(), out=tmp_path / "far", **settings).trials) == told(alone.trials)
+
+
 def test_values_that_fit_alone_and_not_together_fail_their_trial(tune: Tune) -> None:
     space = {"jepa.y": ["stack", "newest", "same"], "jepa.horizon": {"low": 1, "high": 2}}
     tuned = tune(FakeEngine(), space, sampler="random", trials=12)
