@@ -133,10 +133,14 @@ def _mistake(error: Exception) -> str:
 
 def _failure(error: Exception) -> str:
     """What has failed, if it is neither jepakit nor a component; else empty."""
+    from jepakit.files.writing import NO_ROOM
+
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         most = resource.getrlimit(resource.RLIMIT_AS)[0]
         limit = f": it may have {most / 1e6:,.0f} MB, a limit that `ulimit -v unlimited` lifts"
         return "this process ran out of memory" + ("" if most == resource.RLIM_INFINITY else limit)
     if isinstance(error, OSError) and raised_in(error).startswith(("typer.", "rich.")):  # to stdout, as stderr loses what it cannot write
         return f"the result cannot be printed: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return f"no room left to write: {error}"
     return ""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  #: a full disk, a full quota, and `ulimit -f`
+
 
 class DiskFull(OSError):
     """The disk is full. The message says how much room was needed."""
@@ -60,10 +62,9 @@ def needing(size: int, what: str, folder: Path, partial: Path | None = None) -> 
 
 
 def _no_room(error: OSError | SafetensorError) -> bool:
-    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError):
-        return error.errno in numbers
-    return any(f"(os error {number})" in str(error) for number in numbers)  # safetensors raises no OSError
+        return error.errno in NO_ROOM
+    return any(f"(os error {number})" in str(error) for number in NO_ROOM)  # safetensors raises no OSError
 
 
 def readable(size: float) -> str:

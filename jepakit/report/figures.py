@@ -83,13 +83,21 @@ def plot_curves(
     with mpl.rc_context(LOOK):
         figure = _figure(configurations, title, footnote, each_run)
         png, svg = Path(f"{path}.png"), Path(f"{path}.svg")
-        try:
-            png.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(png, dpi=150)
-            figure.savefig(svg, metadata={"Date": None})
-        except OSError as error:
-            raise UserError(f"can't write {error.filename or png}: {error.strerror}") from None
-    return png, svg
+        return save_figure(figure, png), save_figure(figure, svg)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 150) -> Path:
+    """Write a figure as its path's ending says; an SVG without the date, so that equal figures are equal files.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=dpi, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    except OSError as error:
+        raise UserError(f"can't write {error.filename or path}: {error.strerror}") from None
+    return path
 
 
 def _figure(configurations: Sequence[Configuration], title: str | None, footnote: str | None, each_run: bool) -> Figure:

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jepakit.report.figures import COLOURS, GREY, LOOK
+from jepakit.report.figures import COLOURS, GREY, LOOK, save_figure
 from jepakit.tuning.result import Tuned
 
 
@@ -39,7 +39,7 @@ def draw_history(tuned: Tuned) -> Path:
         axes.set(xlabel="trial", ylabel=tuned.rules.metric)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, fontsize=8)
-        return _saved(figure, tuned.path / "history.png")
+        return save_figure(figure, tuned.path / "history.png")
 
 
 def draw_importance(tuned: Tuned) -> Path:
@@ -55,9 +55,4 @@ def draw_importance(tuned: Tuned) -> Path:
         axes.barh(names, [tuned.importance[name] for name in names], color=COLOURS[0])
         axes.grid(False, axis="y")
         axes.set(xlabel=f"importance for a {tuned.rules.metric} in the better half (PED-ANOVA)")
-        return _saved(figure, tuned.path / "importance.png")
-
-
-def _saved(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=150)
-    return path
+        return save_figure(figure, tuned.path / "importance.png")

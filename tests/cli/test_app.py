@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import shlex
 import signal
@@ -101,20 +103,26 @@ def test_a_failure_exits_1_with_its_traceback(cli: Cli, verb_that: Callable[[Bas
     code, out, err = cli("boom")
     assert (code, out) == (1, "")
     assert "Traceback" in err
-    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 74)\n")
+    assert err.endswith("\nfailed: ZeroDivisionError: by zero (in tests.cli.test_app, line 76)\n")
 
 
 def test_a_failure_with_a_saved_traceback_prints_only_its_path(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
     error = ZeroDivisionError("by zero")
     error.add_note("traceback: runs/x/traceback.txt")
     verb_that(error)
-    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 74)\ntraceback: runs/x/traceback.txt\n")
+    assert cli("boom") == (1, "", "failed: ZeroDivisionError: by zero (in tests.cli.test_app, line 76)\ntraceback: runs/x/traceback.txt\n")
 
 
 def test_want_of_memory_is_one_line(cli: Cli, verb_that: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (614_400_000, resource.RLIM_INFINITY))
     verb_that(MemoryError())
     told = "failed: this process ran out of memory: it may have 614 MB, a limit that `ulimit -v unlimited` lifts\n"
+    assert cli("boom") == (1, "", told)
+
+
+def test_want_of_room_is_one_line(cli: Cli, verb_that: Callable[[BaseException], None]) -> None:
+    verb_that(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/tune.json"))
+    told = "failed: no room left to write: [Errno 28] No space left on device: 'runs/tune.json'\n"
     assert cli("boom") == (1, "", told)
 
 

@@ -20,7 +20,7 @@ from jepakit.errors import UserError
 from jepakit.report.curves.history import EPISODE, RETURN
 from jepakit.report.curves.metrics import Panel, panels
 from jepakit.report.curves.recorded import Recorded
-from jepakit.report.figures import COLOURS, DASHES, GREY, LEAST_VARIANCE, LOOK, literal
+from jepakit.report.figures import COLOURS, DASHES, GREY, LEAST_VARIANCE, LOOK, literal, save_figure
 
 FORMATS = ("png", "svg")
 ACROSS = 3  #: small panels side by side
@@ -38,13 +38,7 @@ def draw_runs(runs: Sequence[Recorded], path: Path) -> Path:
     if path.suffix.lower().removeprefix(".") not in FORMATS:
         raise UserError(f"--out {path}: write a file that ends in {' or '.join(f'.{kind}' for kind in FORMATS)}")
     with mpl.rc_context(LOOK):
-        figure = _figure(runs)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=130, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
-        except OSError as error:
-            raise UserError(f"can't write {path}: {error.strerror}") from None
-    return path
+        return save_figure(_figure(runs), path, dpi=130)
 
 
 def _figure(runs: Sequence[Recorded]) -> Figure:

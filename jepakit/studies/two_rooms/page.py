@@ -18,7 +18,7 @@ from matplotlib.patches import Circle, Rectangle
 from jepakit.components.envs.two_rooms.walls import HALF_DOOR, HALF_WALL, HIGH, LOW
 from jepakit.errors import UserError
 from jepakit.files.writing import write_atomically
-from jepakit.report.figures import COLOURS, GREY, LOOK
+from jepakit.report.figures import COLOURS, GREY, LOOK, save_figure
 from jepakit.report.statistics import CONFIDENCE, share_interval
 from jepakit.report.tables import Table, markdown
 
@@ -119,10 +119,7 @@ class Study:
             for panel in panels:
                 panel.set_axis_off()
             right.suptitle(f"planned paths, seed {self.found[0]['seed']}: from the square to the circle", fontsize=8, color=GREY)
-            paths = [folder / f"two_rooms.{suffix}" for suffix in ("png", "svg")]
-            for path in paths:
-                figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
-        return paths
+            return [save_figure(figure, folder / f"two_rooms.{suffix}") for suffix in ("png", "svg")]
 
 
 def _depends_on_training(policy: str) -> bool:
