@@ -7,7 +7,9 @@ import hashlib
 import inspect
 import json
 import linecache
-from collections.abc import Iterator, Mapping
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +101,23 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         found = fields.component
         if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
             yield _digest(found)
+            for module in _besides(found, {plugin.name.partition(".")[0] for plugin in recipe.loaded_plugins}):
+                yield from _importable(module)
         for name in getattr(found.cls, "imports", ()):
             for entry in getattr(fields, name) or ():
                 yield from _importable(entry.path)
         if found.slot == "env" and ":" in (id := str(getattr(fields, "id", ""))):
             yield from _importable(id.partition(":")[0])
+
+
+def _besides(found: Component, covered: Set[str]) -> Iterator[str]:
+    """The modules of the user's that define a component's class or its bases, besides the file that registered it and those ``covered``."""
+    for module in dict.fromkeys(cls.__module__ for cls in found.cls.__mro__):
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if module.partition(".")[0] in {"jepakit", *covered} or not file or file == found.file:
+            continue
+        if not {"site-packages", "dist-packages"} & {*Path(file).parts} and not Path(file).is_relative_to(sysconfig.get_path("stdlib")):
+            yield module
 
 
 def _importable(path: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ import pytest
 
 from jepakit.errors import UserError
 from jepakit.recipe import load_recipe, recipe_id
+from jepakit.registry import plugins
 
 Write = Callable[[str, str], Path]
 BASE = "seed: 1\nenv: {kind: fake, id: x}\nencoder: {kind: small, dim: 8}\nregularizers: [{kind: spread}]\n"
@@ -87,6 +88,26 @@ def test_the_id_depends_on_the_source_of_used_components(write: Write, monkeypat
     assert identity(write, text, "encoder.kind=small") == unused
     importlib.reload(sys.modules["installed_components"])  # as in a new process
     assert identity(write, text) != before
+
+
+@pytest.mark.parametrize("used", ["register('encoder', 'mine')(Net)", "@register('encoder', 'mine')\nclass Mine(Net): ..."])
+def test_the_id_depends_on_the_file_of_a_class_that_another_file_registers(
+    write: Write, monkeypatch: pytest.MonkeyPatch, used: str
+) -> None:
+    monkeypatch.syspath_prepend(write("registers.py", f"from jepakit import register\nfrom helper import Net\n{used}\n").parent)
+    ids = []
+    for gain in (1, 2):
+        write("helper.py", f"class Net:\n    gain = {gain}\n    def __init__(self, frames, *, dim: int = 3): ...\n")
+        for name in ("helper", "registers"):  # as in a new process
+            monkeypatch.delitem(sys.modules, name, raising=False)
+            monkeypatch.delitem(plugins._importable, name, raising=False)
+        importlib.invalidate_caches()
+        importlib.import_module("registers")
+        ids.append(identity(write, "env: {kind: fake, id: x}\nencoder: {kind: mine}\n"))
+    assert ids[0] != ids[1]
+    write("helper.py", "")
+    with pytest.raises(UserError, match="the module `helper` was edited"):
+        identity(write, "env: {kind: fake, id: x}\nencoder: {kind: mine}\n")
 
 
 def test_an_edit_before_the_first_id_is_noticed_too(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
