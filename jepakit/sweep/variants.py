@@ -188,6 +188,19 @@ def _misplaced(sweep: Node) -> Iterator[Problem]:
             yield Problem(written, f"a sweep cannot vary `{path}`", advice)
         elif parts.setdefault(path, part) != part:
             yield Problem(written, f"`{path}` stands in both `{parts[path]}` and `{part}`", "keep one of the two")
+    yield from _untold(sweep)
+
+
+def _untold(sweep: Node) -> Iterator[Problem]:
+    """Values of cases that replace a part of a value of ``zip`` or ``grid``: a run's label tells that value, and not the case's."""
+    axes = [("zip", axis) for axis in _axes(sweep, "zip")] + [("grid", axis) for axis in _axes(sweep, "grid")]
+    for setting in itertools.chain(*_cases(sweep).values()):
+        for part, axis in axes:
+            whole = axis[0].path
+            within = setting.path.removeprefix(f"{whole}.")
+            if within != setting.path and any(each.value.find(within.split(".")) for each in axis):
+                wrong = f"`{setting.path}` stands in both `cases` and, within `{whole}`, `{part}`"
+                yield Problem(setting.written, wrong, "keep one of the two")
 
 
 def _refuse(problems: Iterable[Problem]) -> None:

@@ -174,6 +174,10 @@ sweep:
         ("  zip: {§plugins: [[a.py]]}", "a sweep cannot vary `plugins`"),
         ("  cases: {a: {§sweep.seeds: 3}}", "a sweep cannot vary `sweep.seeds`"),
         ("  zip: {encoder.dim: [8]}\n  grid: {§encoder.dim: [8]}", "`encoder.dim` stands in both `zip` and `grid`"),
+        (
+            "  cases: {a: {§jepa.weight: 2}}\n  grid: {jepa: [null, {weight: 5}]}",
+            "`jepa.weight` stands in both `cases` and, within `jepa`, `grid`",
+        ),
         ("  seeds: §[]", "`sweep.seeds` cannot be a list of 0"),
         (f"  §seeds: {MAX_RUNS + 1}", "this sweep has 10,001 runs"),
         ("  §seeds: 1000000000000000000", "this sweep has more than 10**15 runs"),
