@@ -87,6 +87,8 @@ def draft_recipe(recipe: AnyRecipe, overrides: Overrides = (), seed: int | None 
     name = "recipe"
     if isinstance(recipe, Recipe):
         tree = composer.values(recipe.model_dump(mode="json"))
+        if tree and (sweep := recipe.written_sweep()):
+            tree = tree.with_entry("sweep", sweep)
     elif isinstance(recipe, Mapping):
         tree = composer.values(recipe)
     else:
@@ -165,9 +167,9 @@ def _plugins_from_where_they_are_written(tree: Node) -> Node:
         return entry
 
     plugins = tree.get("plugins")
-    if not plugins or not isinstance(plugins.data, list) or not isinstance(tree.data, dict):
+    if not plugins or not isinstance(plugins.data, list):
         return tree
-    return replace(tree, data=tree.data | {"plugins": replace(plugins, data=[full(entry) for entry in plugins.data])})
+    return tree.with_entry("plugins", replace(plugins, data=[full(entry) for entry in plugins.data]))
 
 
 def _expanded(path: str) -> Path:

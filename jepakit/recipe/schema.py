@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -257,6 +258,11 @@ class Recipe(Block):
         """Where the value at a path such as ``regularizers.0.weight`` is written; None for a default."""
         node = self._written.tree and self._written.tree.find(key_path(path))
         return node.place if node else None
+
+    def written_sweep(self) -> Node | None:
+        """The sweep as it is written, with the folders from which its files' paths start; None if there is none, or this is another one."""
+        node = self._written.tree and self._written.tree.get("sweep")
+        return node if node and node.data is not None and Sweep.model_validate_json(json.dumps(node.plain())) == self.sweep else None
 
     def locate(self, path: str) -> Place | None:
         """Where the value at a path is written; for a default, the key of the block that contains it; None if nothing is written."""

@@ -79,6 +79,11 @@ class Node:
         assert isinstance(self.data, dict)
         return replace(self, data={name: node for name, node in self.data.items() if name != key})
 
+    def with_entry(self, key: str, value: Node) -> Node:
+        """A mapping with another value at one of its keys."""
+        assert isinstance(self.data, dict)
+        return replace(self, data=self.data | {key: value})
+
     def merged(self, over: Node, default_kinds: Mapping[KeyPath, str], path: KeyPath = ()) -> Node:
         """This value with ``over`` on top: mappings merge, all else is replaced, a component's new ``kind`` drops the old kind's fields.
 

@@ -126,10 +126,10 @@ def _with_axis(composer: Composer, tree: Node, source: Source) -> Node:
 def with_threads(tree: Node, threads: int | None) -> Node:
     """The recipe with its file's ``threads`` replaced. An override of ``threads`` stays."""
     said = tree.get("threads")
-    if threads is None or not isinstance(tree.data, dict) or (said and not said.place.source.is_file):
+    if threads is None or (said and not said.place.source.is_file):
         return tree
     place = Place(Source("--jobs auto", f"threads={threads}", Path.cwd(), is_file=False))
-    return replace(tree, data=tree.data | {"threads": Node(threads, place)})
+    return tree.with_entry("threads", Node(threads, place))
 
 
 def _settings(paths: Node | None) -> list[Setting]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jepakit.recipe import Recipe, RecipeError, dump, load, load_recipe, recipe_id
+from jepakit.recipe import AnyRecipe, Recipe, RecipeError, dump, load, load_recipe, recipe_id
 from jepakit.recipe.check import retold
 from jepakit.recipe.errors import MAX_TOLD
+from jepakit.recipe.schema import Sweep
 from jepakit.sweep.variants import MAX_RUNS, Configuration, expand_recipe
 
 BASE: dict[str, Any] = {"seed": 7, "env": {"kind": "gym", "id": "CartPole-v1"}, "encoder": {"kind": "vit", "dim": 8}}
@@ -93,6 +95,21 @@ def test_a_run_of_a_sweep_equals_a_run_with_the_same_overrides(tmp_path: Path) -
     assert recipe_id(configuration.runs[0]) == recipe_id(by_hand)
     assert configuration.runs[0].case == "J alone, encoder.dim=16"  # does not affect results, so the id ignores it
     assert configuration.runs[0] == by_hand.model_copy(update={"case": "J alone, encoder.dim=16"})
+
+
+def test_paths_in_a_sweep_start_at_the_recipes_folder_also_once_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recipes").mkdir()
+    targets = [{"kind": "frozen", "checkpoint": "a.safetensors"}, {"kind": "frozen", "checkpoint": "../b.safetensors"}]
+    file = written(tmp_path / "recipes", {"grid": {"jepa.target": targets}})
+    monkeypatch.chdir(tmp_path)
+
+    def paths(recipe: AnyRecipe) -> list[str]:
+        return [os.path.relpath(found.runs[0].jepa.target.checkpoint) for found in expand_recipe(recipe)[1]]  # type: ignore[union-attr]
+
+    loaded = load_recipe(file)
+    assert paths(file) == paths(loaded) == paths(load_recipe(loaded)) == ["recipes/a.safetensors", "b.safetensors"]
+    changed = loaded.model_copy(update={"sweep": Sweep(grid={"jepa.target": (targets[0],)})})
+    assert paths(changed) == ["a.safetensors"]  # written in Python
 
 
 def test_a_dumped_run_loads_as_itself(tmp_path: Path) -> None:
