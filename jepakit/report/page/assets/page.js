@@ -125,7 +125,7 @@
       dragmode: coarse.matches ? false : "zoom", hovermode: "closest", modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: ink },
     };
     if (chart.type === "lines") {
-      result.xaxis.tickformat = "~s";
+      Object.assign(result.xaxis, { tickformat: "~s", rangemode: "tozero" }); // of a single evaluation, too
       result.hovermode = shown(chart.lines).filter(line => line.role === "mean" || state.seeds).length <= 12 ? "x unified" : "closest";
       if (chart.range === "zero") result.yaxis.rangemode = "tozero";
       if (chart.range === "r2") result.yaxis.range = rangeOfR2(shown(chart.lines).flatMap(line => line.y));
