@@ -44,11 +44,12 @@ def evaluate(
         best: Use the best checkpoint, not the newest: by the run's periodic evaluation or, without it, by the mean return of the last 100
             training episodes.
         trust: Whether to run the plug-ins that the run's recipe names.
-        warn: Called with a message about each corrupt checkpoint.
+        warn: Called with a message about each corrupt checkpoint, and about episodes that are not held out.
         on_episode: Called after each episode.
 
     Returns:
-        ``env_steps`` (of training), ``best`` (the argument), ``seed``, ``episodes``, with ``overrides`` these as a list of
+        ``env_steps`` (of training), ``best`` (the argument), ``seed``, ``episodes``, with the run's own seed a false ``held_out``, with
+        ``overrides`` these as a list of
         ``path=value``, and for each policy ``mean``, ``ci95`` (half width,
         normal approximation; None for one episode), ``returns`` and ``lengths``. With a planner also these of ``planned``, and ``planner``,
         its fields. Where the env's task has reference scores, also
@@ -62,6 +63,8 @@ def evaluate(
     with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
         recipe, env, learner, env_steps = trained
         env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
+        if env_seed == recipe.seed:
+            warn(f"seed {env_seed} is the run's own: training began with these episodes, so they are not held out")
         trained.explore_as_at_the_end()
         policy = Policy(learner)
         learner.parts.eval()
@@ -81,4 +84,5 @@ def evaluate(
             played["success"] = fmean(episode_return > 0 for episode_return in played["returns"])
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     planned = {"planner": planning.config.model_dump(mode="json")} if planning else {}
-    return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | elsewhere | planned | results
+    trained_on = {"held_out": False} if env_seed == recipe.seed else {}
+    return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | trained_on | elsewhere | planned | results

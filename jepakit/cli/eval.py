@@ -49,17 +49,17 @@ def command(
     """Play held-out episodes with a run's newest weights, greedily and sampling; write RUN/eval.json.
 
     With --set the agent acts elsewhere than it was trained, and the result is written to a file beside it, RUN/eval-….json. So is a result
-    with --policy plan, where the same episodes are also played by planning over the predictor's roll-outs, and one with --best.
+    with --policy plan, where the same episodes are also played by planning over the predictor's roll-outs, one with --best, and one with
+    the run's own seed, whose episodes are not held out.
 
     With --video further episodes are filmed: the env, what the agent sees of it, and what it expects and intends. They change no result.
     """
-    import hashlib
     import json
 
     from jepakit.agent.evaluate import MODES, PLANNED, evaluate
     from jepakit.cli.output import counted, emit, table
     from jepakit.errors import UserError
-    from jepakit.files.writing import write_atomically
+    from jepakit.files.writing import variant, write_atomically
     from jepakit.recipe.dump import flow
 
     def warn(text: str) -> None:
@@ -93,8 +93,13 @@ def command(
             warn=warn,
             on_episode=lambda: bar.update(1),
         )
-    changes = [*result.get("overrides", []), *([result["planner"]] if plan else []), *(["best"] if best else [])]
-    written = run / (f"eval-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.json" if changes else "eval.json")
+    changes = [
+        *result.get("overrides", []),
+        *([result["planner"]] if plan else []),
+        *(["best"] if best else []),
+        *(["training"] if not result.get("held_out", True) else []),
+    ]
+    written = run / variant("eval.json", changes)
     try:
         write_atomically(written, json.dumps(result, indent=2) + "\n")  # before it is printed, which may fail
     except OSError as error:

@@ -63,13 +63,13 @@ def command(
     """Ask what of the simulator's true state a run's embedding tells: R² of linear and small-MLP probes; write RUN/probe.json.
 
     With --policy random the result is written to RUN/probe-random.json. With --set the agent acts elsewhere than it was trained, and the
-    result is written to a file beside it, RUN/probe-….json.
+    result is written to a file beside it, RUN/probe-….json. So is one with --best.
     """
     from jepakit.agent.named_function import named_function
     from jepakit.agent.probe import probe
     from jepakit.cli.output import counted, emit
     from jepakit.errors import UserError
-    from jepakit.report.probes import NAMES
+    from jepakit.report.probes import probe_name
     from jepakit.storage.stored import run_folders
 
     def warn(text: str) -> None:
@@ -111,44 +111,41 @@ def command(
     if len(folders) > 1 or record:
         emit(*_of_all(results, record, shown=len(folders) > 1))
         if len(folders) > 1 and not missing:
-            emit(f"wrote {NAMES[policy.value]} of {counted(len(folders), 'run')}")
+            emit(f"wrote {probe_name(policy.value, best, overrides or ())} of {counted(len(folders), 'run')}")
 
 
 def _stored(runs: Sequence[Path], policy: str, state: str | None, best: bool) -> Mapping[Path, Mapping[str, Any]]:
     """The results that lie in runs' folders, without those of runs that have learned more since.
 
     Raises:
-        UserError: They, and those that are to be made, are not all of the same variables and weights.
+        UserError: They, and those that are to be made, are not all of the same variables.
     """
     from jepakit.errors import UserError
     from jepakit.report.probes import read_probe
     from jepakit.storage.folder import read_summary
 
-    found = {run: result for run in runs if (result := read_probe(run, policy))}
+    found = {run: result for run in runs if (result := read_probe(run, policy, best))}
     found = {
         run: result
         for run, result in found.items()
         if result["best"] or result["env_steps"] == (read_summary(run) or {}).get("env_steps", result["env_steps"])
     }
-    made = {run: (result.get("state"), result["best"]) for run, result in found.items()}
+    made = {run: result.get("state") for run, result in found.items()}
     if len(found) < len(runs):
-        made[Path("what is missing")] = (state, best)
+        made[Path("what is missing")] = state
     if len(set(made.values())) > 1:
-        how = "; ".join(f"{run}: --state {of or 'not given'}{', --best' * of_best}" for run, (of, of_best) in made.items())
+        how = "; ".join(f"{run}: --state {of or 'not given'}" for run, of in made.items())
         raise UserError(f"--missing: these probes cannot stand in one table ({how}): leave out --missing")
     return found
 
 
 def _write(run: Path, result: Mapping[str, Any], warn: Any) -> Path | None:
-    import hashlib
     import json
 
     from jepakit.files.writing import write_atomically
-    from jepakit.report.probes import NAMES
+    from jepakit.report.probes import probe_name
 
-    changes = result.get("overrides")
-    usual = NAMES[result["policy"]]
-    path = run / (usual.replace(".", f"-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:10]}.") if changes else usual)
+    path = run / probe_name(result["policy"], result["best"], result.get("overrides", ()))
     try:
         write_atomically(path, json.dumps(result, indent=2, allow_nan=False) + "\n")
     except OSError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def write_atomically(path: Path, text: str) -> None:
 def partials(path: Path) -> Iterator[Path]:
     """What `write_atomically` may have left of ``path`` when its process was killed."""
     return path.parent.glob(f".{path.name}.*.partial")
+
+
+def variant(name: str, changes: Sequence[object]) -> str:
+    """The name of a file that was made with changes: ``eval-0123456789.json`` for ``eval.json``, and the same for the same changes."""
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}-{hashlib.sha256(json.dumps([*changes]).encode()).hexdigest()[:10]}{dot}{ending}" if changes else name
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError, mod
 
 from jepakit.errors import UserError, shown
 from jepakit.files.reading import Unreadable, read_text
-from jepakit.files.writing import write_atomically
+from jepakit.files.writing import variant, write_atomically
 from jepakit.report.labels import group
 from jepakit.report.runs import Run
 from jepakit.report.statistics import held_out_return, interquartile_mean
@@ -84,17 +84,23 @@ class Probed(NamedTuple):
     probe: Mapping[str, Any]
 
 
-def read_probe(run: Path, policy: str = "sampled") -> dict[str, Any] | None:
-    """The ``probe.json`` of the run in a folder, or that of another policy; None if there is none.
+def probe_name(policy: str, best: bool, overrides: Sequence[str] = ()) -> str:
+    """The name of the file of a probe: ``probe.json``, or another if it is of other weights than the newest, or was made elsewhere."""
+    return variant(NAMES[policy], [*overrides, *(["best"] if best else [])])
+
+
+def read_probe(run: Path, policy: str = "sampled", best: bool = False) -> dict[str, Any] | None:
+    """The ``probe.json`` of the run in a folder, or that of another policy or of the best weights; None if there is none.
 
     Raises:
         UserError: The file is corrupt.
     """
-    file = run / NAMES[policy]
+    file = run / probe_name(policy, best)
     if not file.exists():
         return None
     try:
-        return ProbeFile.model_validate(json.loads(read_text(file))).model_dump(exclude_unset=True)
+        found = ProbeFile.model_validate(json.loads(read_text(file))).model_dump(exclude_unset=True)
+        return found if found["best"] == best else None  # earlier versions wrote the best weights' to probe.json, too
     except Unreadable as error:
         raise UserError(f"can't read {file}: {error}") from None
     except ValidationError as error:

@@ -9,6 +9,7 @@ from jepakit import UserError, run
 from jepakit.agent.evaluate import evaluate
 from jepakit.agent.trained import opened
 from jepakit.cli.eval import command
+from jepakit.recipe import load_recipe
 
 SMALL = ["total_steps=200", "env.num_envs=2", "algorithm.rollout_steps=50", "algorithm.epochs=1", "threads=1"]
 
@@ -76,6 +77,15 @@ def test_each_changed_env_gets_its_own_eval_file(trained: Path, capsys: pytest.C
     assert len(written) == 3
     assert str(next(path for path in written if "video" in path.read_text())) in told
     assert "overrides" not in json.loads((trained / "eval.json").read_text())
+
+
+def test_the_episodes_with_which_training_began_are_no_held_out_ones(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command(trained, episodes=2, seed=7)
+    before = (trained / "eval.json").read_text()
+    own = load_recipe(trained / "recipe.yaml").seed
+    command(trained, episodes=1, seed=own)
+    assert f"warning: seed {own} is the run's own: training began with these episodes" in capsys.readouterr().err
+    assert (trained / "eval.json").read_text() == before
 
 
 def test_small_returns_are_shown_in_full(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -185,6 +185,10 @@ def test_the_command_writes_probe_json_and_prints_a_table_of_80_columns(
     assert "1 of 2 variables did not change" in out
     assert all(len(line) <= 80 for line in out.splitlines() if "  " in line)
 
+    command([trained], episodes=6, best=True)
+    assert read_probe(trained) == written  # the newest weights'
+    assert (read_probe(trained, best=True) or {})["best"]
+
     command([trained.parent], missing=True, record=tmp_path / "record")  # played no more
     record = json.loads((tmp_path / "record" / "probes.json").read_text())
     assert [each["probe"] for each in record["runs"]] == [written]

@@ -22,6 +22,7 @@ from torch.distributions import Distribution
 from torchrl.data import Bounded, Categorical, TensorSpec
 from torchrl.modules import TanhNormal
 from torchrl.objectives import DiscreteSACLoss, LossModule, SACLoss
+from torchrl.objectives.sac import compute_rsample_log_prob
 
 from jepakit.components.algorithms.off_policy import (
     PRIORITY_WEIGHT,
@@ -179,7 +180,7 @@ class SAC(nn.Module):
     def policy_figures(self, steps: TensorDictBase) -> Mapping[str, Tensor]:
         """``entropy`` (for continuous actions estimated, of actions on [-1, 1]) and the temperature ``alpha``."""
         policy = self.loss.actor_network.get_dist(steps.select(S_X))
-        entropy = policy.entropy() if self.scaling is None else -policy.log_prob(policy.rsample())
+        entropy = policy.entropy() if self.scaling is None else -compute_rsample_log_prob(policy)[1]
         return {"entropy": entropy.mean(), "alpha": self.loss.log_alpha.exp()}
 
     def values_and_targets(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:

@@ -321,3 +321,18 @@ def test_for_diagnostics_it_shows_the_smaller_value_its_target_and_its_policy(ac
     else:
         draws = [sample(sac, minibatch[S_X], torch.randn(ROWS, 2))[1].mean().item() for _ in range(200)]
         assert figures["entropy"].item() == pytest.approx(-sum(draws) / 200, abs=1.0)
+
+
+def test_the_entropy_of_a_policy_at_its_bounds_is_that_of_its_loss() -> None:
+    """Where tanh rounds to 1, no Gaussian sample can be told from the action."""
+    sac = make("continuous")
+    minibatch = make_minibatch("continuous")
+    minibatch[S_X] = minibatch[S_X] * 1e3
+    with torch.no_grad():
+        found = sum(sac.policy_figures(minibatch)["entropy"].item() for _ in range(200)) / 200
+        policy = sac.loss.actor_network.get_dist(minibatch.select(S_X))
+        u = policy.loc.double() + policy.scale.double() * torch.randn(200, *policy.loc.shape, dtype=torch.float64)
+    slope = 2 * (math.log(2) - u - torch.nn.functional.softplus(-2 * u))  # the logarithm of 1 - tanh²
+    entropy = (0.5 + 0.5 * math.log(2 * math.pi) + policy.scale.log() + slope).sum(dim=-1).mean().item()
+    assert found == pytest.approx(entropy, rel=0.05)
+    assert found < -100

@@ -123,6 +123,15 @@ def test_fifty_runs_of_as_many_configurations_stay_small(make_run_folder: Make, 
     assert "17 of 50 configurations collapsed." in words(text)
 
 
+def test_a_probe_of_earlier_weights_is_left_out(make_run_folder: Make, tmp_path: Path) -> None:
+    run = make_run_folder(tmp_path / "one", probe=PROBE | {"env_steps": 500})
+    with pytest.warns(UserWarning, match=r"probe\.json is of weights at 500 env steps, and the run has 3000: left out"):
+        text = build_page(load_study([run]))
+    assert "No run has been probed" in words(text)
+    (run / "probe.json").write_text(json.dumps(PROBE | {"best": True}))  # as earlier versions did
+    assert "No run has been probed" in words(build_page(load_study([run])))
+
+
 def test_mistakes_are_named(make_run_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run_folder(tmp_path / "runs" / "one", probe=PROBE | {"env_steps": "many"})
     with pytest.raises(UserError, match=r"probe\.json is corrupt: `env_steps`"):

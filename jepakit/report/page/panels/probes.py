@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from jepakit.errors import shown
+from jepakit.errors import printable, shown
 from jepakit.report.page.charts import Chart, bars, rounded
 from jepakit.report.page.markup import Panel, chart, html, joined, missing
 from jepakit.report.page.study import Group, Member, Study
@@ -62,8 +63,13 @@ def probes(study: Study) -> Panel:
 
 
 def read_of(member: Member) -> dict[str, Any] | None:
-    """The content of a run's ``probe.json``; None if there is none."""
-    return read_probe(member.folder) if member.folder else None
+    """The content of a run's ``probe.json``; None if there is none, or, with a warning, if it is of earlier weights."""
+    found = read_probe(member.folder) if member.folder else None
+    if found and found["env_steps"] != (now := member.run.summary["env_steps"]):
+        told = f"{member.folder}/probe.json is of weights at {found['env_steps']} env steps, and the run has {now}"
+        warnings.warn(f"{printable(told)}: left out; probe anew with `jepakit probe {member.folder}`", stacklevel=2)
+        return None
+    return found
 
 
 def _values(of: list[float | None]) -> list[float]:
