@@ -136,6 +136,9 @@ def load_placed(paths: Iterable[str | Path]) -> list[tuple[Run, Path]]:
             continue
         known, place = runs.get(run.id, (run, path))
         kept, where = max((known, place), (run, path), key=lambda found: _richness(*found))
+        if any(known.summary[name] != run.summary[name] for name in ("env_steps", "return_last_100", "return_auc")):
+            other = path if where == place else place
+            warnings.warn(f"{printable(f'{other} and {where}')} are run {run.id} with different results: {where} is taken", stacklevel=2)
         runs[run.id] = replace(kept, evaluation=kept.evaluation or run.evaluation or known.evaluation), where
     index.save()
     if left_out:

@@ -113,7 +113,7 @@ class Loop:
             times = {
                 "time/env": acting_seconds["env"],
                 "time/policy": acting_seconds["policy"],
-                "time/learner": learned - learning,
+                "time/learner": learned - learning - diagnoses.watching,
                 "time/batch": perf_counter() - started,
             }
             for part in ("env", "policy", "learner"):

@@ -136,6 +136,15 @@ def test_of_a_run_found_twice_the_folder_counts_with_the_records_evaluation(make
     assert load_placed([record, bare][::order])[0][1] == bare
 
 
+def test_one_run_with_two_results_is_told(make_folder: MakeFolder) -> None:
+    """Of two machines, or of two versions of torch: an id knows neither."""
+    one, other = make_folder("one"), make_folder("other")
+    summary = json.loads((other / "summary.json").read_text())
+    (other / "summary.json").write_text(json.dumps(summary | {"return_last_100": 400.0}))
+    with pytest.warns(UserWarning, match=r"other and .*one are run 0123456789 with different results: .*one is taken"):
+        assert len(load_runs([one, other])) == 1
+
+
 def test_runs_without_an_id_are_identified_by_their_recipes(make_folder: MakeFolder, tmp_path: Path) -> None:
     for seed, where in enumerate(("a/0", "b/0")):
         make_folder(where, run_id=None, seed=seed)

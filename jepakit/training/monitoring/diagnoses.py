@@ -104,6 +104,11 @@ class Diagnoses:
         if self.named and env_steps // self.every > self.looked_at // self.every:
             self.witness = Witness(self.learner)
 
+    @property
+    def watching(self) -> float:
+        """Seconds of this round that the watching took, which `end` counts among the diagnostics'."""
+        return self.witness.seconds if self.witness else 0.0
+
     def end(self, env_steps: int, probe: EmbeddingProbe) -> dict[str, Any]:
         """After a round: the figures if a look is due, and else nothing; nothing before the first update.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from jepakit.storage.checkpoint import load_tensors
 from jepakit.storage.manifest import checkpoints
 from jepakit.testing import templates
 from jepakit.training.loop import Loop
+from jepakit.training.monitoring import look
 from jepakit.training.monitoring.diagnoses import Diagnoses, checked_figures
 
 SMALL: dict[str, Any] = {
@@ -220,6 +222,19 @@ def test_their_records_come_before_their_batch_and_belong_to_no_id(tmp_path: Pat
     assert all(line["time/diagnostics"] > 0 for line in lines if line["phase"] == "diagnostics")
     others = ({"diagnostics": []}, {"diagnostics": [{"kind": "drift", "rows": 2}]}, {"diagnostics_every": 7})
     assert {recipe_id(load_recipe({**small, **other})) for other in others} == {recipe_id(load_recipe(small))}
+
+
+def test_the_watching_of_an_update_is_no_time_of_the_learner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk = look._gradient
+
+    def slowly(*args: Any) -> Any:
+        time.sleep(1.0)
+        return walk(*args)
+
+    monkeypatch.setattr(look, "_gradient", slowly)
+    folder = run({**SMALL, "total_steps": 80, "diagnostics_every": 80}, out=tmp_path / "run", quiet=True).path
+    seconds = json.loads((folder / "summary.json").read_text())["seconds"]
+    assert seconds["learner"] < 1.0 < seconds["diagnostics"]
 
 
 def test_a_diagnostic_that_fails_is_left_out_and_the_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
