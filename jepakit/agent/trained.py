@@ -15,6 +15,9 @@ from jepakit.errors import UserError
 from jepakit.machine.hardware import settle
 from jepakit.recipe import Recipe, load_recipe
 from jepakit.recipe.compose import Overrides
+from jepakit.recipe.identity import source_digests
+from jepakit.storage.folder import read_provenance
+from jepakit.storage.provenance import EDITED, code_was_edited
 from jepakit.storage.stored import chosen_checkpoint, stored_recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.learner import Learner
@@ -47,7 +50,7 @@ def opened(
         best: Use the best checkpoint, not the newest: by the run's periodic evaluation or, without it, by the mean return of the last 100
             training episodes.
         trust: Whether to run the plug-ins that the run's recipe names.
-        warn: Called with a message about each corrupt checkpoint.
+        warn: Called with a message about each corrupt checkpoint, and if code that the recipe names was edited.
         overrides: Changes of the recipe's env and distractions.
         alone: Whether the env has one simulator, in this process, where its kind allows.
 
@@ -55,7 +58,7 @@ def opened(
         UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
             something else than where the agent acts.
     """
-    recipe, hardware = settle(_elsewhere(run, trust, overrides))
+    recipe, hardware = settle(_elsewhere(run, trust, warn, overrides))
     saved = chosen_checkpoint(run, best, warn)
     with closing(build_env(_alone(recipe) if alone else recipe)) as env:
         learner = build_learner(recipe, env, hardware)
@@ -76,9 +79,14 @@ def looking_ahead(learner: Learner) -> JEPA:
     return learner.jepa
 
 
-def _elsewhere(run: Path, trust: bool, overrides: Overrides) -> Recipe:
-    """The run's recipe with another env or other distractions."""
+def _elsewhere(run: Path, trust: bool, warn: Callable[[str], object], overrides: Overrides) -> Recipe:
+    """The run's recipe with another env or other distractions; warns if it names code that was edited."""
     recipe = stored_recipe(run, trust)
+    try:
+        if code_was_edited(read_provenance(run), source_digests(recipe)):
+            warn(f"{EDITED} since {run} began: its weights now run in other code than they were trained in")
+    except UserError as error:  # edited in this process
+        warn(f"{run}: {error}")
     if not overrides:
         return recipe
     changed = load_recipe(run / "recipe.yaml", overrides)  # the file, so that a message names its line

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +22,7 @@ from jepakit.version import __version__
 PACKAGES = ("torch", "torchrl", "tensordict", "gymnasium", "numpy", "pydantic")
 #: Module -> package.
 OPTIONAL = {"ale_py": "ale-py", "dm_control": "dm_control", "minigrid": "minigrid", "mujoco": "mujoco", "timm": "timm"}
+EDITED = "code that the recipe uses (a plug-in, a wrapper or a component's class) was edited"
 
 
 def provenance(hardware: Hardware) -> dict[str, Any]:
@@ -58,13 +59,26 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], folders: Mappin
             digests = f"SHA-256 {shown(str(before), 12)} then, {shown(str(digest), 12)} now"
             wrong = f"`{place}`, {folders[place]}, does not hold the data that the run began with ({digests})"
             yield f"{wrong}: the result will belong to neither; put the data back, or begin a new run with this data"
-    if same_data and then.get("id") not in (None, now["id"]):
+    if code_was_edited(then, now["sources"]):
+        yield f"{EDITED} since the run began: the result will belong to neither version"
+    elif same_data and then.get("id") not in (None, now["id"]):
         text = f"recipe.yaml was edited since the run began ({shown(str(then['id']))} then, {now['id']} now)"
         yield f"{text}: the result will belong to neither recipe"
     if isinstance(packages, dict):
         pairs = [(name, packages.get(name, version), version) for name, version in now["packages"].items()]
         if changed := [f"{name} {shown(str(before))} -> {version}" for name, before, version in pairs if before != version]:
             yield f"packages have changed since the run began: {', '.join(changed)}"
+
+
+def code_was_edited(then: Mapping[str, Any], sources: Iterable[str]) -> bool:
+    """Whether code from outside jepakit that a run began with is not there any more.
+
+    Args:
+        then: The run's ``provenance.json``, perhaps from somebody else.
+        sources: The digests of what its recipe uses now.
+    """
+    began, weights = then.get("sources"), then.get("weights_sha256") or []
+    return isinstance(began, list) and isinstance(weights, list) and not {*map(str, began)} <= {*map(str, weights), *sources}
 
 
 def _used() -> dict[str, str]:

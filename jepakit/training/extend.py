@@ -12,10 +12,11 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.writing import DiskFull, needing
 from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
-from jepakit.recipe.identity import data_read
+from jepakit.recipe.identity import data_read, source_digests
 from jepakit.storage.folder import RunFolder, read_provenance
 from jepakit.storage.lock import holder, is_locked
 from jepakit.storage.manifest import CONTENT, named_frames, newest_whole
+from jepakit.storage.provenance import EDITED, code_was_edited
 from jepakit.storage.stored import stored_recipe
 
 
@@ -30,7 +31,7 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
         run: A run's folder.
         total_steps: Total env steps, including those of ``run``.
         trust: Whether to run the plug-ins that its recipe names.
-        warn: Called with a message for each corrupt checkpoint.
+        warn: Called with a message for each corrupt checkpoint, and if code was edited.
 
     Returns:
         The new run's folder, to be resumed; it may already exist.
@@ -41,6 +42,9 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
     recipe, _ = settle(stored_recipe(run, trust))
     if is_locked(run):
         raise UserError(f"{run} is running ({holder(run)}): wait for it to end, or interrupt it, before you extend it")
+    edited = code_was_edited(read_provenance(run), source_digests(recipe))
+    if edited:
+        warn(f"{EDITED} since {run} began: the longer run goes on with the new code")
     newest = newest_whole(run / "checkpoints", warn, run / "replay")
     if newest is None:
         raise UserError(f"{run} has no intact checkpoint to start from")
@@ -71,8 +75,10 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
                 shutil.copyfile(file, copy)
     except DiskFull as full:
         raise UserError(str(full)) from full
-    folder.write_json("provenance.json", read_provenance(run) | {"id": id, "parent": new.parent})
+    folder.write_json("provenance.json", read_provenance(run) | {"id": id, "sources": source_digests(new), "parent": new.parent})
     folder.event("extend", parent=new.parent, env_steps=steps, total_steps=total_steps)
+    if edited:
+        folder.event("warning", text=f"{EDITED} since {new.parent}")
     folder.close()
     partial.rename(final)
     return final

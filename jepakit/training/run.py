@@ -263,7 +263,7 @@ def _clear_away(folder: RunFolder, newest: Path | None) -> None:
 
 
 def _compare_with_the_start(loop: Loop, warn: Callable[[str], None]) -> None:
-    now = provenance(loop.learner.hardware) | {"id": loop.id, "data": _digests(loop.recipe)}
+    now = provenance(loop.learner.hardware) | {"id": loop.id, "sources": source_digests(loop.recipe), "data": _digests(loop.recipe)}
     for text in differences(read_provenance(loop.folder.path), now, data_read(loop.recipe)):
         warn(text)
 
