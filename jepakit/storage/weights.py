@@ -63,7 +63,8 @@ def own_weights(target: object, online: nn.Module) -> nn.Module:
     held = getattr(target, "encoder", None)
     shared = {id(parameter) for parameter in online.parameters()}
     if not isinstance(held, nn.Module) or any(id(parameter) in shared for parameter in held.parameters()):
-        raise ValueError("checkpoint has no place here: this target has no weights of its own; write `encoder.checkpoint`")
+        lacking = "this target has no attribute `encoder` with weights of its own"
+        raise ValueError(f"checkpoint has no place here: {lacking}; write `encoder.checkpoint`")
     return held
 
 

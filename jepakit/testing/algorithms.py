@@ -15,6 +15,7 @@ from jepakit.protocols import ACTION, PIXELS, S_X, OffPolicyAlgorithm, OnPolicyA
 from jepakit.testing.modules import Inputs, Make, check_module, parameters_of, shake
 from jepakit.testing.rules import Rules, expect, expect_tensor
 from jepakit.testing.settings import Setting
+from jepakit.training.terms import among_others
 
 ENVS, STEPS = 4, 3
 
@@ -51,6 +52,7 @@ def check_algorithm(rules: Rules, make: Make, setting: Setting) -> None:
     with rules.rule("losses", "losses(minibatch) returns two mappings by name: terms (Terms of finite scalars), and scalars to log"):
         terms, figures = trial.losses(algorithm, setting.embeddings(ENVS * STEPS))
         expect(isinstance(terms, Mapping), f"the terms should be a mapping by name and are {terms}")
+        among_others(terms)
         for name, term in terms.items():
             expect(isinstance(term, Term), f"`{name}` should be a jepakit.Term(weight, loss) and is {type(term).__name__}")
             expect_tensor(f"the term `{name}`", term.loss, (), torch.float32)

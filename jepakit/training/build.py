@@ -172,6 +172,7 @@ def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder:
             raise recipe.error("jepa.prediction_head", f"it turns {width} entries into {found}; what it predicts has {width}")
         projector = Headed(projector, head)
     target = part("target", "jepa.target", config.target, encoder=followed)
+    _expect_untrained(recipe, target, followed)
     predictor = part("predictor", "jepa.predictor", config.predictor)
     blame = Blame(recipe)
     with blame.at("jepa.target"):
@@ -190,6 +191,19 @@ def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder:
         y=config.y,
         s_y_per=config.s_y_per,
     )
+
+
+def _expect_untrained(recipe: Recipe, target: object, followed: nn.Module) -> None:
+    """Refuse a target that has weights to train: no optimizer has them, so they would stay as they are.
+
+    Raises:
+        RecipeError: It has some.
+    """
+    shared = {id(parameter) for parameter in followed.parameters()}
+    for name, parameter in target.named_parameters() if isinstance(target, nn.Module) else ():
+        if parameter.requires_grad and id(parameter) not in shared:
+            advice = "copy the encoder with copy.deepcopy(encoder).requires_grad_(False)"
+            raise recipe.error("jepa.target", f"its `{name}` requires a gradient, and targets are not trained", advice)
 
 
 def _expect_one_process(recipe: Recipe, algorithm: Any) -> None:

@@ -34,7 +34,7 @@ from jepakit.protocols import (
     Term,
 )
 from jepakit.training.experience.rollout import Rollout
-from jepakit.training.terms import JEPA, WeightedTerm, averaged, expect_shape, steps_ahead
+from jepakit.training.terms import JEPA, WeightedTerm, among_others, averaged, expect_shape, steps_ahead
 from jepakit.training.update.bonus import Bonus
 from jepakit.training.update.checks import Checks
 from jepakit.training.update.rates import as_modules, parameter_groups
@@ -247,7 +247,7 @@ class Learner:
                 after = [self._augmented(steps["next", PIXELS]) for _ in range(self.next_views)]
                 hand_over(steps["next"], [self.bootstrap_encoder(view).float() for view in after])
         rl_terms, metrics = self.algorithm.losses(steps)
-        terms = dict(rl_terms)
+        terms = among_others(rl_terms)
 
         inputs = {"s_x": s_x, "pixels": pixels[:, 0], "action": window[ACTION][:, 0], "reward": window[REWARD][:, 0]}
         if self.jepa:

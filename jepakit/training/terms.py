@@ -101,6 +101,17 @@ class WeightedTerm:
         object.__setattr__(self, "inputs", inputs)
 
 
+def among_others(terms: Mapping[str, Term]) -> dict[str, Term]:
+    """An algorithm's losses, to which other terms of Eq. 3 can be added by their names.
+
+    Raises:
+        ValueError: A loss has the name of one of these, which would replace it.
+    """
+    if taken := [name for name in terms if name in ("jepa", "curiosity", "total") or name.startswith(("regularizer/", "auxiliary/"))]:
+        raise ValueError(f"the algorithm names a loss `{taken[0]}`, as another term of Eq. 3 is: name it otherwise")
+    return dict(terms)
+
+
 def averaged(terms: Mapping[str, Term]) -> dict[str, Term]:
     """The terms with each loss as its mean over ranks, so that all ranks agree on it; gradients are still of this rank's own."""
     if ranks.size() == 1:

@@ -79,7 +79,7 @@ def test_a_target_alone_begins_with_it(trained: Path) -> None:
 
 
 def test_a_target_without_weights_of_its_own_takes_none(trained: Path) -> None:
-    with pytest.raises(UserError, match=r"this target has no weights of its own; write `encoder.checkpoint`"):
+    with pytest.raises(UserError, match=r"this target has no attribute `encoder` with weights of its own; write `encoder.checkpoint`"):
         build(jepa__target={"kind": "stop_gradient", "checkpoint": str(trained)})
 
 

@@ -18,9 +18,11 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor, nn
 
 from jepakit import load_encoder, registry
+from jepakit.components.algorithms.ppo import PPO
 from jepakit.components.encoders.vit import ViT
 from jepakit.components.objectives.l2 import L2
 from jepakit.errors import UserError
+from jepakit.protocols import Term
 from jepakit.recipe import RecipeError, load_recipe
 from jepakit.registry import register
 from jepakit.storage.checkpoint import load_tensors
@@ -55,6 +57,35 @@ def train(tmp_path: Path) -> Callable[..., Path]:
 
 def own(slot: str) -> Callable[[type], type]:
     return register(slot, "own")
+
+
+def test_a_target_with_weights_to_train_is_refused(train: Callable[..., Path]) -> None:
+    @own("target")
+    class Own(nn.Module):
+        def __init__(self, encoder: nn.Module) -> None:
+            super().__init__()
+            self.online = encoder  # whose weights the optimizer has
+            self.head = nn.Linear(8, 8)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.head(self.online(pixels))
+
+        def update(self, encoder: nn.Module) -> None: ...
+
+    with pytest.raises(RecipeError, match=r"its `head\.weight` requires a gradient, and targets are not trained"):
+        train("jepa.target={kind: own}")
+
+
+@pytest.mark.parametrize("name", ["jepa", "regularizer/variance"])
+def test_a_loss_with_another_terms_name_is_refused(train: Callable[..., Path], name: str) -> None:
+    @own("algorithm")
+    class Own(PPO):
+        def losses(self, minibatch: Any) -> Any:
+            terms, figures = super().losses(minibatch)
+            return {**terms, name: Term(100.0, minibatch["s_x"].square().mean())}, figures
+
+    with pytest.raises(RecipeError, match=f"the algorithm names a loss `{name}`, as another term of Eq. 3 is: name it otherwise"):
+        train("algorithm.kind=own", "regularizers=[{kind: variance}]")
 
 
 def events(path: Path, event: str) -> list[str]:
