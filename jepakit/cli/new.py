@@ -54,12 +54,14 @@ def command(
     from jepakit.cli.output import emit
     from jepakit.cli.plugins import load_needed
     from jepakit.errors import UserError
+    from jepakit.testing.subclass import required
 
     load_needed(plugins)
     component, test = out / f"{name}.py", out / f"test_{name}.py"
     _check(slot, name)
     cls = "".join(word.capitalize() for word in name.split("_"))
     parent = registry.component(slot, base) if base else None
+    given = required(parent) if parent else {}
     texts = dict(zip((component, test), _texts(slot, name, cls, parent, out), strict=True))
     if there := [str(path) for path in (component, test) if path.exists()]:
         raise UserError(
@@ -76,11 +78,11 @@ def command(
     emit(
         f"wrote {component} and {test}",
         f"to check it:  pytest {test}",
-        f"or:           jepakit check {slot} {name}{loaded}" + "".join(f" --set {field}" for field in _required(parent)),
+        f"or:           jepakit check {slot} {name}{loaded}" + "".join(f" --set {field}={value}" for field, value in given.items()),
         f"to use it, in a recipe in {out if out != Path() else 'this folder'}:",
         f"    extends: {EXTENDED}",
         f"    plugins: [{', '.join(files)}]",
-        *(f"    {line}" for line in (_recipe_lines(slot, name, base) if PATHS[slot][0] else ())),
+        *(f"    {line}" for line in (_recipe_lines(slot, name, parent) if PATHS[slot][0] else ())),
         *(() if PATHS[slot][0] else (f"and then:     jepakit ablate RECIPE --{slot} {name}",)),
     )
 
@@ -95,34 +97,29 @@ def _from(plugin: str, folder: Path) -> str:
     return path if path.startswith("../") else f"./{path}"
 
 
-def _required(parent: Component | None) -> list[str]:
-    """A value for each field that has no default."""
-    from jepakit.testing.subclass import REQUIRED
-
-    fields = parent.fields.model_fields if parent else {}
-    return [REQUIRED[name].replace('"', "") for name, info in fields.items() if info.is_required()]
-
-
-def _recipe_lines(slot: str, name: str, base: str | None) -> list[str]:
+def _recipe_lines(slot: str, name: str, parent: Component | None) -> list[str]:
     """The lines that put the component into a recipe, with all that the extended recipe writes for its base: a changed kind drops it."""
     from jepakit.recipe.dump import flow
     from jepakit.recipe.load import draft_recipe
+    from jepakit.testing.subclass import required
 
     path, is_list = PATHS[slot]
     steps = path.split(".")
     there = draft_recipe(EXTENDED, run_plugins=False).tree.find(steps)
     written = there.plain() if there else None
-    fields = {"kind": name}
-    if isinstance(written, dict) and base and written.get("kind") == base:
+    fields = {"kind": name} | (required(parent) if parent else {})
+    if isinstance(written, dict) and parent and written.get("kind") == parent.kind:
         fields |= {field: value for field, value in written.items() if field != "kind"}
+    needed = ["algorithm: {kind: none}"] if slot == "source" else []  # no other learns from recorded data
+    encoders = {"gym_state": "{kind: mlp}", "minigrid": "{kind: nature_cnn}"}  # the main recipe's takes three large frames
+    needed += [f"encoder: {encoders[parent.kind]}"] if parent and parent.kind in encoders else []
     nested: Any = fields
     if len(fields) == 1:
         for step in reversed(steps):
             nested = {step: [nested] if is_list else nested}
-        needed = ["algorithm: {kind: none}"] if slot == "source" else []  # no other learns from recorded data
         return [flow(nested)[1:-1], *needed]
     blocks = [f"{'  ' * depth}{step}:" for depth, step in enumerate(steps)]
-    return [*blocks, *(f"{'  ' * len(steps)}{field}: {flow(value)}" for field, value in fields.items())]
+    return [*blocks, *(f"{'  ' * len(steps)}{field}: {flow(value)}" for field, value in fields.items()), *needed]
 
 
 def _texts(slot: str, name: str, cls: str, parent: Component | None, out: Path) -> tuple[str, str]:

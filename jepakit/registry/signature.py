@@ -56,7 +56,7 @@ def context_and_fields(
     asked: list[str] = []
     fields: dict[str, Any] = {}
     settled: set[str] = set()  # parameters that a subclass passes to its base itself
-    inits = _constructors(cls)
+    inits = constructors(cls)
     for number, init in enumerate(inits):
         rest = None
         for parameter in list(inspect.signature(init).parameters.values())[1:]:
@@ -81,7 +81,7 @@ def context_and_fields(
     return tuple(asked), _model(cls, kind, base, fields)
 
 
-def _constructors(cls: type) -> list[Callable[..., Any]]:
+def constructors(cls: type) -> list[Callable[..., Any]]:
     """The constructors along the MRO, the class's own first. They end before nn.Module's, whose ``**kwargs`` takes nothing."""
     found: list[Callable[..., Any]] = []
     for each in cls.__mro__:

@@ -157,11 +157,14 @@ def _maker(slot: str, config: Any, setting: Setting) -> Make:
     return make
 
 
+_TO_FIT = "if it needs certain frames, pass them (frame_shapes=[...]); if its fields must fit the embedding's width, give those"
+
+
 def _check_refusals(rules: Rules, refusals: Mapping[Setting, str], tried: Sequence[Setting]) -> None:
     """A component may refuse some cases but not all; if it refuses a whole kind of actions, its message must say so."""
     if len(refusals) == len(tried):
         reason = next(iter(refusals.values()))
-        rules.add("construction", f"it refuses all settings: {reason}", "if it needs certain frames, pass them: frame_shapes=[...]")
+        rules.add("construction", f"it refuses all settings: {reason}", _TO_FIT)
         return
     for actions in {setting.actions for setting in tried}:
         reasons = [refusals.get(setting, "") for setting in tried if setting.actions == actions]

@@ -13,7 +13,7 @@ from torchrl.data import Bounded, Categorical, TensorSpec
 from jepakit.protocols import FrameShape
 
 FRAME_SHAPES = (FrameShape(3, 1, 40, 60), FrameShape(4, 1, 84, 84), FrameShape(2, 3, 60, 40))
-WIDTHS = (48, 5, 16)
+WIDTHS = (64, 5, 16)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,25 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import nn
+
 from jepakit.errors import UserError, listing
 from jepakit.registry import Component
+from jepakit.registry.signature import constructors
 
-REQUIRED = {"id": 'id="CartPole-v1"'}  #: by name of a required field, what the test gives for it
+_IDS = {"minigrid": "MiniGrid-Empty-5x5-v0"}  #: by kind of env, the id of a small one; of all others CartPole's will do
+
+
+def required(base: Component) -> dict[str, str]:
+    """A value for each field of ``base`` that has no default.
+
+    Raises:
+        UserError: There is one for which no value is known.
+    """
+    fields = [name for name, info in base.fields.model_fields.items() if info.is_required()]
+    if unknown := [name for name in fields if name != "id"]:
+        raise UserError(f"`{base.kind}` needs a value for {listing(unknown)}: write its subclass by hand (docs/components.md)")
+    return {name: _IDS.get(base.kind, "CartPole-v1") for name in fields}
 
 
 class _Example(NamedTuple):
@@ -64,22 +79,19 @@ def subclass(base: Component, name: str, cls: str, folder: Path) -> tuple[str, s
         UserError: ``base`` has required fields for which no value is known.
     """
     slot, kind, fields = base.slot, base.kind, base.fields.model_fields
-    required = [field for field, info in fields.items() if info.is_required()]
-    if unknown := [field for field in required if field not in REQUIRED]:
-        raise UserError(f"`{kind}` needs a value for {listing(unknown)}: write its subclass by hand (docs/components.md)")
     added, default, meaning, imports, method = _EXAMPLES.get(slot, _FIELD)
     added = added if added not in fields else f"{added}_of_mine"
-    given = ", ".join([f'"{slot}"', cls, *(REQUIRED[field] for field in required), f"{added}=0.5"])
+    given = ", ".join([f'"{slot}"', cls, *(f'{field}="{value}"' for field, value in required(base).items()), f"{added}=0.5"])
     term = "Term, " if "Term(" in method else ""
     parent = base.cls.__name__
     wanted = [f"from jepakit import {term}register", *imports]
     # A plug-in's file has no module to import from: its class is taken from the table, in which the recipe puts it first.
     wanted.append("from jepakit.registry import component" if base.is_from_file else f"from {base.cls.__module__} import {parent}")
     lookup = f'\n{parent} = component("{slot}", "{kind}").cls\n' if base.is_from_file else ""
-    takes = any(
-        "__init__" in vars(each) for each in base.cls.__mro__ if each is not object
-    )  # a class without a constructor has no fields to pass on
+    takes = bool(constructors(base.cls))  # a class without a constructor has no fields to pass on
     passed_on = f"        super().__init__(**rest)  # context and the fields of `{kind}`\n" if takes else ""
+    if not takes and issubclass(base.cls, nn.Module):
+        passed_on = "        super().__init__()\n"
     component = f'''"""A variant of the {slot} `{kind}`."""
 
 from __future__ import annotations

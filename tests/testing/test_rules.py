@@ -198,7 +198,7 @@ class CountsInAnInteger(SoundTarget):
             super().update(encoder)
 
 
-@breaks("target", "output", "[1, 1, 48]")
+@breaks("target", "output", "[1, 1, 64]")
 class ExtraDimension(SoundTarget):
     def forward(self, pixels: Tensor) -> Tensor:
         return self.encoder(pixels)[..., None, :]
