@@ -122,6 +122,8 @@ def _mistake(error: Exception) -> str:
     """The message, if the user has caused the error outside a recipe; else empty."""
     if isinstance(error, OSError) and error.filename and error.errno in _OF_A_PATH:
         return f"cannot use {shown(str(error.filename), 300)}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # from `tempfile`
+        return f"{error.strerror}: name one in TMPDIR"
     if isinstance(error, FileNotFoundError) and not error.filename:  # from `os.getcwd`
         return "the current folder has been removed: change to another"
     asked = os.environ.get("MUJOCO_GL")

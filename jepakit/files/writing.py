@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import resource
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -64,14 +65,21 @@ def needing(size: int, what: str, folder: Path, partial: Path | None = None) -> 
             raise
         if partial:
             shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
-        free = shutil.disk_usage(folder).free
-        raise DiskFull(f"no room left in {folder}: {what} needs {readable(size)}, {readable(free)} are free") from error
+        raise DiskFull(f"no room left in {folder}: {what} needs {readable(size)}, {_left(folder, error)}") from error
 
 
 def _no_room(error: OSError | SafetensorError) -> bool:
     if isinstance(error, OSError):
         return error.errno in NO_ROOM
     return any(f"(os error {number})" in str(error) for number in NO_ROOM)  # safetensors raises no OSError
+
+
+def _left(folder: Path, error: OSError | SafetensorError) -> str:
+    """How much room there is: of a full disk its own, of a limit that limit."""
+    number = error.errno if isinstance(error, OSError) else int(str(error).partition("(os error ")[2].partition(")")[0])
+    if number == errno.EFBIG:
+        return f"and a file may have {readable(resource.getrlimit(resource.RLIMIT_FSIZE)[0])} (`ulimit -f`)"
+    return "and your quota is used up" if number == errno.EDQUOT else f"{readable(shutil.disk_usage(folder).free)} are free"
 
 
 def readable(size: float) -> str:

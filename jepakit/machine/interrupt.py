@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first request ends a run after the current batch, the second immediately; elsewhere Ctrl-C is noticed."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first request ends a run after the current batch, the second immediately; elsewhere Ctrl-C is noticed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def graceful_stop(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
     if threading.current_thread() is not threading.main_thread():
         yield requested.is_set  # only the main thread can handle signals
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    hung_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []  # `nohup` ignores it
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, *hung_up)}
     try:
         yield requested.is_set
     finally:
@@ -60,6 +61,14 @@ def _heed_no_parent() -> None:
     """Ask for no more signals at a parent's death: the kernel would send one for each parent that follows, and the second stops at once."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0)
+
+
+def name_of(number: int) -> str:
+    """Such as ``SIGKILL``; most real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 @contextmanager

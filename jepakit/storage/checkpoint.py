@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from jepakit.errors import UserError, shown
+from jepakit.files.tensors import save_tensors
 from jepakit.files.writing import digest, needing, to_disk
 from jepakit.storage.folder import refuse_undecodable
 from jepakit.storage.manifest import EVALUATED, FORMAT, Corrupt, best_checkpoint, checkpoints, checksum_of
@@ -52,7 +53,7 @@ def save_checkpoint(folder: Path, content: Checkpoint, keep: int = 2) -> Path:
     size = len(text) + sum(tensor.nbytes for tensors in content.tensors.values() for tensor in tensors.values())
     with needing(size, f"the checkpoint of {steps:,} env steps", folder, partial):
         for name, tensors in content.tensors.items():
-            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial / f"{name}.safetensors")
+            save_tensors(tensors, partial / f"{name}.safetensors")
         (partial / "state.json").write_text(text, encoding="utf-8")
         _write_manifest(partial, content.state)
         for path in (*partial.iterdir(), partial):

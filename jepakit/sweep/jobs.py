@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 from pathlib import Path
 
+from jepakit.machine.interrupt import name_of
 from jepakit.protocols import Ended, Job
 from jepakit.storage.folder import RunFolder
 from jepakit.sweep.plan import Planned
@@ -58,7 +58,7 @@ def why_it_ended(ended: Ended, log: Path) -> str:
     if ended.why:
         return ended.why
     if ended.code < 0:
-        name = signal.Signals(-ended.code).name
+        name = name_of(-ended.code)
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     said = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
     if ended.code == 2:

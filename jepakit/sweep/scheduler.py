@@ -178,6 +178,8 @@ class Scheduler:
         """The job that starts or resumes the run; None if there is nothing to start. A folder that cannot be resumed is removed."""
         found = find_run(run.planned, run.path, self.recorded)  # again: another process may have taken it by now
         job = self.job(run)
+        if not (self.home / run.planned.id / "recipe.yaml").is_file():  # cleared away, as old files in temporary folders are
+            write_job(run.planned, self.home)
         if found.state in ("finished", "recorded"):
             run.state, run.path, run.summary, run.fresh = found.state, found.path, found.summary or {}, False
             self.board.tell(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.recipe.identity import data_read, source_digests
 from jepakit.storage.folder import RunFolder, read_provenance
-from jepakit.storage.lock import holder, is_locked
+from jepakit.storage.lock import Lock, holder, is_locked
 from jepakit.storage.manifest import CONTENT, named_frames, newest_whole
 from jepakit.storage.provenance import EDITED, code_was_edited
 from jepakit.storage.stored import stored_recipe
@@ -59,11 +60,12 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
     final = Path(os.path.normpath(run / ".." / id))  # as relative as the user has written `run`
     if final.exists():
         return final
-    partial = final.with_name(f".{id}.partial")
-    if partial.exists():  # left by a kill during the copying
-        shutil.rmtree(partial)
+    for left in final.parent.glob(f".{id}.*.partial"):
+        if not is_locked(left):  # by a process that copies at this moment
+            shutil.rmtree(left, ignore_errors=True)
+    partial = final.with_name(f".{id}.{secrets.token_hex(4)}.partial")
     partial.mkdir()
-    folder = RunFolder(partial)
+    folder = RunFolder(partial, Lock(partial))
     files = [newest / name for name in ("manifest.json", *CONTENT)] + [run / "replay" / name for name in named_frames(newest)]
     files += [metrics] if (metrics := run / "metrics.jsonl").is_file() else []  # without, a resume says what it lacks
     try:
@@ -80,5 +82,10 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
     if edited:
         folder.event("warning", text=f"{EDITED} since {new.parent}")
     folder.close()
-    partial.rename(final)
-    return final
+    try:
+        partial.rename(final)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not final.exists():
+            raise
+    return final  # another process may have made it meanwhile

@@ -288,8 +288,8 @@ def _train(loop: Loop, prepare: Callable[[Loop], None], mirrors: Mirrors) -> dic
         status = "interrupted"
     except Exception as error:
         trace = traceback.format_exc()  # without the advice below: its last line is the error
-        if isinstance(error, UserError) and not loop.has_begun:
-            raise  # the checkpoints do not fit the recipe: the run itself is unharmed
+        if isinstance(error, UserError | PermissionError) and not loop.has_begun:
+            raise  # the checkpoints do not fit the recipe, or cannot be read: the run itself is unharmed
         if isinstance(error, FolderGone):
             error.add_note("nothing was written there since")
             raise

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from jepakit.machine import interrupt
-from jepakit.machine.interrupt import graceful_stop
+from jepakit.machine.interrupt import graceful_stop, name_of
 
 SET, GET = 1, 2  # PR_SET_PDEATHSIG, PR_GET_PDEATHSIG
 
@@ -30,6 +30,23 @@ def test_the_death_of_a_second_parent_is_no_second_request() -> None:
             assert now.value == 0
     finally:
         prctl(SET, 0)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_is_a_request_except_under_nohup(ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with graceful_stop(lambda text: None) as stop_requested:
+            assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == ignored
+            if not ignored:
+                os.kill(os.getpid(), signal.SIGHUP)
+            assert stop_requested() != ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_without_a_name_has_its_number() -> None:
+    assert [name_of(number) for number in (9, 40)] == ["SIGKILL", "signal 40"]
 
 
 TERM, INT = signal.SIGTERM, signal.SIGINT

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from jepakit.errors import UserError
+from jepakit.files.tensors import save_tensors
 from jepakit.files.writing import DiskFull, digest
 from jepakit.storage import checkpoint
 from jepakit.storage.checkpoint import Checkpoint, load_tensors, save_checkpoint
@@ -121,7 +122,7 @@ def test_a_partial_checkpoint_is_never_listed(tmp_path: Path, monkeypatch: pytes
         path.write_bytes(b"half")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", fail_at_the_second_file)
+        patch.setattr(checkpoint, "save_tensors", fail_at_the_second_file)
         with pytest.raises(OSError, match="no") as failed:
             save_checkpoint(tmp_path, content(1600))
     assert isinstance(failed.value, DiskFull) == (number == errno.ENOSPC)
@@ -276,3 +277,12 @@ def test_a_pickle_named_safetensors_is_not_executed(tmp_path: Path) -> None:
         with pytest.raises(Corrupt, match=f"{name}.safetensors"):
             load_tensors(path, name)
     assert not (tmp_path / "ran").exists()
+
+
+def test_who_may_read_a_folder_may_read_its_tensors(tmp_path: Path) -> None:
+    for mode in (0o755, 0o700):
+        folder = tmp_path / oct(mode)
+        folder.mkdir()
+        folder.chmod(mode)
+        save_tensors({"a": torch.zeros(2)}, folder / "a.safetensors")
+        assert (folder / "a.safetensors").stat().st_mode & 0o777 == mode & 0o666

@@ -17,6 +17,7 @@ from jepakit.files.writing import digest
 from jepakit.recipe import load_recipe
 from jepakit.storage.checkpoint import _write_manifest
 from jepakit.storage.manifest import checkpoints
+from jepakit.training.extend import extended
 from jepakit.training.run import resume, run
 
 SMALL = {"total_steps": 64, "env.num_envs": 2, "algorithm.rollout_steps": 16, "threads": 1, "algorithm.minibatch_size": 16}
@@ -115,6 +116,22 @@ def test_extending_copies_only_the_files_of_a_checkpoint(tmp_path: Path) -> None
     with pytest.warns(UserWarning, match="names as a file of frames"), unusable:
         resume(parent, total_steps=120, quiet=True)
     assert [path.parent.name for path in tmp_path.rglob("evil")] == ["a"]
+
+
+def test_another_process_may_extend_the_same_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = run("cartpole_pixels", overrides=SMALL, out=tmp_path / "parent", quiet=True).path
+    copy, made = shutil.copyfile, list[Path]()
+
+    def copied(*args: Any) -> None:
+        if not made:
+            made.append(parent)
+            made.append(extended(parent, 96, False, print))  # another process begins later and is faster
+        copy(*args)
+
+    monkeypatch.setattr(shutil, "copyfile", copied)
+    assert extended(parent, 96, False, print) == made[1]
+    assert sorted(tmp_path.iterdir()) == sorted(made)
+    assert resume(made[1], quiet=True).summary["env_steps"] == 96
 
 
 def test_a_full_disk_leaves_no_partial_extended_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

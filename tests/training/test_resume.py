@@ -489,15 +489,15 @@ class small_disk:
 
 
 def test_a_simulated_full_disk_loses_nothing(recipe: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_file = checkpoint.save_file
+    save_tensors = checkpoint.save_tensors
 
     def full(tensors: Any, path: Path) -> None:
         if path.parent.name == ".000000000480.partial":
             raise OSError(28, "No space left on device")
-        save_file(tensors, path)
+        save_tensors(tensors, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
+        patch.setattr(checkpoint, "save_tensors", full)
         with pytest.raises(DiskFull, match=r"the checkpoint of 480 env steps needs [\d.]+ kB") as failed:
             run(recipe, out=tmp_path / "run", quiet=True)
     assert "resume with: jepakit resume" in failed.value.__notes__[0]

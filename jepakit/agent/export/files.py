@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,6 @@ from typing import Any, NamedTuple
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
@@ -25,6 +25,7 @@ from jepakit.agent.export.greedy import GreedyPolicy, fixed
 from jepakit.agent.export.parity import Check, Frames, compare, look, play
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError, shown
+from jepakit.files.tensors import save_tensors
 from jepakit.machine.generators import generators, set_generators
 from jepakit.protocols import PIXELS, S_X
 from jepakit.storage.weights import RUNNING
@@ -79,11 +80,10 @@ def export(
         raise UserError(f"export needs {', '.join(missing)}: pip install 'jepakit[export]'")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder")
-    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
+    partial = out.absolute().with_name(f".{out.absolute().name}.{secrets.token_hex(4)}.partial")
     before = generators()
     try:
         with opened(run, best=best, trust=trust, warn=warn) as trained:
-            shutil.rmtree(partial, ignore_errors=True)
             try:
                 partial.mkdir(parents=True)
                 exported = _write(trained, run, partial)
@@ -115,7 +115,7 @@ def _write(trained: Trained, run: Path, folder: Path) -> Exported:
     whole = modules[frames.own]
     held = whole.state_dict()
     held |= {f"{RUNNING}encoder.{name}": each for name, each in learner.encoder.state_dict().items() if f"encoder.{name}" not in held}
-    save_file({name: tensor.cpu().clone().contiguous() for name, tensor in held.items()}, folder / "weights.safetensors")
+    save_tensors({name: tensor.cpu().clone() for name, tensor in held.items()}, folder / "weights.safetensors")
     shutil.copyfile(run / "recipe.yaml", folder / "recipe.yaml")
     write_card(folder / "README.md", trained, run, Parity(checks, frames.unlike, frames.told()), _eager(whole)(frames.pixels[0]))
     return Exported(folder, checks, frames.unlike, frames.told())

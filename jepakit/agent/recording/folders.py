@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +26,8 @@ def written_to(out: Path, size: int) -> Iterator[Writer]:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder")
-    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
+    partial = out.absolute().with_name(f".{out.absolute().name}.{secrets.token_hex(4)}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with needing(size, "the recording", partial):
             yield Writer(partial)

@@ -19,6 +19,7 @@ from jepakit.components.collectors.direct import WITHOUT_WEIGHTS
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.errors import told
 from jepakit.files.writing import write_atomically
+from jepakit.machine.interrupt import name_of
 from jepakit.protocols import Actor, Weights, WorkerLost
 
 
@@ -69,7 +70,7 @@ class ProcessWorker(WorkerCollector):
     """
 
     def __init__(self, make: MakeAt, **others: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group of processes, and the run decides
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they reach the whole group of processes, and the run decides
             signal.signal(number, signal.SIG_IGN)
         make = getattr(make, "fn", make)  # TorchRL wraps it
         self._desk = make.desk
@@ -151,7 +152,7 @@ def lost(desks: Sequence[Desk], processes: Sequence[Any], error: Exception) -> W
                 found.add_note(details)
                 return found
             if code := _exit_code(processes[n]) if n < len(processes) else None:
-                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"has ended with exit code {code}"
+                how = f"was killed by {name_of(-code)}" if code < 0 else f"has ended with exit code {code}"
                 return WorkerLost(f"{desk.name} {how}")
         sleep(0.1)
     return WorkerLost(f"the collector has failed: {told(error)}")

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
 from torch import Tensor
 from torchrl.data import Bounded
 
 from jepakit.errors import shown
 from jepakit.files.reading import read_bytes, read_text
+from jepakit.files.tensors import save_tensors
 from jepakit.files.writing import digest
 from jepakit.protocols import Recording
 
@@ -114,7 +115,7 @@ class Writer:
         """Write the steps, and ``about`` with all that a reader needs."""
         self.file.close()
         steps = {name: torch.cat([episode[name] for episode in self.episodes]) for name in self.episodes[0]}
-        save_file(steps, self.folder / STEPS)
+        save_tensors(steps, self.folder / STEPS)
         files = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in (self.folder / FRAMES, self.folder / STEPS)}
         facts: dict[str, Any] = {"format": 1, "frames": self.frames, "steps": self.steps, "episodes": len(self.episodes)}
         facts |= {"frame_shape": self.frame_shape, "actions": actions, "files": files, **about}

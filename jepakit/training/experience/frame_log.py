@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
+from jepakit.files.tensors import save_tensors
 from jepakit.files.writing import digest, needing, to_disk
 from jepakit.storage.checkpoint import load_tensors
 from jepakit.storage.manifest import Corrupt
@@ -89,7 +89,7 @@ class FrameLog:
         final = self.folder / f"frames-{replay.steps * replay.num_envs:012d}.safetensors"
         partial = final.with_name(f".{final.name}.partial")
         with needing(sum(tensor.nbytes for tensor in held.values()), "a file of the replay's new frames", self.folder, partial):
-            save_file(held, partial)
+            save_tensors(held, partial)
             to_disk(partial)
             partial.rename(final)
         to_disk(self.folder)

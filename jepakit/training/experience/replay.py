@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import LazyTensorStorage, RandomSampler, Storage
 
+from jepakit.files.writing import needing
 from jepakit.protocols import ACTION, BONUS, MASK, PIXELS, REWARD, TERMINATED, FrameShape, Minibatch, OffPolicyAlgorithm
 from jepakit.training.experience.stored import check_stored
 
@@ -93,12 +95,16 @@ class Replay:
 
     @cached_property
     def frames(self) -> Tensor:
-        """The ring of frames [S · N, C, H, W], in memory or in a file; slot (position mod S) · N + env. Memory is allocated as it fills."""
+        """The ring of frames [S · N, C, H, W], in memory, allocated as it fills, or in a file; slot (position mod S) · N + env."""
         shape = (self.slots * self.num_envs, *self.frame_shape[1:])
         if self.folder is None:
             return torch.empty(shape, dtype=self.dtype)
         self.folder.mkdir(parents=True, exist_ok=True)
         file, size = self.folder / "frames.bin", torch.Size(shape).numel()
+        size_bytes = size * self.dtype.itemsize
+        with needing(size_bytes, "the replay's file", self.folder), file.open("ab") as ring:
+            if hasattr(os, "posix_fallocate"):  # now: to write to a page without room is a segmentation fault
+                os.posix_fallocate(ring.fileno(), 0, size_bytes)
         return torch.from_file(str(file), shared=True, size=size, dtype=self.dtype).view(shape)
 
     @property

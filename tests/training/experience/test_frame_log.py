@@ -192,7 +192,7 @@ def test_a_full_disk_leaves_the_saved_files_intact(tmp_path: Path, monkeypatch: 
 
     replay.extend(world.collect(2))
     with monkeypatch.context() as patch:
-        patch.setattr(frame_log, "save_file", full)
+        patch.setattr(frame_log, "save_tensors", full)
         with pytest.raises(DiskFull, match=r"a file of the replay's new frames needs 40 bytes"):  # 2 x 2 frames of 6 bytes, 2 offsets
             log.save()
     assert files(tmp_path) == list(names(before))
