@@ -98,7 +98,8 @@ def _load_file(entry: str, run: bool) -> Plugin:
     try:
         content = read_bytes(path, MAX_BYTES)
     except Unreadable as error:
-        raise NoSuchPlugin(f"cannot read the plug-in `{shown(entry, 300)}`: {error}") from error
+        advice = "; name the module of the package that registers its components, as `package.parts`" if path.is_dir() else ""
+        raise NoSuchPlugin(f"cannot read the plug-in `{shown(entry, 300)}`: {error}{advice}") from error
     digest = hashlib.sha256(content).hexdigest()
     # The module's name is a hash of its content: a file reached by two paths, or copied into a run's folder, is one plug-in.
     name = f"{registry.FILE_MODULE}{digest[:12]}"
@@ -199,6 +200,8 @@ def _failure(error: BaseException) -> str:
     """The error and its place on one line."""
     if isinstance(error, RegistrationError):
         return shown(str(error), 1_000)  # it already begins with the place
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return f"{told(error)}: a file stands alone; name the module of its package, as `package.parts`, in `plugins:`"
     if isinstance(error, SyntaxError) and error.filename:
         line = f": `{shown(error.text.strip())}`" if error.text else ""
         return f"{told(error)} ({shown(error.filename, 300)}:{error.lineno}){line}"

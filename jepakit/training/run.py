@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torchrl.envs import EnvBase
 
 from jepakit.components.shared import ranks
@@ -90,15 +91,20 @@ _training = threading.Lock()  #: held while this process trains
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Random number generators belong to the process: two runs in two threads would draw from one.
+    """Random number generators belong to the process: two runs in two threads would draw from one. So do settings of torch.
 
     Raises:
-        UserError: Another thread of this process is training.
+        UserError: Another thread of this process is training, or torch is set to what no run can train with.
     """
+    if torch.get_default_dtype() != torch.float32:
+        raise UserError(f"this process's default dtype is {torch.get_default_dtype()}: call torch.set_default_dtype(torch.float32) first")
+    if torch.is_inference_mode_enabled():
+        raise UserError("a run trains, which torch.inference_mode() forbids: call it outside")
     if not _training.acquire(blocking=False):
         raise UserError("another run of this process is still training: train one after the other, or each in a process of its own")
     try:
-        yield
+        with torch.enable_grad():
+            yield
     finally:
         _training.release()
 

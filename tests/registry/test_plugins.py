@@ -178,12 +178,19 @@ def test_a_broken_plugin_warns_and_harms_only_the_recipe_that_needs_it(write: Wr
     assert expected in problem.advice
 
 
+@pytest.mark.filterwarnings("ignore:can't resolve package:ImportWarning")
+def test_a_file_out_of_a_package_is_told_to_name_its_module(write: Write) -> None:
+    write("broken.py", "from .parts import Mine")
+    with pytest.warns(PluginWarning, match=r"a file stands alone; name the module of its package, as `package\.parts`"):
+        load_recipe(write("r.yaml", text("[broken.py]", kind="vit")))
+
+
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
         ("./nowhere.py", "No such file"),
         (".", "neither a file"),
-        ("./", "Is a directory"),
+        ("./", "Is a directory; name the module of the package that registers"),
         ("nowhere_at_all", "there is no module `nowhere_at_all`"),
         ("json.nowhere", "there is no module `json.nowhere`"),
         ("", "neither a file"),

@@ -284,6 +284,20 @@ def test_a_learning_rate_that_breaks_s_x_is_refused(train: Callable[..., Path]) 
         train("optimizer.lr=1.0e30", "optimizer.lr_schedule=constant")
 
 
+def test_a_run_trains_whatever_torch_is_set_to_or_names_the_setting(train: Callable[..., Path]) -> None:
+    with torch.no_grad():
+        plain = train(out="plain")
+    assert len(load_tensors(sorted((plain / "checkpoints").iterdir())[-1], "weights")) > 0
+    with torch.inference_mode(), pytest.raises(UserError, match=r"inference_mode\(\) forbids"):
+        train(out="refused")
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(UserError, match=r"default dtype is torch\.float64: call torch\.set_default_dtype\(torch\.float32\) first"):
+            train(out="refused")
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_two_threads_do_not_train_at_once(train: Callable[..., Path]) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
