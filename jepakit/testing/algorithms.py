@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.protocols import ACTION, PIXELS, S_X, OffPolicyAlgorithm, OnPolicyAlgorithm, Term
+from jepakit.storage.unsaved import changed, plain_state
 from jepakit.testing.modules import Inputs, Make, check_module, parameters_of, shake
 from jepakit.testing.rules import Rules, expect, expect_tensor
 from jepakit.testing.settings import Setting
@@ -147,10 +148,12 @@ def _check_off_policy(rules: Rules, algorithm: Any, trial: Trial, online: nn.Mod
         s_x = algorithm.bootstrap_encoder(trial.setting.pixels(5))
         expect_tensor("bootstrap_encoder's s_x", s_x, (5, trial.setting.width))
     with rules.rule("update", "updated(encoder) updates the copy under torch.no_grad(), and does not change the encoder"):
-        before = copy.deepcopy(online.state_dict())
+        before, plain = copy.deepcopy(online.state_dict()), plain_state(algorithm)
         algorithm.updated(online)
-        changed = [name for name, tensor in online.state_dict().items() if not torch.equal(tensor, before[name])]
-        expect(not changed, f"it changes the online encoder's `{changed[0] if changed else ''}`")
+        written = [name for name, tensor in online.state_dict().items() if not torch.equal(tensor, before[name])]
+        expect(not written, f"it changes the online encoder's `{written[0] if written else ''}`")
+        unsaved = changed(plain, plain_state(algorithm))
+        expect(not unsaved, f"it changes `{unsaved[0] if unsaved else ''}`, which no checkpoint holds: keep it in a buffer")
     with rules.rule("priorities", "for prioritised replay losses(minibatch) writes minibatch['td_error'], [B] or [B, 1]"):
         rows = trial.minibatch(algorithm, trial.setting.embeddings(ENVS * STEPS), prioritized=True)
         algorithm.losses(rows)

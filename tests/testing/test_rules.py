@@ -570,6 +570,17 @@ class FollowsBackwards(SoundQ):
             next(encoder.parameters()).add_(1.0)
 
 
+@breaks("algorithm", "update", "`updates`, which no checkpoint holds: keep it in a buffer")
+class CountsUpdates(SoundQ):
+    def __init__(self, embedding_width: int, action_spec: Any, encoder: nn.Module) -> None:
+        super().__init__(embedding_width, action_spec, encoder)
+        self.updates = 0
+
+    def updated(self, encoder: nn.Module) -> None:
+        super().updated(encoder)
+        self.updates = self.updates + 1
+
+
 @breaks("algorithm", "priorities", "td_error")
 class NoPriorities(SoundQ):
     def losses(self, minibatch: Any) -> Any:
