@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -64,3 +65,11 @@ def suggestion(name: str, names: Iterable[str], those: str) -> str:
 def listing(names: Iterable[str]) -> str:
     """The names in backquotes, separated by commas."""
     return ", ".join(f"`{shown(name)}`" for name in names)
+
+
+def signal_name(number: int) -> str:
+    """Such as ``SIGKILL``; most real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -63,14 +63,6 @@ def _heed_no_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0)
 
 
-def name_of(number: int) -> str:
-    """Such as ``SIGKILL``; most real-time signals have no name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 @contextmanager
 def noticed() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether Ctrl-C was pressed, which raises `KeyboardInterrupt` as ever.

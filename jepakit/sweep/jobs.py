@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from jepakit.machine.interrupt import name_of
+from jepakit.errors import signal_name
 from jepakit.protocols import Ended, Job
 from jepakit.storage.folder import RunFolder
 from jepakit.sweep.plan import Planned
@@ -58,7 +58,7 @@ def why_it_ended(ended: Ended, log: Path) -> str:
     if ended.why:
         return ended.why
     if ended.code < 0:
-        name = name_of(-ended.code)
+        name = signal_name(-ended.code)
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     said = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
     if ended.code == 2:

@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
+from jepakit.errors import signal_name
 from jepakit.machine import interrupt
-from jepakit.machine.interrupt import graceful_stop, name_of
+from jepakit.machine.interrupt import graceful_stop
 
 SET, GET = 1, 2  # PR_SET_PDEATHSIG, PR_GET_PDEATHSIG
 
@@ -46,7 +47,7 @@ def test_a_closed_terminal_is_a_request_except_under_nohup(ignored: bool) -> Non
 
 
 def test_a_signal_without_a_name_has_its_number() -> None:
-    assert [name_of(number) for number in (9, 40)] == ["SIGKILL", "signal 40"]
+    assert [signal_name(number) for number in (9, 40)] == ["SIGKILL", "signal 40"]
 
 
 TERM, INT = signal.SIGTERM, signal.SIGINT

@@ -17,9 +17,8 @@ from torchrl.collectors import Collector as TorchRLCollector
 
 from jepakit.components.collectors.direct import WITHOUT_WEIGHTS
 from jepakit.diagnostics.embedding import only_looking
-from jepakit.errors import told
+from jepakit.errors import signal_name, told
 from jepakit.files.writing import write_atomically
-from jepakit.machine.interrupt import name_of
 from jepakit.protocols import Actor, Weights, WorkerLost
 
 
@@ -152,7 +151,7 @@ def lost(desks: Sequence[Desk], processes: Sequence[Any], error: Exception) -> W
                 found.add_note(details)
                 return found
             if code := _exit_code(processes[n]) if n < len(processes) else None:
-                how = f"was killed by {name_of(-code)}" if code < 0 else f"has ended with exit code {code}"
+                how = f"was killed by {signal_name(-code)}" if code < 0 else f"has ended with exit code {code}"
                 return WorkerLost(f"{desk.name} {how}")
         sleep(0.1)
     return WorkerLost(f"the collector has failed: {told(error)}")
