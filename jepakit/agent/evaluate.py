@@ -49,12 +49,10 @@ def evaluate(
 
     Returns:
         ``env_steps`` (of training), ``best`` (the argument), ``seed``, ``episodes``, with the run's own seed a false ``held_out``, with
-        ``overrides`` these as a list of
-        ``path=value``, and for each policy ``mean``, ``ci95`` (half width,
-        normal approximation; None for one episode), ``returns`` and ``lengths``. With a planner also these of ``planned``, and ``planner``,
-        its fields. Where the env's task has reference scores, also
-        ``human_normalized``: the mean on the scale on which a random policy has 0 and a human 1. Where the env's episodes have goals,
-        also ``success``: the share of episodes that have reached theirs.
+        ``overrides`` these as a list of ``path=value``, and for each policy ``mean``, ``ci95`` (half width, normal approximation; None for
+        one episode), ``returns`` and ``lengths``. With a planner also these of ``planned``, and ``planner``, its fields. Where the env's
+        task has reference scores, also ``human_normalized``: the mean on the scale on which a random policy has 0 and a human 1. Where the
+        env's episodes have goals, also ``success``: the share of episodes that have reached theirs.
 
     Raises:
         UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
@@ -63,7 +61,8 @@ def evaluate(
     with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
         recipe, env, learner, env_steps = trained
         env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-        if env_seed == recipe.seed:
+        held_out = env_seed != recipe.seed
+        if not held_out:
             warn(f"seed {env_seed} is the run's own: training began with these episodes, so they are not held out")
         trained.explore_as_at_the_end()
         policy = Policy(learner)
@@ -84,5 +83,5 @@ def evaluate(
             played["success"] = fmean(episode_return > 0 for episode_return in played["returns"])
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     planned = {"planner": planning.config.model_dump(mode="json")} if planning else {}
-    trained_on = {"held_out": False} if env_seed == recipe.seed else {}
+    trained_on = {} if held_out else {"held_out": False}
     return {"env_steps": env_steps, "best": best, "seed": env_seed, "episodes": episodes} | trained_on | elsewhere | planned | results

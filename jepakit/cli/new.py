@@ -82,7 +82,7 @@ def command(
         f"to use it, in a recipe in {out if out != Path() else 'this folder'}:",
         f"    extends: {EXTENDED}",
         f"    plugins: [{', '.join(files)}]",
-        *(f"    {line}" for line in (_recipe_lines(slot, name, parent) if PATHS[slot][0] else ())),
+        *(f"    {line}" for line in (_recipe_lines(slot, name, parent, given) if PATHS[slot][0] else ())),
         *(() if PATHS[slot][0] else (f"and then:     jepakit ablate RECIPE --{slot} {name}",)),
     )
 
@@ -97,17 +97,16 @@ def _from(plugin: str, folder: Path) -> str:
     return path if path.startswith("../") else f"./{path}"
 
 
-def _recipe_lines(slot: str, name: str, parent: Component | None) -> list[str]:
+def _recipe_lines(slot: str, name: str, parent: Component | None, given: dict[str, str]) -> list[str]:
     """The lines that put the component into a recipe, with all that the extended recipe writes for its base: a changed kind drops it."""
     from jepakit.recipe.dump import flow
     from jepakit.recipe.load import draft_recipe
-    from jepakit.testing.subclass import required
 
     path, is_list = PATHS[slot]
     steps = path.split(".")
     there = draft_recipe(EXTENDED, run_plugins=False).tree.find(steps)
     written = there.plain() if there else None
-    fields = {"kind": name} | (required(parent) if parent else {})
+    fields = {"kind": name, **given}
     if isinstance(written, dict) and parent and written.get("kind") == parent.kind:
         fields |= {field: value for field, value in written.items() if field != "kind"}
     needed = ["algorithm: {kind: none}"] if slot == "source" else []  # no other learns from recorded data

@@ -24,7 +24,7 @@ class DiskFull(OSError):
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` to a new file beside ``path``, then rename it to ``path``. Of processes that do so at once, the last one wins."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = partial_of(path)
     try:
         with partial.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -34,8 +34,13 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def partial_of(path: Path) -> Path:
+    """A new name beside ``path`` for what will be renamed to it once it is whole; no other process has it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
 def partials(path: Path) -> Iterator[Path]:
-    """What `write_atomically` may have left of ``path`` when its process was killed."""
+    """The `partial_of` ``path`` that are there, such as `write_atomically` may have left when its process was killed."""
     return path.parent.glob(f".{path.name}.*.partial")
 
 

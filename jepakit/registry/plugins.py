@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
-import os
 import re
 import sys
 import traceback
@@ -99,7 +98,8 @@ def _load_file(entry: str, run: bool) -> Plugin:
     try:
         content = read_bytes(path, MAX_BYTES)
     except Unreadable as error:
-        advice = "; name the module of the package that registers its components, as `package.parts`" if os.path.isdir(path) else ""  # noqa: PTH112 - of a name too long, too
+        is_folder = isinstance(error.__cause__, IsADirectoryError)
+        advice = "; name the module of the package that registers its components, as `package.parts`" if is_folder else ""
         raise NoSuchPlugin(f"cannot read the plug-in `{shown(entry, 300)}`: {error}{advice}") from error
     digest = hashlib.sha256(content).hexdigest()
     # The module's name is a hash of its content: a file reached by two paths, or copied into a run's folder, is one plug-in.

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -195,10 +195,15 @@ def read_folder(path: Path, index: Recipes | None = None) -> Run:
 def _evaluation(path: Path, summary: dict[str, Any]) -> dict[str, Any] | None:
     """The evaluation of the run's final weights; none, with a warning, if only earlier ones were evaluated."""
     file = path / "eval.json"
-    found = _json(file) if file.exists() else None
-    if found and found.get("env_steps", summary.get("env_steps")) != summary.get("env_steps"):
-        told = f"{file} is of weights at {found['env_steps']} env steps, and the run has {summary.get('env_steps')}"
-        warnings.warn(f"{printable(told)}: left out; evaluate anew with `jepakit eval {path}`", stacklevel=2)
+    return of_final_weights(_json(file) if file.exists() else None, file, summary, f"evaluate anew with `jepakit eval {path}`")
+
+
+def of_final_weights(found: dict[str, Any] | None, file: Path, summary: Mapping[str, Any], advice: str) -> dict[str, Any] | None:
+    """What was ``found`` in a file of a run's results; None, with a warning, if it is of earlier weights than the run's final ones."""
+    now = summary.get("env_steps")
+    if found and found.get("env_steps", now) != now:
+        told = f"{file} is of weights at {found['env_steps']} env steps, and the run has {now}"
+        warnings.warn(f"{printable(told)}: left out; {advice}", stacklevel=3)
         return None
     return found
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from jepakit.errors import UserError
 from jepakit.files.data import digest_of_data
-from jepakit.files.writing import DiskFull, needing
+from jepakit.files.writing import DiskFull, needing, partial_of, partials
 from jepakit.machine.hardware import settle
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.recipe.identity import data_read, source_digests
@@ -60,10 +59,10 @@ def extended(run: Path, total_steps: int, trust: bool, warn: Callable[[str], obj
     final = Path(os.path.normpath(run / ".." / id))  # as relative as the user has written `run`
     if final.exists():
         return final
-    for left in final.parent.glob(f".{id}.*.partial"):
+    for left in partials(final):
         if not is_locked(left):  # by a process that copies at this moment
             shutil.rmtree(left, ignore_errors=True)
-    partial = final.with_name(f".{id}.{secrets.token_hex(4)}.partial")
+    partial = partial_of(final)
     partial.mkdir()
     folder = RunFolder(partial, Lock(partial))
     files = [newest / name for name in ("manifest.json", *CONTENT)] + [run / "replay" / name for name in named_frames(newest)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ from jepakit.agent.export.parity import Check, Frames, compare, look, play
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError, shown
 from jepakit.files.tensors import save_tensors
+from jepakit.files.writing import partial_of
 from jepakit.machine.generators import generators, set_generators
 from jepakit.protocols import PIXELS, S_X
 from jepakit.storage.weights import RUNNING
@@ -80,7 +80,7 @@ def export(
         raise UserError(f"export needs {', '.join(missing)}: pip install 'jepakit[export]'")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder")
-    partial = out.absolute().with_name(f".{out.absolute().name}.{secrets.token_hex(4)}.partial")
+    partial = partial_of(out.absolute())
     before = generators()
     try:
         with opened(run, best=best, trust=trust, warn=warn) as trained:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from jepakit.components.shared.recordings import Writer
 from jepakit.errors import UserError
-from jepakit.files.writing import needing
+from jepakit.files.writing import needing, partial_of
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def written_to(out: Path, size: int) -> Iterator[Writer]:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder")
-    partial = out.absolute().with_name(f".{out.absolute().name}.{secrets.token_hex(4)}.partial")
+    partial = partial_of(out.absolute())
     try:
         partial.mkdir(parents=True)
         with needing(size, "the recording", partial):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from jepakit.errors import printable, shown
+from jepakit.errors import shown
 from jepakit.report.page.charts import Chart, bars, rounded
 from jepakit.report.page.markup import Panel, chart, html, joined, missing
 from jepakit.report.page.study import Group, Member, Study
 from jepakit.report.probes import MEAN, read_probe
+from jepakit.report.runs import of_final_weights
 
 PROBES = {"linear": "A straight-line reading (linear probe)", "mlp": "A small network's reading (MLP probe)"}
 AHEAD = {
@@ -64,12 +64,10 @@ def probes(study: Study) -> Panel:
 
 def read_of(member: Member) -> dict[str, Any] | None:
     """The content of a run's ``probe.json``; None if there is none, or, with a warning, if it is of earlier weights."""
-    found = read_probe(member.folder) if member.folder else None
-    if found and found["env_steps"] != (now := member.run.summary["env_steps"]):
-        told = f"{member.folder}/probe.json is of weights at {found['env_steps']} env steps, and the run has {now}"
-        warnings.warn(f"{printable(told)}: left out; probe anew with `jepakit probe {member.folder}`", stacklevel=2)
+    if not member.folder:
         return None
-    return found
+    advice = f"probe anew with `jepakit probe {member.folder}`"
+    return of_final_weights(read_probe(member.folder), member.folder / "probe.json", member.run.summary, advice)
 
 
 def _values(of: list[float | None]) -> list[float]:
