@@ -124,10 +124,10 @@ def load_placed(paths: Iterable[str | Path]) -> list[tuple[Run, Path]]:
     damaged: list[UserError] = []
     index = Recipes()
     for path in dict.fromkeys(found for place in places for found in find_runs(place)):
-        if path.is_dir() and (state := _state(path)) not in FINISHED:
-            left_out.append(f"{path} ({state})")
-            continue
         try:
+            if path.is_dir() and (state := _state(path)) not in FINISHED:
+                left_out.append(f"{path} ({state})")
+                continue
             run = read_folder(path, index) if path.is_dir() else read_record(path)
         except UserError as error:
             if path in places:

@@ -122,6 +122,9 @@ def test_a_damaged_folder_among_others_is_left_out_with_a_warning(make_folder: M
         assert [run.id for run in load_runs([tmp_path / "all"])] == ["0123456789"]
     with pytest.raises(UserError, match=r"can't read .*bad"):
         load_runs([tmp_path / "all", tmp_path / "all" / "bad"])
+    (make_folder("all/other", run_id="c" * 10) / "summary.json").write_text("[1, 2]")  # of another program
+    with pytest.warns(UserWarning, match=r"left out: .*other"):
+        assert [run.id for run in load_runs([tmp_path / "all"])] == ["0123456789"]
 
 
 @pytest.mark.parametrize("order", [1, -1])

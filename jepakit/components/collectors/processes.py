@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from torchrl.collectors import MultiCollector
 
 from jepakit.components.collectors.workers import Desk, MakeAt, ProcessWorker, lost
 from jepakit.protocols import Acting, Actor, Weights
+
+FILES = 8192  #: that a run and each of its workers may have open, if the system lets them; they need some ten for each worker
 
 
 class Processes:
@@ -92,7 +95,14 @@ class Processes:
 
 @contextmanager
 def starting_anew() -> Iterator[None]:
-    """Have multiprocessing start processes anew and not as forks, which OpenGL and threads do not survive."""
+    """Have multiprocessing start processes anew and not as forks, which OpenGL and threads do not survive.
+
+    Where a process may open too few files for the tensors it shares, it hangs; macOS allows 256.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if 0 <= soft < wanted:  # below 0: no limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     before = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     try:

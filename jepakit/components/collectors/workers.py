@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import traceback
@@ -18,8 +19,10 @@ from torchrl.collectors import Collector as TorchRLCollector
 from jepakit.components.collectors.direct import WITHOUT_WEIGHTS
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.errors import signal_name, told
-from jepakit.files.writing import write_atomically
+from jepakit.files.writing import readable, write_atomically
 from jepakit.protocols import Actor, Weights, WorkerLost
+
+SHARED = Path("/dev/shm")  #: where Linux has what processes share
 
 
 class WorkerCollector(TorchRLCollector):
@@ -151,10 +154,18 @@ def lost(desks: Sequence[Desk], processes: Sequence[Any], error: Exception) -> W
                 found.add_note(details)
                 return found
             if code := _exit_code(processes[n]) if n < len(processes) else None:
-                how = f"was killed by {signal_name(-code)}" if code < 0 else f"has ended with exit code {code}"
+                how = f"was killed by {signal_name(-code)}{_perhaps(-code)}" if code < 0 else f"has ended with exit code {code}"
                 return WorkerLost(f"{desk.name} {how}")
         sleep(0.1)
     return WorkerLost(f"the collector has failed: {told(error)}")
+
+
+def _perhaps(number: int) -> str:
+    """What a signal that a full shared memory sends most often means."""
+    if number != signal.SIGBUS or not SHARED.is_dir():
+        return ""
+    has = readable(shutil.disk_usage(SHARED).total)
+    return f": shared memory is perhaps full; {SHARED} has {has}, and a container gets more with, for example, `docker run --shm-size=2g`"
 
 
 def _exit_code(process: Any) -> int | None:

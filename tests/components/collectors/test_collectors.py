@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
@@ -15,6 +17,8 @@ import torch
 
 from jepakit import registry
 from jepakit.components.algorithms.ppo import PPO
+from jepakit.components.collectors.processes import FILES, starting_anew
+from jepakit.components.collectors.workers import Desk, lost
 from jepakit.components.shared import ranks
 from jepakit.machine.hardware import Hardware
 from jepakit.protocols import PIXELS, POLICY_VERSION, WorkerLost
@@ -106,6 +110,22 @@ def test_a_killed_worker_ends_the_run_with_a_checkpoint_to_resume_from(tmp_path:
     summary = resume(tmp_path / "run", quiet=True).summary
     assert (summary["status"], summary["env_steps"]) == ("finished", 240)
     assert "the checkpoint holds no simulators: new episodes begin" in texts(tmp_path / "run")
+
+
+def test_a_worker_that_a_full_shared_memory_ends_says_so(tmp_path: Path) -> None:
+    ended = [SimpleNamespace(exitcode=-signal.SIGBUS)]
+    told = str(lost([Desk(tmp_path / "0", "worker 0")], ended, EOFError()))
+    assert told.startswith("worker 0 was killed by SIGBUS: shared memory is perhaps full; /dev/shm has ")
+
+
+def test_workers_may_open_more_files_than_a_small_limit() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        with starting_anew():
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(FILES, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 PLUGIN = """
