@@ -34,7 +34,8 @@ def command(
     if odd := [at for at in threshold or () if not math.isfinite(at)]:
         raise UserError(f"--threshold {odd[0]}: write a finite return")
     found = compare(runs, threshold or ())
-    statistics, left_out = fitting_table(*row_table(found.rows), foldable=("configuration",), less=("AUC", "runs", "rank", "variance"))
+    less = ("held out, greedy", "AUC", "runs", "rank", "variance")
+    statistics, left_out = fitting_table(*row_table(found.rows), foldable=("configuration",), less=less)
     pairs = [fitting_table(*pair_table(found.pairs), foldable=("ends higher", "than"))[0]] if found.pairs else []
     narrow = [f"not shown, for want of width: {', '.join(left_out)}"] if left_out else []
     emit(*(line for grid in (statistics, *pairs) for line in (grid, "")), *narrow, *found.notes)

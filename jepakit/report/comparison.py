@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from statistics import median
 from typing import Any
@@ -47,6 +48,7 @@ class Row:
     collapsed: int  #: runs collapsed at the end
     stopped: int  #: runs that `on_collapse: stop` ended early
     evaluation: Estimate | None  #: held-out return of the sampled policy; None unless every run was evaluated
+    greedy: Estimate | None  #: that of the greedy policy
     episodes: tuple[int, ...]  #: the numbers of held-out episodes of its evaluated runs, each once
 
 
@@ -133,6 +135,7 @@ def _row(configuration: Configuration, thresholds: Sequence[float]) -> Row:
         collapsed=sum(run.summary["collapsed"] for run in runs),
         stopped=sum(run.summary.get("status") == "stopped" for run in runs),
         evaluation=_estimate(_values(runs, held_out_return)),
+        greedy=_estimate(_values(runs, partial(held_out_return, policy="greedy"))),
         episodes=tuple(sorted({run.evaluation["episodes"] for run in runs if run.evaluation})),
     )
 

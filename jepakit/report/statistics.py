@@ -149,9 +149,9 @@ def area_under_curve(run: Run) -> float | None:
     return run.summary["return_auc"]
 
 
-def held_out_return(run: Run) -> float | None:
-    """Held-out return: mean return of the sampled policy in the episodes of ``jepakit eval``; None if the run was not evaluated."""
-    return run.evaluation["sampled"]["mean"] if run.evaluation else None
+def held_out_return(run: Run, policy: str = "sampled") -> float | None:
+    """Held-out return: mean return of the ``sampled`` or ``greedy`` policy in the episodes of ``jepakit eval``; None if it was not run."""
+    return run.evaluation[policy]["mean"] if run.evaluation else None
 
 
 def steps_to_threshold(run: Run, threshold: float) -> float | None:

@@ -31,11 +31,11 @@ def row_table(rows: Sequence[Row]) -> Table:
             "–" if row.variance is None else f"{row.variance:.2g}",
             "–" if row.rank is None else f"{row.rank:.1f}",
             f"{row.collapsed}/{len(row.runs)}",
-            *([estimated(row.evaluation)] if evaluated else []),
+            *([estimated(row.greedy), estimated(row.evaluation)] if evaluated else []),
         ]
         for row in rows
     ]
-    return headings + (["held out, sampled"] if evaluated else []), cells
+    return headings + (["held out, greedy", "held out, sampled"] if evaluated else []), cells
 
 
 def pair_table(pairs: Sequence[Pair]) -> Table:
@@ -83,7 +83,7 @@ def write_tables(rows: Sequence[Row], pairs: Sequence[Pair], folder: Path, figur
 
 def _named(row: Row) -> dict[str, object]:
     """A row's named tuples as JSON objects."""
-    estimates = {name: getattr(row, name) for name in ("final_return", "area_under_curve", "evaluation")}
+    estimates = {name: getattr(row, name) for name in ("final_return", "area_under_curve", "evaluation", "greedy")}
     return {name: value and value._asdict() for name, value in estimates.items()} | {
         "reached": [{"threshold": at, **found._asdict()} for at, found in row.reached.items()]
     }

@@ -108,7 +108,9 @@ def test_compare_reports_differing_budgets_and_missing_evaluations(cli: Cli, swe
     out = cli("compare", str(runs)).out
     assert "differ in their number of env steps (dim=8: 2,000; dim=32: 2,000; dim=64, total_steps=5000: 5,000)" in out
     table = cells(out.split("\n\n")[0])
-    assert [row[-1] for row in table] == ["held out, sampled", "408.0 [408.0, 408.0]", "–", "464.0 [464.0, 464.0]"]
+    sampled = ["held out, sampled", "408.0 [408.0, 408.0]", "–", "464.0 [464.0, 464.0]"]
+    greedy = ["held out, greedy", "1.0 [1.0, 1.0]", "–", "1.0 [1.0, 1.0]"]
+    assert [row[-2:] for row in table] == [list(pair) for pair in zip(greedy, sampled, strict=True)]
 
 
 def test_a_threshold_must_be_finite(cli: Cli, sweep: Sweep, tmp_path: Path) -> None:
