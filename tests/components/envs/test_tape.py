@@ -26,6 +26,7 @@ class Walk(gymnasium.Env[Any, Any]):
     metadata: ClassVar = {"render_modes": ["rgb_array"]}
     observation_space = spaces.Box(-np.inf, np.inf, (2,))
     hidden = 0  #: shared by all instances, like a global
+    begun = 0  #: episodes
 
     def __init__(self, quirk: str = "", actions: spaces.Space[Any] | None = None) -> None:
         self.quirk, self.render_mode = quirk, "rgb_array"
@@ -34,6 +35,7 @@ class Walk(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.at, self.steps = self.np_random.normal(size=2), 0
+        self.begun += 1
         return self._seen(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -43,6 +45,8 @@ class Walk(gymnasium.Env[Any, Any]):
         if self.quirk == "global":
             Walk.hidden += 1
             self.at[0] += Walk.hidden
+        if self.quirk == "curriculum" and self.begun > 2:
+            self.at[0] *= 2
         if self.quirk == "breaks" and self.steps == 3:
             raise ArithmeticError("in the midst of an episode")
         return self._seen(), float(self.at[0]), bool(self.np_random.random() < 0.1), self.steps == 30, {}
@@ -161,6 +165,7 @@ def test_legacy_generators_are_restored() -> None:
         (partial(Walk, "dictionary"), True),
         (partial(Walk, "entropy"), False),
         (partial(Walk, "global"), False),
+        (partial(Walk, "curriculum"), False),
         (partial(Walk, "noisy picture"), False),
         (partial(Saves, forgets=True), False),
     ],

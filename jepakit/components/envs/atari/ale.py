@@ -41,10 +41,12 @@ class Game(gymnasium.Env[NDArray[np.uint8], Any]):
         self.state_of = ALEState
         ALEInterface.setLoggerMode(LoggerMode.Error)  # before the first one is made: that prints a banner
         self.ale = ALEInterface()
-        self.ale.setFloat("repeat_action_probability", sticky_actions)
+        self.ale.setFloat("repeat_action_probability", 0.0)  # its states would lack the action that is repeated
         self.ale.setInt("max_num_frames_per_episode", max_frames)
         self.ale.loadROM(self.rom)
         self.actions = self.ale.getLegalActionSet() if full_action_set else self.ale.getMinimalActionSet()
+        self.sticky_actions = sticky_actions
+        self.last = 0  #: the number of the action that the frame before had; 0 is the ALE's NOOP
         self.needs_fire = "FIRE" in (action.name for action in self.ale.getMinimalActionSet())  #: by the ALE's own account
         self.action_space = spaces.Discrete(len(self.actions))
         self.observation_space = spaces.Box(0, 255, (RAM_BYTES,), np.uint8)
@@ -64,11 +66,14 @@ class Game(gymnasium.Env[NDArray[np.uint8], Any]):
             self.ale.setInt("random_seed", int(self.np_random.integers(2**31)))
             self.ale.loadROM(self.rom)  # what takes the seed
         self.ale.reset_game()
+        self.last = 0
         return self.ale.getRAM(), {}
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         """One frame; after an episode's end it changes nothing and says again that the game is over."""
-        reward = float(self.ale.act(self.actions[action]))
+        if not self.sticky_actions or self.np_random.random() >= self.sticky_actions:
+            self.last = int(action)
+        reward = float(self.ale.act(self.actions[self.last]))
         return self.ale.getRAM(), reward, self.ale.game_over(with_truncation=False), self.ale.game_truncated(), {}
 
     def render(self) -> Any:
@@ -76,14 +81,15 @@ class Game(gymnasium.Env[NDArray[np.uint8], Any]):
         return self.ale.getScreenGrayscale() if self.grayscale else self.ale.getScreenRGB()
 
     def save_state(self) -> dict[str, Any]:
-        """The emulator and both generators: the ALE's and that of the resets."""
+        """The emulator, both generators (the ALE's, and that of resets and sticky actions), and the last action."""
         state = self.ale.cloneState(include_rng=True).serialize()
-        return {"ale": base64.b64encode(state).decode("ascii"), "generator": self.np_random.bit_generator.state}
+        return {"ale": base64.b64encode(state).decode("ascii"), "generator": self.np_random.bit_generator.state, "last": self.last}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go where `save_state` was called."""
         self.ale.restoreState(self.state_of(base64.b64decode(state["ale"])))
         self.np_random.bit_generator.state = state["generator"]
+        self.last = state.get("last", 0)  # states of older versions lack it
 
 
 def rom_of(name: str) -> Any:

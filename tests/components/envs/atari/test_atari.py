@@ -14,6 +14,7 @@ import jepakit.components.envs.atari.ale
 import jepakit.components.envs.atari.env
 from jepakit import registry
 from jepakit.agent.evaluate import evaluate
+from jepakit.components.envs.atari.ale import Game
 from jepakit.components.envs.atari.env import AtariEnv
 from jepakit.components.envs.tape import Tape
 from jepakit.components.shared.frames import to_frame
@@ -118,6 +119,28 @@ def test_a_restored_game_continues_exactly_without_replaying_actions(ale: Any, g
         assert np.array_equal(original.render(), restored.render())
         if rest[1] or rest[2]:
             assert np.array_equal(original.reset()[0], restored.reset()[0])
+
+
+def test_sticky_actions_repeat_the_last_action_and_are_restored(ale: Any) -> None:
+    """The ALE's own state lacks the action that a sticky frame repeats."""
+    fields: dict[str, Any] = {"grayscale": True, "full_action_set": True, "max_frames": 100_000}
+    one, other, plain = (Game("Pong", sticky_actions=share, **fields) for share in (0.25, 0.25, 0.0))
+    one.reset(seed=1)
+    plain.reset(seed=1)
+    draws, repeated, before = np.random.default_rng(0), 0, 0
+    for _ in range(2_000):
+        action = int(draws.integers(18))
+        assert np.array_equal(one.step(action)[0], plain.step(one.last)[0])
+        assert one.last in (action, before)
+        repeated += one.last != action
+        before = one.last
+    assert 0.2 < repeated / 2_000 < 0.27  # 0.25 · 17/18
+    for _ in range(60):
+        one.step(draws.integers(18))
+        other.reset(seed=2)
+        other.load_state(one.save_state())
+        actions = draws.integers(18, size=6)
+        assert all(np.array_equal(one.step(action)[0], other.step(action)[0]) for action in actions)
 
 
 def test_a_game_is_truncated_at_its_frame_limit(ale: Any) -> None:
