@@ -79,9 +79,9 @@ class Worker:
                 self.answers[self.asked.popleft()] = pickle.loads(self.connection.recv_bytes())
             except (EOFError, OSError):
                 self._lost()
-        result, error = self.answers.pop(who)
-        if error is not None:
-            raise error
+        result, failure = self.answers.pop(who)
+        if failure is not None:
+            raise _raised(*failure)
         return result
 
     def close(self) -> None:
@@ -96,6 +96,16 @@ class Worker:
 
     def _lost(self) -> None:
         raise RuntimeError(f"the process that steps it has ended, with exit code {self.process.wait()}") from None
+
+
+def _raised(dumped: bytes, text: str, trace: str) -> Exception:
+    """A worker's exception, or its text where the exception cannot be made here: of an unknown class, or one with other arguments."""
+    try:
+        error: Exception = pickle.loads(dumped)
+    except Exception:
+        error = RuntimeError(text)
+    error.add_note(trace)  # the parent's own ends where it waited
+    return error
 
 
 def _dumped(function: Callable[..., Any]) -> bytes:

@@ -1,6 +1,6 @@
 """The process that steps and draws some of an env's simulators; it ends when its parent does.
 
-It imports no torch. Messages are pickled, each answered in order: ``(n, call, arguments)`` -> ``(result, None)`` or ``(None, exception)``.
+It imports no torch. Messages are pickled, each answered in order: ``(n, call, arguments)`` -> ``(result, None)`` or ``(None, failure)``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from jepakit.components.envs.tape import Simulator, Tape
 from jepakit.errors import UserError, told
 
 KEPT = ("raw_reward", "episode_over", "goal_image")  #: what `BatchedEnv` and `PixelEnv` read of ``info``
+
+Failure = tuple[bytes, str, str]  #: an exception, pickled as far as that is possible; its type and text; its traceback
 
 
 class Hosted:
@@ -101,6 +103,14 @@ def _kept(info: dict[str, Any]) -> dict[str, Any]:
     return {key: info[key] for key in KEPT if key in info}
 
 
+def _failure(error: Exception) -> Failure:
+    try:
+        dumped = pickle.dumps(error)
+    except Exception:
+        dumped = b""
+    return dumped, f"{type(error).__name__}: {error}", traceback.format_exc()
+
+
 def serve(connection: Connection, file: int, code: bytes) -> None:
     """Answer messages until the parent closes its end; ``code`` is what makes a simulator, pickled, ``file`` the memory for images."""
     hosted: dict[int, Hosted] = {}
@@ -112,18 +122,19 @@ def serve(connection: Connection, file: int, code: bytes) -> None:
         try:
             if call == "make":
                 hosted[n] = Hosted(_loaded(code), file)
-                answer: tuple[Any, Exception | None] = (hosted[n].tape.action_space, hosted[n].place), None
+                answer: tuple[Any, Failure | None] = (hosted[n].tape.action_space, hosted[n].place), None
             else:
                 answer = getattr(hosted[n], call)(*arguments), None
         except Exception as error:
-            error.add_note(traceback.format_exc())  # the parent's own ends where it waited
-            answer = None, error
+            answer = None, _failure(error)
         try:
-            connection.send_bytes(pickle.dumps(answer))
-        except (BrokenPipeError, OSError):
+            message = pickle.dumps(answer)
+        except Exception as error:  # of a simulator's own types
+            message = pickle.dumps((None, _failure(error)))
+        try:
+            connection.send_bytes(message)
+        except OSError:
             return
-        except Exception:  # not everything can be pickled, exceptions of some libraries among it
-            connection.send_bytes(pickle.dumps((None, RuntimeError(f"{type(answer[1] or answer[0]).__name__}: {answer[1] or answer[0]}"))))
 
 
 if __name__ == "__main__":

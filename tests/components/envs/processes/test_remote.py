@@ -102,6 +102,36 @@ def test_what_goes_wrong_there_is_told_here() -> None:
     env.close()
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_an_exception_that_cannot_be_made_here_keeps_its_text_and_traceback(is_sent: bool) -> None:
+    def failing() -> gymnasium.Env[Any, Any]:
+        class TwoArguments(Exception):
+            def __init__(self, one: int, two: int) -> None:
+                super().__init__(f"{one} of {two} wheels are left")
+
+            def __reduce__(self) -> Any:
+                return (int, ("two",)) if is_sent else super().__reduce__()  # raises here, or there
+
+        class Failing(gymnasium.Env[Any, Any]):
+            render_mode = "rgb_array"
+            action_space = gymnasium.spaces.Discrete(2)
+
+            def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+                raise TwoArguments(1, 4)
+
+            def render(self) -> Any:
+                return np.zeros((1, 1, 3), dtype=np.uint8)
+
+        return Failing()
+
+    simulator, other = in_processes(failing, 2, 2)
+    with pytest.raises(RuntimeError, match="TwoArguments: 1 of 4 wheels are left") as caught:
+        simulator.step(0)
+    assert "in step" in caught.value.__notes__[0]
+    for each in (simulator, other):
+        each.close()
+
+
 def test_an_image_is_the_caller_s_own_whatever_its_size() -> None:
     def growing() -> gymnasium.Env[Any, Any]:
         """A simulator that draws one pixel more after each step, all of the step's number."""
