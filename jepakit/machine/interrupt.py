@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first request ends a run after the current batch, the second immediately; elsewhere Ctrl-C is noticed."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first request ends a run after the current batch, the second at once; elsewhere they end a command."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def graceful_stop(notify: Callable[[str], None]) -> Iterator[Callable[[], bool]]
     if threading.current_thread() is not threading.main_thread():
         yield requested.is_set  # only the main thread can handle signals
         return
-    hung_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []  # `nohup` ignores it
+    hung_up = [] if signal.getsignal(signal.SIGHUP) in (signal.SIG_IGN, None) else [signal.SIGHUP]  # `nohup` ignores it
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, *hung_up)}
     try:
         yield requested.is_set
@@ -65,22 +65,25 @@ def _heed_no_parent() -> None:
 
 @contextmanager
 def noticed() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C was pressed, which raises `KeyboardInterrupt` as ever.
+    """Yield a function that returns whether Ctrl-C, SIGTERM or SIGHUP came. Each raises `KeyboardInterrupt`: nothing partial is left.
 
     Code in C that calls Python may turn that exception into another.
     """
-    pressed = threading.Event()
+    came = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        pressed.set()
+        came.set()
         signal.default_int_handler(number, frame)
 
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not in the background of a script
-    if not heeded or threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
+    heeded = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: handler for number, handler in heeded.items() if signal.getsignal(number) == handler}  # others are ignored on purpose
+    if threading.current_thread() is not threading.main_thread():
+        yield came.is_set
         return
-    signal.signal(signal.SIGINT, handle)
+    for number in before:
+        signal.signal(number, handle)
     try:
-        yield pressed.is_set
+        yield came.is_set
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,7 +12,7 @@ import pytest
 
 from jepakit.errors import signal_name
 from jepakit.machine import interrupt
-from jepakit.machine.interrupt import graceful_stop
+from jepakit.machine.interrupt import graceful_stop, noticed
 
 SET, GET = 1, 2  # PR_SET_PDEATHSIG, PR_GET_PDEATHSIG
 
@@ -44,6 +44,26 @@ def test_a_closed_terminal_is_a_request_except_under_nohup(ignored: bool) -> Non
             assert stop_requested() != ignored
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_cleans_up_and_a_run_in_it_saves(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with noticed() as came:
+            with graceful_stop(lambda text: None) as stop_requested:
+                os.kill(os.getpid(), number)
+                assert stop_requested()
+            assert not came()
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+            assert came()
+        assert signal.getsignal(number) is signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN)
+        with noticed():
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_signal_without_a_name_has_its_number() -> None:
