@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import inspect
 import json
 import linecache
-import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Set
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 from pydantic import BaseModel
 
 from jepakit.errors import UserError
@@ -21,7 +23,7 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import LeftOutAtDefault, Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
-from jepakit.registry.plugins import edited, importable_digest
+from jepakit.registry.plugins import GROUP, edited, importable_digest
 from jepakit.registry.signature import ComponentFields
 
 MAX_BYTES = 8 * 1024**3  #: of one file of weights
@@ -87,9 +89,9 @@ def _with_kinds(value: Any) -> Any:
 
 
 def _sources(recipe: Recipe) -> Iterator[str]:
-    """Digests of the plug-ins, of files of weights, and of other source files outside jepakit that define a used component or wrapper.
+    """Digests of the plug-ins, of files of weights, and of other source outside jepakit that defines a used component, env or wrapper.
 
-    A component's class lists the fields that name code by import paths in ``imports``.
+    Of a component in a package, all of the package counts. A component's class lists fields that name code by import paths in ``imports``.
     """
     for plugin in recipe.loaded_plugins:
         if plugin.digest is None:
@@ -101,28 +103,52 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         found = fields.component
         if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
             yield _digest(found)
-            for module in _besides(found, {plugin.name.partition(".")[0] for plugin in recipe.loaded_plugins}):
-                yield from _importable(module)
+            for module in _modules(found, {_top(plugin.name) for plugin in recipe.loaded_plugins}):
+                yield from _importable(module, found.cls)
         for name in getattr(found.cls, "imports", ()):
             for entry in getattr(fields, name) or ():
                 yield from _importable(entry.path)
-        if found.slot == "env" and ":" in (id := str(getattr(fields, "id", ""))):
-            yield from _importable(id.partition(":")[0])
+        if found.slot == "env" and (id := str(getattr(fields, "id", ""))):
+            for module in {id.partition(":")[0]} if ":" in id else set(filter(_is_own, _registering(id))):
+                yield from _importable(module)
 
 
-def _besides(found: Component, covered: Set[str]) -> Iterator[str]:
-    """The modules of the user's that define a component's class or its bases, besides the file that registered it and those ``covered``."""
+def _modules(found: Component, covered: Set[str]) -> Iterator[str]:
+    """The modules that define a component's class and its bases: its own one, and those of the user's, besides the ``covered``."""
     for module in dict.fromkeys(cls.__module__ for cls in found.cls.__mro__):
-        file = getattr(sys.modules.get(module), "__file__", None)
-        if module.partition(".")[0] in {"jepakit", *covered} or not file or file == found.file:
-            continue
-        if not {"site-packages", "dist-packages"} & {*Path(file).parts} and not Path(file).is_relative_to(sysconfig.get_path("stdlib")):
+        if _top(module) not in covered and (module == found.cls.__module__ or _is_own(module)):
             yield module
 
 
-def _importable(path: str) -> Iterator[str]:
+def _registering(id: str) -> Iterator[str]:
+    """The modules of the Gymnasium envs that ``id`` may mean, with or without its version."""
+    for known, spec in gymnasium.registry.items():
+        if id in (known, known.rpartition("-v")[0]) and (made := spec.entry_point):
+            yield made if isinstance(made, str) else str(getattr(made, "__module__", ""))
+
+
+def _is_own(path: str) -> bool:
+    """Whether an import path is of the user's own code: of no library, or of an installed package that offers components."""
+    top = _top(path)
+    if top in LIBRARIES or top in {_top(point.module) for point in metadata.entry_points(group=GROUP)}:
+        return top not in LIBRARIES
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    places = [Path(place) for place in (spec.submodule_search_locations or [spec.origin or ""])] if spec else []
+    installed = {"site-packages", "dist-packages"}
+    return any(not installed & {*place.parts} and not place.is_relative_to(sysconfig.get_path("stdlib")) for place in places)
+
+
+def _top(path: str) -> str:
+    """The package of an import path such as ``package.module:Name``."""
+    return path.partition(":")[0].partition(".")[0]
+
+
+def _importable(path: str, cls: type | None = None) -> Iterator[str]:
     """The digest of the module or package that holds ``path``; nothing of a library whose version is on record."""
-    if path.partition(".")[0] not in LIBRARIES and (digest := importable_digest(path)):
+    if _top(path) not in LIBRARIES and (digest := importable_digest(path, cls)):
         yield digest
 
 

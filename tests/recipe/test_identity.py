@@ -6,9 +6,10 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import gymnasium
 import pytest
 
 from jepakit.errors import UserError
@@ -108,6 +109,40 @@ def test_the_id_depends_on_the_file_of_a_class_that_another_file_registers(
     write("helper.py", "")
     with pytest.raises(UserError, match="the module `helper` was edited"):
         identity(write, "env: {kind: fake, id: x}\nencoder: {kind: mine}\n")
+
+
+def as_in_a_new_process(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(plugins._importable, package, raising=False)
+    importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize("is_library", [False, True])
+def test_the_id_depends_on_the_package_of_a_component_and_of_an_env(
+    write: Write, folder: Path, monkeypatch: pytest.MonkeyPatch, is_library: bool
+) -> None:
+    """Of an installed package that offers components, too; a library that only has envs is on record by its version."""
+    place = "lib/site-packages/" if is_library else ""
+    monkeypatch.syspath_prepend(folder / place)
+    write(f"{place}offers/__init__.py", "from offers import parts\n")
+    write(f"{place}offers/parts.py", PLUGIN)
+    envs = "import gymnasium\nif 'Packaged-v0' not in gymnasium.registry:\n    gymnasium.register('Packaged-v0', 'offers.nets:Env')\n"
+    component = "env: {kind: fake, id: x}\nencoder: {kind: mine}\n"
+    found: dict[str, list[str]] = {"component": [], "env": [], "offered env": []}
+    for gain in (1, 2):
+        write(f"{place}offers/nets.py", f"gain = {gain}\n{envs}")
+        as_in_a_new_process(monkeypatch, "offers")
+        importlib.import_module("offers.nets")
+        found["component"].append(identity(write, component))
+        recipe = load_recipe("cartpole_pixels", {"env.id": "Packaged-v0"})
+        found["env"].append(recipe_id(recipe))
+        with monkeypatch.context() as patch:
+            patch.setattr("importlib.metadata.entry_points", lambda group: [SimpleNamespace(name="offers", module="offers.parts")])
+            found["offered env"].append(recipe_id(recipe))
+    gymnasium.registry.pop("Packaged-v0")
+    as_in_a_new_process(monkeypatch, "offers")
+    assert {name: one != other for name, (one, other) in found.items()} == {"component": True, "env": not is_library, "offered env": True}
 
 
 def test_an_edit_before_the_first_id_is_noticed_too(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
