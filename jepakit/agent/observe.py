@@ -19,7 +19,7 @@ from jepakit.diagnostics.probes.episodes import states
 from jepakit.errors import UserError
 from jepakit.protocols import PIXELS, Attentive
 from jepakit.training.learner import Learner
-from jepakit.training.monitoring.quiet import quietly, same_generators
+from jepakit.training.monitoring.quiet import quietly
 from jepakit.training.policy import Policy
 
 STEPS = 300  #: played in each of the N envs
@@ -45,7 +45,7 @@ def observe(run: Path, count: int = 400, *, trust: bool = False, warn: Callable[
     Raises:
         UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
-    with same_generators(), opened(run, best=False, trust=trust, warn=warn) as trained:
+    with opened(run, best=False, trust=trust, warn=warn) as trained:
         recipe, env, learner, _ = trained
         trained.explore_as_at_the_end()
         seed = (recipe.seed + SEED_OFFSET) % 2**32

@@ -19,7 +19,6 @@ from jepakit.agent.frames import FrameStack
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, PIXELS
-from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.policy import Policy
 
 
@@ -127,5 +126,5 @@ def load_policy(run: str | Path, *, sample: bool = False, seed: int = 0, best: b
     Raises:
         UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
-    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
+    with opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
         return TrainedPolicy(trained, sample=sample, seed=seed)

@@ -13,7 +13,6 @@ from jepakit.diagnostics.probes.knowledge import FEWEST_EPISODES
 from jepakit.errors import UserError
 from jepakit.recipe.compose import Overrides, override_texts
 from jepakit.training.monitoring.probing import Acting, probed
-from jepakit.training.monitoring.quiet import same_generators
 
 EPISODES = 60
 
@@ -58,7 +57,7 @@ def probe(
     """
     if episodes < FEWEST_EPISODES:
         raise UserError(f"{episodes} episodes are too few to fit probes and judge them on others: play at least {FEWEST_EPISODES}")
-    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides) as trained:
+    with opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides) as trained:
         recipe, env, learner, env_steps = trained
         seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
         trained.explore_as_at_the_end()

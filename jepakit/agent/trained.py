@@ -12,6 +12,7 @@ from torch import nn
 from torchrl.envs import EnvBase
 
 from jepakit.errors import UserError
+from jepakit.machine import generators
 from jepakit.machine.hardware import settle
 from jepakit.recipe import Recipe, load_recipe
 from jepakit.recipe.compose import Overrides
@@ -43,7 +44,7 @@ class Trained(NamedTuple):
 def opened(
     run: Path, *, best: bool, trust: bool, warn: Callable[[str], object], overrides: Overrides = (), alone: bool = False
 ) -> Iterator[Trained]:
-    """Open the run in folder ``run`` with its trained weights; close the env afterwards.
+    """Open the run in folder ``run`` with its trained weights; afterwards close the env, and set the global generators as they were.
 
     Args:
         run: A run's folder.
@@ -56,14 +57,15 @@ def opened(
 
     Raises:
         UserError: The folder holds no run with an intact checkpoint, its recipe names code and ``trust`` is False, or ``overrides`` change
-            something else than where the agent acts.
+            something else than where the agent acts. Or another thread of this process trains or plays.
     """
-    recipe, hardware = settle(_elsewhere(run, trust, warn, overrides))
-    saved = chosen_checkpoint(run, best, warn)
-    with closing(build_env(_alone(recipe) if alone else recipe)) as env:
-        learner = build_learner(recipe, env, hardware)
-        load_weights(saved, learner)
-        yield Trained(recipe, env, learner, int(saved.name))
+    with generators.alone(), same_generators():
+        recipe, hardware = settle(_elsewhere(run, trust, warn, overrides))
+        saved = chosen_checkpoint(run, best, warn)
+        with closing(build_env(_alone(recipe) if alone else recipe)) as env:
+            learner = build_learner(recipe, env, hardware)
+            load_weights(saved, learner)
+            yield Trained(recipe, env, learner, int(saved.name))
 
 
 def looking_ahead(learner: Learner) -> JEPA:
@@ -120,5 +122,5 @@ def load_encoder(run: str | Path, *, best: bool = False, trust: bool = False) ->
     Raises:
         UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
-    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
+    with opened(Path(run), best=best, trust=trust, warn=warnings.warn) as trained:
         return trained.learner.encoder.eval()

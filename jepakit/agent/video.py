@@ -20,7 +20,6 @@ from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, PIXELS, Pictured
 from jepakit.recipe.compose import Overrides
 from jepakit.storage.folder import make_folder
-from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.policy import Policy
 
 FPS = 30
@@ -60,7 +59,7 @@ def film(
     """
     if mode not in MODES:
         raise UserError(f"mode `{mode}`: it is one of {', '.join(MODES)}")
-    with same_generators(), opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides, alone=True) as trained:
+    with opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides, alone=True) as trained:
         return _film(trained, Path(out), mode, _seed(trained, seed), Path(run).name, fps)
 
 
@@ -88,7 +87,7 @@ def film_both(
     """
     make_folder(folder)
     kind, made = suffix(), []
-    with same_generators(), opened(run, best=best, trust=trust, warn=lambda _: None, overrides=overrides, alone=True) as trained:
+    with opened(run, best=best, trust=trust, warn=lambda _: None, overrides=overrides, alone=True) as trained:
         for mode in modes:
             for number in range(1, episodes + 1):
                 partial = folder / f".{mode}-{number}.partial{kind}"

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+
+from jepakit.errors import UserError
+
+_held = threading.RLock()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the generators, and settings of torch, which belong to the process: two threads would draw from one.
+
+    Raises:
+        UserError: Another thread holds them.
+    """
+    if not _held.acquire(blocking=False):
+        raise UserError("another thread of this process trains or plays: do one after the other, or each in a process of its own")
+    try:
+        yield
+    finally:
+        _held.release()
 
 
 def seed_everything(seed: int) -> None:

@@ -22,6 +22,7 @@ from jepakit.components.shared import ranks
 from jepakit.errors import UserError
 from jepakit.files.data import digest_of_data
 from jepakit.files.writing import DiskFull, partials, write_atomically
+from jepakit.machine.generators import alone
 from jepakit.machine.group import first_says, joined, on_first
 from jepakit.machine.hardware import settle
 from jepakit.machine.interrupt import graceful_stop
@@ -80,28 +81,28 @@ def run(
         UserError: The recipe, the folder or the requested hardware can't be used; nothing was trained.
         Exception: The run failed; the traceback is in its folder.
     """
-    with _one_at_a_time(), joined():
+    with alone(), _one_at_a_time(), joined():
         if not isinstance(recipe, Recipe) or overrides or seed is not None:
             recipe = load_recipe(recipe, overrides, seed)
         return _run(recipe, Path(out) if out is not None else None, quiet)
 
 
-_training = threading.Lock()  #: held while this process trains
+_training = threading.Lock()  #: held while a run trains
 
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Random number generators belong to the process: two runs in two threads would draw from one. So do settings of torch.
+    """Let no other run train in this process, and none in torch's settings that no run can train with.
 
     Raises:
-        UserError: Another thread of this process is training, or torch is set to what no run can train with.
+        UserError: This process trains already, or torch is set so.
     """
     if torch.get_default_dtype() != torch.float32:
         raise UserError(f"this process's default dtype is {torch.get_default_dtype()}: call torch.set_default_dtype(torch.float32) first")
     if torch.is_inference_mode_enabled():
         raise UserError("a run trains, which torch.inference_mode() forbids: call it outside")
     if not _training.acquire(blocking=False):
-        raise UserError("another run of this process is still training: train one after the other, or each in a process of its own")
+        raise UserError("this thread is in the midst of another run: train one after the other, or each in a process of its own")
     try:
         with torch.enable_grad():
             yield
@@ -153,7 +154,7 @@ def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = Fa
         UserError: There is no run to resume, another process is writing it, or its checkpoints are of another jepakit.
         Exception: The run failed; the traceback is in its folder.
     """
-    with _one_at_a_time(), joined():
+    with alone(), _one_at_a_time(), joined():
         return _resume(Path(path), total_steps, trust, quiet)
 
 

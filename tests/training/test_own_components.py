@@ -18,6 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor, nn
 
 from jepakit import load_encoder, registry
+from jepakit.agent.evaluate import evaluate
 from jepakit.components.algorithms.ppo import PPO
 from jepakit.components.encoders.vit import ViT
 from jepakit.components.objectives.l2 import L2
@@ -298,7 +299,7 @@ def test_a_run_trains_whatever_torch_is_set_to_or_names_the_setting(train: Calla
         torch.set_default_dtype(torch.float32)
 
 
-def test_two_threads_do_not_train_at_once(train: Callable[..., Path]) -> None:
+def test_while_one_thread_trains_another_neither_trains_nor_plays(train: Callable[..., Path]) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     @own("regularizer")
@@ -308,12 +309,17 @@ def test_two_threads_do_not_train_at_once(train: Callable[..., Path]) -> None:
             go_on.wait(60)
             return s_x.square().mean()
 
+    first = train(out="first")
     other = threading.Thread(target=train, args=("regularizers=[{kind: own}]",))
     other.start()
     try:
         assert inside.wait(60)
-        with pytest.raises(UserError, match="another run of this process is still training"):
+        with pytest.raises(UserError, match="another thread of this process trains or plays"):
             train(out="second")
+        before = torch.get_rng_state()
+        with pytest.raises(UserError, match="another thread of this process trains or plays"):
+            evaluate(first, 1)
+        assert torch.equal(torch.get_rng_state(), before)
     finally:
         go_on.set()
         other.join()

@@ -17,7 +17,7 @@ from jepakit.agent.movie import suffix
 from jepakit.agent.trained import looking_ahead, opened
 from jepakit.recipe.compose import Overrides, override_texts
 from jepakit.storage.folder import make_folder
-from jepakit.training.monitoring.quiet import quietly, same_generators
+from jepakit.training.monitoring.quiet import quietly
 
 STEPS, AHEAD = 4_000, 15
 FILMED, IN_STRIP = 4, 2  #: roll-outs that are shown
@@ -62,7 +62,7 @@ def imagine(
             rolled out, or ``out`` cannot be written.
     """
     run, out = Path(run), Path(out)
-    with same_generators(), opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
+    with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
         recipe, env, learner, env_steps = trained
         jepa, device = looking_ahead(learner), learner.hardware.device
         make_folder(out)

@@ -18,7 +18,7 @@ from jepakit.agent.recording.folders import written_to
 from jepakit.agent.trained import opened
 from jepakit.components.shared.recordings import Writer, actions_of
 from jepakit.errors import UserError
-from jepakit.machine.generators import seed_everything
+from jepakit.machine.generators import alone, seed_everything
 from jepakit.machine.hardware import settle
 from jepakit.protocols import ACTION, EPISODE_OVER, EPISODE_RETURN, PIXELS
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, load_recipe, recipe_id
@@ -87,7 +87,7 @@ def record_episodes(
         raise UserError(
             "a recipe has no policy, so that all its episodes are random; name a run's folder to mix its policy with random play"
         )
-    with same_generators(), _player(origin, run, overrides, best, trust, warn) as player:
+    with alone(), same_generators(), _player(origin, run, overrides, best, trust, warn) as player:
         env, share = player.env, 1.0 if player.policy is None else random or 0.0
         if env.observation_spec[PIXELS].dtype != torch.uint8:
             raise UserError(f"the env `{player.recipe.env.kind}` has no frames to record: its observations are state vectors")
