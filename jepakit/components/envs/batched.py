@@ -77,8 +77,8 @@ class BatchedEnv(EnvBase):
 
         # The state of the episodes, other than the simulators'. Changed in place; observations are copies.
         self.stacks = torch.zeros(num_envs, *frame_shape, dtype=pixels)
-        self.returns = torch.zeros(num_envs, 1)
-        self.learned_returns = torch.zeros(num_envs, 1)
+        self.returns = torch.zeros(num_envs, 1, dtype=torch.float64)  # sums of many rewards, told as float32
+        self.learned_returns = torch.zeros(num_envs, 1, dtype=torch.float64)
         self.lengths = torch.zeros(num_envs, 1, dtype=torch.int64)
         self.distractions: Sequence[Distraction] = ()  #: what frames are shown through
         self.episodes = [0] * num_envs  #: how many each simulator has begun since it was seeded
@@ -130,7 +130,7 @@ class BatchedEnv(EnvBase):
             simulator.restore(where)
         self._seeds = list(snapshot["seeds"])
         for name in ("stacks", "returns", "learned_returns", "lengths"):
-            setattr(self, name, snapshot[name].clone())
+            setattr(self, name, snapshot[name].to(getattr(self, name).dtype, copy=True))
         self.episodes = list(snapshot["episodes"])
         self.is_restored = True
 
@@ -234,15 +234,15 @@ class BatchedEnv(EnvBase):
             observations.append(observation)
             terminated.append([bool(has_terminated)])
             truncated.append([bool(has_truncated)])
-        reward = torch.tensor(rewards)
-        self.returns += torch.tensor(raw_rewards)
+        reward = torch.tensor(rewards, dtype=torch.float64)
+        self.returns += torch.tensor(raw_rewards, dtype=torch.float64)
         self.learned_returns += reward
         self.lengths += 1
         self.stacks = self.stacks.roll(-1, dims=1)  # a new tensor
         for n, observation in enumerate(observations):
             self.stacks[n, -1] = self._shown(n, observation)  # copied before the next is drawn, perhaps into the same memory
         ends = {"terminated": torch.tensor(terminated), "truncated": torch.tensor(truncated), EPISODE_OVER: torch.tensor(over)}
-        step = self._observation().update({"reward": reward, **ends, "done": ends["terminated"] | ends["truncated"]})
+        step = self._observation().update({"reward": reward.float(), **ends, "done": ends["terminated"] | ends["truncated"]})
         self.seconds += time.perf_counter() - started
         return step
 
@@ -255,8 +255,9 @@ class BatchedEnv(EnvBase):
             raise EnvFailed(f"{self.id}: {call} raised {type(error).__name__}: {error} ({where})") from error
 
     def _observation(self) -> TensorDict:
-        now = {PIXELS: self.stacks, EPISODE_RETURN: self.returns, LEARNED_RETURN: self.learned_returns, EPISODE_LENGTH: self.lengths}
-        return TensorDict({key: value.clone() for key, value in now.items()}, batch_size=self.batch_size, device=self.device)
+        returns = {EPISODE_RETURN: self.returns.float(), LEARNED_RETURN: self.learned_returns.float()}
+        now = {PIXELS: self.stacks.clone(), **returns, EPISODE_LENGTH: self.lengths.clone()}
+        return TensorDict(now, batch_size=self.batch_size, device=self.device)
 
     def _to_gymnasium(self, actions: Tensor) -> list[Any]:
         if isinstance(self.action_space, spaces.Discrete):

@@ -84,6 +84,20 @@ def expect_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         assert torch.equal(value, other[key]), key
 
 
+def test_returns_are_summed_exactly_as_far_as_their_size_allows(registered: Callable[..., str]) -> None:
+    class Paying(Odd):
+        def step(self, action: Any) -> tuple[Any, Any, bool, bool, Any]:
+            picture, _, *rest = super().step(action)
+            return picture, [1e8, 1.0, -1e8, 0.1][min(self.steps - 1, 3)], *rest
+
+    env = make(registered(Paying))
+    rollout = env.rollout(1003, break_when_any_done=False)["next"]
+    assert rollout["episode_return"][0, :3].flatten().tolist() == [1e8, 1e8, 1.0]
+    assert rollout["episode_return"][0, -1].item() == 101.0
+    assert rollout["episode_return"].dtype == rollout["reward"].dtype == torch.float32
+    env.close()
+
+
 def test_an_id_that_is_registered_anew_is_the_new_env_in_every_process(registered: Callable[..., str]) -> None:
     class Rich(CartPoleEnv):
         def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
