@@ -35,6 +35,7 @@ class Found:
     path: Path  #: its folder or its record
     summary: dict[str, Any] | None = None  #: the content of ``summary.json``, if the run has finished
     why: str = ""  #: why a broken run cannot be resumed
+    case: str | None = None  #: the name of the case that it was trained as
 
 
 def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found:
@@ -50,12 +51,12 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
     """
     summary = read_summary(folder)
     if summary and summary["status"] in ENDED_AS_MEANT:
-        _agree(run, _stored_recipe(folder), folder)
-        return Found("finished", folder, summary)
+        _agree(run, stored := _stored_recipe(folder), folder)
+        return Found("finished", folder, summary, case=stored.get("case"))
     if record := find_record(recorded, run.id):
         held = read_record(record)
         _agree(run, held.recipe, record)
-        return Found("recorded", record, held.summary)
+        return Found("recorded", record, held.summary, case=held.recipe.get("case"))
     if is_locked(folder):
         return Found("elsewhere", folder)
     if not (folder / "events.jsonl").exists():
@@ -69,7 +70,7 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
         return Found("broken", folder, why="its recipe.yaml cannot be read")
     _agree(run, stored, folder)
     _agree_on_plugins(run, folder)
-    return Found("unfinished", folder)
+    return Found("unfinished", folder, case=stored.get("case"))
 
 
 def _agree(run: Planned, stored: Any, where: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from shutil import copyfile, rmtree
@@ -16,7 +16,7 @@ from jepakit.protocols import Ended, Engine, Going, Job
 from jepakit.storage.folder import RunFolder, make_folder, read_summary
 from jepakit.storage.lock import forget_lock, is_locked
 from jepakit.sweep.engines import load_engine
-from jepakit.sweep.found import find_run
+from jepakit.sweep.found import Found, find_run
 from jepakit.sweep.jobs import FOLDER, job_of, why_it_ended, write_job
 from jepakit.sweep.outcome import Outcome
 from jepakit.sweep.plan import Plan, rehearse_runs
@@ -47,13 +47,16 @@ def run_plan(
             started.
     """
     engine = engine or load_engine()
-    runs = [Watched.of(planned, find_run(planned, root / plan.name / planned.id, recorded)) for planned in plan.runs]
+    found = [find_run(planned, root / plan.name / planned.id, recorded) for planned in plan.runs]
+    runs = [Watched.of(planned, one) for planned, one in zip(plan.runs, found, strict=True)]
     may_end = [run for run in runs if run.state == "elsewhere" and (engine.remote or is_locked(run.path, here=True))]
     waiting = [run for run in runs if run.state == "waiting" or run in may_end]
     rehearse_runs(run.planned for run in waiting)
     if waiting:
         make_folder(root / plan.name)
     with jobs_folder(root / plan.name, engine) as home, board_for(plan.name, runs, quiet=quiet) as board:
+        for notice in _renamed(plan, found):
+            board.note(notice)
         for run in waiting:  # written now, so that editing the recipe during the sweep changes nothing
             write_job(run.planned, Path(home))
         if waiting:
@@ -70,6 +73,14 @@ def run_plan(
 def jobs_folder(runs: Path, engine: Engine) -> AbstractContextManager[str]:
     """The folder of the sweep's jobs: beside the runs if other machines read it, else a temporary one."""
     return nullcontext(str(runs / FOLDER)) if engine.remote else tempfile.TemporaryDirectory(prefix="jepakit-")
+
+
+def _renamed(plan: Plan, found: Sequence[Found]) -> Iterator[str]:
+    """Of each case whose runs were trained as another one, a notice."""
+    cases = dict.fromkeys((planned.recipe.case, one.case) for planned, one in zip(plan.runs, found, strict=True) if one.case)
+    for case, before in cases:
+        if case != before:
+            yield f"notice: runs of `{case}` were trained as `{before}`: `compare`, `report` and `runs` still name them so"
 
 
 def _by_seed(runs: Sequence[Watched]) -> list[Watched]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,21 @@ from tests.forked import ForkedRun
 SMALL = {"total_steps": 64, "env.num_envs": 2, "algorithm.rollout_steps": 16, "algorithm.minibatch_size": 16}
 
 
-def test_a_sweep_is_run_once_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_is_run_once_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(processes, "start_process", ForkedRun)
-    over = {"encoder": [{"dim": 16, "heads": 2}, {"kind": "nature_cnn", "dim": 16}], "algorithm.hidden": [[8]]}
-    outcomes = jepakit.ablate("cartpole_pixels", over, overrides=SMALL, seeds=1, out=tmp_path, quiet=True)
-    assert [(outcome.state, outcome.fresh) for outcome in outcomes] == [("finished", True)] * 2
-    again = jepakit.ablate("cartpole_pixels", over, overrides=SMALL, seeds=1, out=tmp_path, quiet=True)
-    assert [(outcome.state, outcome.fresh) for outcome in again] == [("finished", False)] * 2
+    one, other = {"encoder": {"dim": 16, "heads": 2}}, {"encoder": {"kind": "nature_cnn", "dim": 16}}
+
+    def states(**cases: dict[str, Any]) -> list[tuple[str, bool]]:
+        overrides = SMALL | {"sweep.cases": cases}
+        outcomes = jepakit.ablate("cartpole_pixels", {"algorithm.hidden": [[8]]}, overrides=overrides, seeds=1, out=tmp_path)
+        return [(outcome.state, outcome.fresh) for outcome in outcomes]
+
+    assert states(vit=one, cnn=other) == [("finished", True)] * 2
+    assert states(vit=one, cnn=other) == [("finished", False)] * 2
+    assert "were trained as" not in capsys.readouterr().err
+    assert states(cnn=one, new=other) == [("finished", False)] * 2
+    told = capsys.readouterr().err
+    assert "notice: runs of `cnn, algorithm.hidden=[8]` were trained as `vit, algorithm.hidden=[8]`: `compare`, " in told
 
     found = jepakit.compare(tmp_path, thresholds=[5])
     assert [row.seeds for row in found.rows] == [(0,), (0,)]
