@@ -205,7 +205,7 @@ class Loop:
     def _count_skipped(self, updates: int) -> None:
         """Count updates that were skipped, and tell of the first ones."""
         if updates and not self.history.updates_skipped:
-            why = "loss or gradient was not finite: is `optimizer.lr` too high?"
+            why = "loss or gradient was not finite: is `optimizer.lr` too high, or are rewards too large?"
             text = f"{updates} updates were skipped at {self.history.env_steps:,} env steps, because {why}"
             self.folder.event("warning", text=text)
             self.progress.warn(text)
