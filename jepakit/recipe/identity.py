@@ -14,7 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 from pydantic import BaseModel
 
 from jepakit.errors import UserError
@@ -122,6 +121,8 @@ def _modules(found: Component, covered: Set[str]) -> Iterator[str]:
 
 def _registering(id: str) -> Iterator[str]:
     """The modules of the Gymnasium envs that ``id`` may mean, with or without its version."""
+    import gymnasium  # here, as commands that train nothing need it not
+
     for known, spec in gymnasium.registry.items():
         if id in (known, known.rpartition("-v")[0]) and (made := spec.entry_point):
             yield made if isinstance(made, str) else str(getattr(made, "__module__", ""))
