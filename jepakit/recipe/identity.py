@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import json
 import linecache
+import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Set
 from importlib import metadata
@@ -22,7 +23,7 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import LeftOutAtDefault, Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
-from jepakit.registry.plugins import GROUP, edited, importable_digest
+from jepakit.registry.plugins import GROUP, edited, importable_digest, unchanged
 from jepakit.registry.signature import ComponentFields
 
 MAX_BYTES = 8 * 1024**3  #: of one file of weights
@@ -107,9 +108,8 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         for name in getattr(found.cls, "imports", ()):
             for entry in getattr(fields, name) or ():
                 yield from _importable(entry.path)
-        if found.slot == "env" and (id := str(getattr(fields, "id", ""))):
-            for module in {id.partition(":")[0]} if ":" in id else set(filter(_is_own, _registering(id))):
-                yield from _importable(module)
+        if found.slot == "env":
+            yield from _of_simulator(str(getattr(fields, "id", "")))
 
 
 def _modules(found: Component, covered: Set[str]) -> Iterator[str]:
@@ -119,13 +119,21 @@ def _modules(found: Component, covered: Set[str]) -> Iterator[str]:
             yield module
 
 
-def _registering(id: str) -> Iterator[str]:
-    """The modules of the Gymnasium envs that ``id`` may mean, with or without its version."""
+def _of_simulator(id: str) -> Iterator[str]:
+    """Digests of the user's own code that makes the Gymnasium env ``id``, or that has registered it, with or without a version."""
     import gymnasium  # here, as commands that train nothing need it not
 
+    if ":" in id:
+        yield from _importable(id.partition(":")[0])
+        return
     for known, spec in gymnasium.registry.items():
         if id in (known, known.rpartition("-v")[0]) and (made := spec.entry_point):
-            yield made if isinstance(made, str) else str(getattr(made, "__module__", ""))
+            module = made if isinstance(made, str) else str(getattr(made, "__module__", ""))
+            if _is_own(module):
+                yield from _importable(module)
+            elif module == "__main__" and isinstance(made, type):
+                with contextlib.suppress(OSError, TypeError):  # its source is nowhere
+                    yield unchanged(_digest_of(made, getattr(sys.modules[module], "__file__", "")), [made], f"the source of the env `{id}`")
 
 
 def _is_own(path: str) -> bool:
@@ -215,17 +223,24 @@ def used_components(recipe: Recipe) -> list[Component]:
 
 def _digest(found: Component) -> str:
     try:
-        file = Path(found.file)
-        if file.is_file():
-            content = file.read_bytes()
-        else:  # a notebook's cell; those of its bases count as well
-            content = "".join(_cell(each) for each in found.cls.__mro__ if each.__module__ == found.cls.__module__).encode()
+        digest = _digest_of(found.cls, found.file)
     except (OSError, TypeError) as error:
         raise UserError(f"the source of the {found.slot} `{found.kind}` cannot be read, so a run has no id: put it in a file") from error
-    digest = hashlib.sha256(content).hexdigest()
     if found.digest not in ("", digest):
         raise edited(f"the source of the {found.slot} `{found.kind}`")
     return digest
+
+
+def _digest_of(cls: type, file: str) -> str:
+    """The digest of a class's file, or of a notebook's cells: its own, and those of its bases.
+
+    Raises:
+        OSError: There is no source.
+    """
+    if Path(file).is_file():
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    cells = (_cell(each) for each in cls.__mro__ if each.__module__ == cls.__module__)
+    return hashlib.sha256("".join(cells).encode()).hexdigest()
 
 
 def _cell(cls: type) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from jepakit.errors import UserError
 from jepakit.recipe import load_recipe, recipe_id
@@ -143,6 +144,18 @@ def test_the_id_depends_on_the_package_of_a_component_and_of_an_env(
     gymnasium.registry.pop("Packaged-v0")
     as_in_a_new_process(monkeypatch, "offers")
     assert {name: one != other for name, (one, other) in found.items()} == {"component": True, "env": not is_library, "offered env": True}
+
+
+def test_the_id_depends_on_the_script_that_registers_the_env(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = []
+    for gain in (1, 2):
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", str(write("script.py", f"gain = {gain}")), raising=False)
+        monkeypatch.setitem(gymnasium.registry, "Scripted-v0", EnvSpec("Scripted-v0", type("Scripted", (), {"__module__": "__main__"})))
+        ids.append(recipe_id(load_recipe("cartpole_pixels", {"env.id": "Scripted-v0"})))
+    assert ids[0] != ids[1]
+    write("script.py", "gain = 3")
+    with pytest.raises(UserError, match="the source of the env `Scripted-v0` was edited after this process had imported it"):
+        recipe_id(load_recipe("cartpole_pixels", {"env.id": "Scripted-v0"}))
 
 
 def test_an_edit_before_the_first_id_is_noticed_too(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
