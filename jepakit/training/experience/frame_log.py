@@ -67,7 +67,7 @@ class FrameLog:
                 frames = held[str(env)]
                 if begin > reached[env]:
                     raise Corrupt(f"{segment.name}: frames of env {env} before its {begin:,}th are missing")
-                reached[env] = begin + len(frames)
+                reached[env] = max(int(reached[env]), begin + len(frames))  # an older segment is kept where another env needs it
                 replay.write_frames(torch.full((len(frames),), env), begin + torch.arange(len(frames)), frames)
         if (reached != replay.end).any() or any(len(segment.end) != replay.num_envs for segment in self.segments):
             raise Corrupt("its frame files do not hold all frames of its replay")
