@@ -102,6 +102,8 @@ class Distraction(Protocol):
     """A change of an env's frames that the task does not depend on.
 
     It is a function of its arguments and of what its constructor was given, without a state of its own: so a resumed run continues exactly.
+    One that moves what is seen, as a camera does, has the attribute ``moves = True``: it is then applied to the background's mask, too, as
+    to a grey frame of zeros and ones.
     """
 
     def __call__(self, frame: Tensor, background: Callable[[], Tensor], episode: int, step: int) -> Tensor:
@@ -109,7 +111,7 @@ class Distraction(Protocol):
 
         Args:
             frame: The frame, after the distractions before this one.
-            background: Returns where the undistracted frame shows background: bool [H, W].
+            background: Returns where the frame shows background, as far as the undistracted one did: bool [H, W].
             episode: A number of its own for each episode of each simulator.
             step: Env steps since the episode's start.
         """

@@ -306,7 +306,8 @@ def _distract(env: Any, recipe: Recipe, blame: Blame) -> None:
     made: list[Distraction] = []
     for i, config in enumerate(recipe.distractions):
         with blame.at(f"distractions.{i}"):
-            made.append(registry.build("distraction", config, seed=recipe.seed, frames=env.frame_shape))
+            seed = zlib.crc32(f"{recipe.seed} distractions.{i}".encode()) if i else recipe.seed  # of its own: draws must not go together
+            made.append(registry.build("distraction", config, seed=seed, frames=env.frame_shape))
     env.distractions = made
 
 

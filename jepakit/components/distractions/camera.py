@@ -32,6 +32,8 @@ class Camera:
         ValueError: The frames are state vectors.
     """
 
+    moves = True
+
     def __init__(self, seed: int, frames: FrameShape, *, shift: PositiveInt = 4, changes: Changes = "episode") -> None:
         refuse_vectors("camera", frames)
         self.seed, self.shift, self.changes = seed, shift, changes

@@ -159,10 +159,12 @@ class BatchedEnv(EnvBase):
             frame = undistracted = self._frame(n, observation)
         if not self.distractions:
             return frame
-        background = cache(lambda: self._background(n, undistracted))
+        background: Callable[[], Tensor] = cache(lambda: self._background(n, undistracted))
         episode, step = (self._first_seeds[n] << 32) + self.episodes[n], int(self.lengths[n])
         for distraction in self.distractions:
             frame = distraction(frame, background, episode, step)
+            if getattr(distraction, "moves", False):
+                background = _moved(distraction, background, episode, step)
         return frame
 
     def _make_specs(self, pixels: torch.dtype) -> None:
@@ -263,6 +265,11 @@ class BatchedEnv(EnvBase):
         if isinstance(self.action_space, spaces.Discrete):
             return (actions + int(self.action_space.start)).tolist()
         return list(actions.numpy().astype(self.action_space.dtype))
+
+
+def _moved(distraction: Distraction, background: Callable[[], Tensor], episode: int, step: int) -> Callable[[], Tensor]:
+    """Where the background is after a distraction that moves what is seen."""
+    return cache(lambda: distraction(background()[None].to(torch.uint8), background, episode, step)[0].bool())
 
 
 def _finite(reward: Any) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,23 @@ def test_an_env_distracts_only_its_background() -> None:
     assert noisy[background].double().mean() == pytest.approx(127.5, abs=1)
     newest, before = noisy[:, 1:9, 1], noisy[:, :8, 2]
     assert torch.equal(newest, before)  # a frame keeps its noise while it moves through the stack
+
+
+def test_noise_behind_a_moved_camera_leaves_the_task_visible() -> None:
+    frames = FrameShape(3, 1, 40, 60)
+    moved, noisy = (play(make_env(*shown), 30) for shown in ((Camera(0, frames),), (Camera(0, frames), Noise(1, frames))))
+    background = moved == 255
+    assert torch.equal(noisy[~background], moved[~background])
+    assert noisy[background].double().mean() == pytest.approx(127.5, abs=1)
+
+
+def test_each_distraction_of_a_recipe_draws_for_itself() -> None:
+    env: Any = build_env(
+        load_recipe("cartpole_pixels", {"seed": 5, "distractions": [{"kind": "camera"}, {"kind": "colours"}, {"kind": "noise"}]})
+    )
+    seeds = [distraction.seed for distraction in env.distractions]
+    assert seeds[0] == 5
+    assert len(set(seeds)) == 3
 
 
 def test_a_restored_env_continues_with_the_same_noise() -> None:
