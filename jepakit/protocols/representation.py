@@ -69,7 +69,7 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """The distance between predicted and target embeddings."""
+    """The distance between predicted and target embeddings. One that depends on the other rows as well has ``compares_rows = True``."""
 
     def __call__(self, s_y_hat: Tensor, s_y: Tensor) -> Tensor:
         """ŝ_y and s_y, both [M, D], of the M predictions that lie within their episodes -> one loss for each, [M].

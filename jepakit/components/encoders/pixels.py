@@ -22,7 +22,13 @@ FIXED_SCALINGS: tuple[Scaling, ...] = ("inverted", "unit", "centered")
 
 
 def pixel_scaling(frames: FrameShape, scaling: Scaling) -> Callable[[Tensor], Tensor]:
-    """What an encoder of stacks of shape ``frames`` turns uint8 pixels [*, K, C, H, W] into float32 of the same shape with."""
+    """What an encoder of stacks of shape ``frames`` turns uint8 pixels [*, K, C, H, W] into float32 of the same shape with.
+
+    Raises:
+        ValueError: The frames are state vectors, whose numbers are no brightness.
+    """
+    if frames.height == 1:
+        raise ValueError(f"this kind needs images; frames of 1 x {frames.width} are state vectors, which `mlp` takes")
     return NormalizedPixels(frames) if scaling == "normalized" else partial(scale, scaling=scaling)
 
 

@@ -34,6 +34,8 @@ class InfoNCE(nn.Module):
         temperature: τ, the divisor of the similarities.
     """
 
+    compares_rows = True
+
     def __init__(
         self,
         embedding_width: int,

@@ -133,7 +133,7 @@ def test_drq_is_four_convolutions_and_a_trunk(size: tuple[int, int], tanh: bool)
     assert [p.shape[0] for p in encoder.parameters()] == [32] * 8 + [6] * 4
 
 
-@pytest.mark.parametrize(("size", "width"), [((1, 1), 1), ((9, 16), 1), ((5, 7), 2)])
+@pytest.mark.parametrize(("size", "width"), [((2, 1), 1), ((9, 16), 1), ((5, 7), 2)])
 def test_impala_is_three_residual_sections(size: tuple[int, int], width: int) -> None:
     pixels = random_pixels(2, 2, 1, *size)
     encoder = make(Impala, FrameShape(2, 1, *size), dim=5, width=width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,3 +76,9 @@ def test_only_normalized_keeps_statistics_in_the_encoders_state(encoder: torch.n
     fresh.load_state_dict(encoder.state_dict())
     assert torch.equal(encoder(pixels), fresh(pixels))
     assert not any("scale" in name for name in ViT(FrameShape(3, 1, 40, 40)).state_dict())
+
+
+@pytest.mark.parametrize("kind", [NatureCNN, ViT])
+def test_state_vectors_are_refused(kind: Any) -> None:
+    with pytest.raises(ValueError, match="frames of 1 x 4 are state vectors, which `mlp` takes"):
+        kind(FrameShape(1, 1, 1, 4), **{"patch": 1, "tubelet": 1} if kind is ViT else {})

@@ -240,6 +240,7 @@ def test_a_recipe_without_curiosity_keeps_its_id(recipe: Path) -> None:
     [
         (["curiosity={kind: jepa}", "jepa=null"], "needs `distance`"),
         (["curiosity={kind: jepa}", "jepa.y=same"], "needs `distance`"),
+        (["curiosity={kind: jepa}", "jepa.objective={kind: infonce}"], "compares each step with all others"),
         (["curiosity={kind: rnd}", "env.size=[20, 30]", "encoder={kind: vit, patch: 10, dim: 8, heads: 2}"], "too small for rnd"),
     ],
 )
