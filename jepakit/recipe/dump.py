@@ -40,8 +40,8 @@ def dump(recipe: Recipe, origins: bool = False) -> str:
     lines = list(_lines(recipe, 0, ""))
     if not origins:
         return "".join(f"{line}\n" for line, _ in lines)
-    width = max(len(line) for line, _ in lines if len(line) <= 60) + 2
-    return "".join(f"{line:<{width}}# {_origin(recipe, path)}\n" if path else f"{line}\n" for line, path in lines)
+    width = max(len(line) for line, _ in lines if len(line) <= 60)
+    return "".join(f"{line:<{width}}  # {_origin(recipe, path)}\n" if path else f"{line}\n" for line, path in lines)
 
 
 def _lines(block: BaseModel, indent: int, within: str) -> Iterator[tuple[str, str]]:

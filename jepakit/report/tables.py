@@ -46,7 +46,8 @@ def pair_table(pairs: Sequence[Pair]) -> Table:
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+    escaped = str.maketrans({"|": "&#124;", "<": "&lt;", "\n": " "})
+    return "".join(f"| {' | '.join(cell.translate(escaped) for cell in line)} |\n" for line in lines)
 
 
 def write_tables(rows: Sequence[Row], pairs: Sequence[Pair], folder: Path, figure: str | None = None) -> tuple[Path, Path]:

@@ -75,6 +75,8 @@ def test_origins_name_the_line_or_override_of_each_value(write: Write) -> None:
     assert origins["seed: 3"] == "r.yaml:2"
     assert origins["weight: 2.0"] == "--set #1"
     assert origins["total_steps: 100000"] == "default"
+    long = load_recipe(write("long.yaml", f"extends: base.yaml\ncase: {'some words ' * 9}in the end\n"))
+    assert load_recipe(write("again.yaml", dump(long, origins=True))) == long
 
 
 def test_dumped_plugins_are_found_from_anywhere(write: Write, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

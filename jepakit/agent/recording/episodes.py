@@ -91,6 +91,8 @@ def record_episodes(
         env, share = player.env, 1.0 if player.policy is None else random or 0.0
         if env.observation_spec[PIXELS].dtype != torch.uint8:
             raise UserError(f"the env `{player.recipe.env.kind}` has no frames to record: its observations are state vectors")
+        if hold > 1 and not share:
+            raise UserError("hold: the policy plays all episodes, and only random actions are held; set `random`, too")
         seed = (player.recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
         size = steps * torch.Size(env.frame_shape[1:]).numel()
         with written_to(Path(out), size) as writer:

@@ -90,6 +90,8 @@ def test_a_runs_policy_plays_alone_or_mixed_with_random_episodes(tmp_path: Path)
     assert actions[None] != actions[0.5] != actions[1.0] != actions[None]
     with pytest.raises(UserError, match="a recipe has no policy"):
         record_episodes(SMALL, tmp_path / "x", 9, random=0.5)
+    with pytest.raises(UserError, match="only random actions are held"):
+        record_episodes(trained, tmp_path / "x", 9, hold=5)
 
 
 def test_a_replay_is_written_as_far_as_its_ring_reaches(tmp_path: Path) -> None:

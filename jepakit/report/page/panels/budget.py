@@ -11,8 +11,8 @@ from jepakit.report.page.study import Group, Member, Study
 PARTS = ("env", "policy", "learner")
 WORDS = html(
     "<p>Seconds of wall-clock time for 1,000 env steps. <b>Env</b>: stepping and drawing the simulators. <b>Policy</b>: choosing actions. "
-    "<b>Learner</b>: updating the networks. <b>Rest</b>: everything else, such as measuring and writing. Make the longest bar shorter "
-    "first.</p>"
+    "<b>Learner</b>: updating the networks. <b>Rest</b>: everything else, such as evaluation, probes and checkpoints. Make the "
+    "longest bar shorter first.</p>"
 )
 
 
@@ -41,13 +41,13 @@ def _all(group: Group) -> list[tuple[float, ...]]:
 
 def _spent(member: Member) -> tuple[float, ...] | None:
     """Seconds for 1,000 env steps of each part and of the rest; None if the run has not recorded them."""
-    curves = [member.history.get(f"time/{part}") for part in (*PARTS, "batch")]
+    curves = [member.history.get(f"time/{part}") for part in PARTS]
     known = [curve for curve in curves if curve is not None]
-    if len(known) < len(curves):
+    wall, steps = (member.run.summary.get(name) for name in ("wall_s", "env_steps"))
+    if len(known) < len(curves) or not isinstance(wall, (int, float)) or not steps:
         return None
-    steps = known[-1].env_steps[-1]
     totals = [1000 * float(curve.values.sum()) / steps for curve in known]
-    return (*totals[:-1], max(0.0, totals[-1] - sum(totals[:-1])))
+    return (*totals, max(0.0, 1000 * wall / steps - sum(totals)))
 
 
 def _mean(group: Group, name: str, form: str) -> str:
