@@ -315,7 +315,15 @@ def _of_no_place(recipe: dict[str, Any], provenance: dict[str, Any]) -> dict[str
     return recipe | {"source": source | named}
 
 
+def _without_folders(argument: str) -> str:
+    """An argument without folders outside the current one; one that is a path as a whole may have any letter in it."""
+    name, equals, value = argument.partition("=")
+    if argument.startswith("/"):
+        return argument.rpartition("/")[2]
+    return f"{name}={value.rpartition('/')[2]}" if equals and value.startswith("/") else _OUTSIDE.sub("", argument)
+
+
 def _of_no_machine(provenance: dict[str, Any]) -> dict[str, Any]:
     said = provenance.get("command")
-    command = [_OUTSIDE.sub("", printable(str(argument))) for argument in (said if isinstance(said, list) else ())]
+    command = [_without_folders(printable(str(argument))) for argument in (said if isinstance(said, list) else ())]
     return {name: value for name, value in provenance.items() if name not in ("pid", "weights")} | {"command": command}

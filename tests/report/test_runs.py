@@ -55,13 +55,22 @@ def test_a_long_run_is_thinned_evenly_and_keeps_its_last_batch(make_folder: Make
 def test_a_record_is_small_repeatable_and_free_of_local_paths(make_folder: MakeFolder, tmp_path: Path) -> None:
     command = ["/home/me/.venv/bin/jepakit", "run", "/data/a b/r.yaml", "--set", "plugins=[/x/y/my.py]", "--out=~/runs/one", "runs/seed0"]
     command += ["jepa.target.checkpoint=~me/old/ck", "../../home/me/r.yaml", "//home/me//r.yaml", "file:///home/me/r.yaml", "https://a/b"]
+    command += ["/home/o'brien, me/secret}/r.yaml", "encoder.checkpoint=/home/o'brien/[a]/ck"]
     (run,) = load_runs([make_folder(batches=100, command=command, evaluation={"returns": list(range(300)), **PLAYED})])
     first = write_record(run, tmp_path / "a").read_bytes()
     assert len(first) < 12_000
     assert write_record(read_record(tmp_path / "a" / "0123456789.json"), tmp_path / "a").read_bytes() == first
     assert run.provenance["command"][:5] == ["jepakit", "run", "r.yaml", "--set", "plugins=[my.py]"]
     assert run.provenance["command"][5:7] == ["--out=one", "runs/seed0"]
-    assert run.provenance["command"][7:] == ["jepa.target.checkpoint=ck", "r.yaml", "r.yaml", "r.yaml", "https://a/b"]
+    assert run.provenance["command"][7:] == [
+        "jepa.target.checkpoint=ck",
+        "r.yaml",
+        "r.yaml",
+        "r.yaml",
+        "https://a/b",
+        "r.yaml",
+        "encoder.checkpoint=ck",
+    ]
     assert list(json.loads(first)) == sorted(json.loads(first))
     assert b"4711" not in first
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["0123456789.json"]
