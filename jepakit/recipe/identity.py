@@ -10,7 +10,7 @@ import json
 import linecache
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -97,19 +97,22 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         if plugin.digest is None:
             raise UserError(f"the plug-in `{plugin.name}` was not imported, so the recipe has no id")
         yield plugin.digest
-    own = {plugin.file for plugin in recipe.loaded_plugins}
+    own, covered = {plugin.file for plugin in recipe.loaded_plugins}, {_top(plugin.name) for plugin in recipe.loaded_plugins}
+    classes: dict[str, list[type]] = {}  # by module or package, so that each is read once
     yield from weights_digests(recipe)
     for _, fields in _components(recipe):
         found = fields.component
         if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
             yield _digest(found)
-            for module in _modules(found, {_top(plugin.name) for plugin in recipe.loaded_plugins}):
-                yield from _importable(module, found.cls)
+            for module in _modules(found, covered):
+                classes.setdefault(_top(module), []).append(found.cls)
         for name in getattr(found.cls, "imports", ()):
             for entry in getattr(fields, name) or ():
                 yield from _importable(entry.path)
         if found.slot == "env":
             yield from _of_simulator(str(getattr(fields, "id", "")))
+    for module, from_there in classes.items():
+        yield from _importable(module, from_there)
 
 
 def _modules(found: Component, covered: Set[str]) -> Iterator[str]:
@@ -139,8 +142,10 @@ def _of_simulator(id: str) -> Iterator[str]:
 def _is_own(path: str) -> bool:
     """Whether an import path is of the user's own code: of no library, or of an installed package that offers components."""
     top = _top(path)
-    if top in LIBRARIES or top in {_top(point.module) for point in metadata.entry_points(group=GROUP)}:
-        return top not in LIBRARIES
+    if top in LIBRARIES:
+        return False
+    if top in {_top(point.module) for point in metadata.entry_points(group=GROUP)}:
+        return True
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
@@ -155,9 +160,9 @@ def _top(path: str) -> str:
     return path.partition(":")[0].partition(".")[0]
 
 
-def _importable(path: str, cls: type | None = None) -> Iterator[str]:
+def _importable(path: str, classes: Collection[type] = ()) -> Iterator[str]:
     """The digest of the module or package that holds ``path``; nothing of a library whose version is on record."""
-    if _top(path) not in LIBRARIES and (digest := importable_digest(path, cls)):
+    if _top(path) not in LIBRARIES and (digest := importable_digest(path, classes)):
         yield digest
 
 

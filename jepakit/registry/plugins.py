@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -250,15 +250,15 @@ def module_digest(module: ModuleType) -> str:
     return _source_digest(getattr(module, "__path__", []), module.__file__ or "")
 
 
-def importable_digest(path: str, cls: type | None = None) -> str | None:
+def importable_digest(path: str, classes: Collection[type] = ()) -> str | None:
     """The `module_digest` of the module or package that holds ``path``, without importing it; None if there is no source.
 
     Args:
         path: An import path.
-        cls: A class that comes from there; None if nobody knows.
+        classes: Those known that come from there.
 
     Raises:
-        NoSuchPlugin: It was edited after its import, or after the class was made.
+        NoSuchPlugin: It was edited after its import, or after a class was made.
     """
     top = path.partition(":")[0].partition(".")[0]
     try:
@@ -266,8 +266,8 @@ def importable_digest(path: str, cls: type | None = None) -> str | None:
         digest = _source_digest(spec.submodule_search_locations or [], spec.origin or "") if spec else None
     except (ImportError, ValueError, OSError):
         return None
-    if digest and cls:
-        return unchanged(digest, [cls], f"the module `{top}`")
+    if digest and classes:
+        return unchanged(digest, classes, f"the module `{top}`")
     if digest:
         if top in sys.modules and _importable.get(top, digest) != digest:
             raise edited(f"the module `{top}`")

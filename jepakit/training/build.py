@@ -40,7 +40,7 @@ from jepakit.training.learner import Learner
 from jepakit.training.monitoring.diagnoses import Diagnoses, Named
 from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.terms import JEPA, Headed, ProjectedEncoder, WeightedTerm
-from jepakit.training.update.bonus import DISTANCE, Bonus, ReturnScale, distance_of
+from jepakit.training.update.bonus import Bonus, ReturnScale, distance_of
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
@@ -250,10 +250,7 @@ def _build_curiosity(
     scale = ReturnScale(env.batch_size[0], config.gamma, config.episodic, config.memory)
     with blame.at("curiosity"):
         distance = distance_of(jepa, encoder, hardware) if jepa else None
-        bonus = Bonus(config.kind, curiosity, config.weight, scale, distance, hardware.device)
-        if DISTANCE in bonus.wanted and jepa and getattr(jepa.objective, "compares_rows", False):
-            raise ValueError("kind needs the distance of one step, and this `jepa.objective` compares each step with all others")
-        return bonus
+        return Bonus(config.kind, curiosity, config.weight, scale, distance, hardware.device)
 
 
 def _begin(module: Any, part: Part, fields: BegunFields, recipe: Recipe) -> None:

@@ -81,7 +81,7 @@ def run(
         UserError: The recipe, the folder or the requested hardware can't be used; nothing was trained.
         Exception: The run failed; the traceback is in its folder.
     """
-    with alone(), _one_at_a_time(), joined():
+    with _one_at_a_time(), joined():
         if not isinstance(recipe, Recipe) or overrides or seed is not None:
             recipe = load_recipe(recipe, overrides, seed)
         return _run(recipe, Path(out) if out is not None else None, quiet)
@@ -95,19 +95,20 @@ def _one_at_a_time() -> Iterator[None]:
     """Let no other run train in this process, and none in torch's settings that no run can train with.
 
     Raises:
-        UserError: This process trains already, or torch is set so.
+        UserError: This process trains already, or another thread of it plays, or torch is set so.
     """
     if torch.get_default_dtype() != torch.float32:
         raise UserError(f"this process's default dtype is {torch.get_default_dtype()}: call torch.set_default_dtype(torch.float32) first")
     if torch.is_inference_mode_enabled():
         raise UserError("a run trains, which torch.inference_mode() forbids: call it outside")
-    if not _training.acquire(blocking=False):
-        raise UserError("this thread is in the midst of another run: train one after the other, or each in a process of its own")
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        _training.release()
+    with alone():
+        if not _training.acquire(blocking=False):
+            raise UserError("this thread is in the midst of another run: train one after the other, or each in a process of its own")
+        try:
+            with torch.enable_grad():
+                yield
+        finally:
+            _training.release()
 
 
 def _run(recipe: Recipe, out: Path | None, quiet: bool) -> RunResult:
@@ -154,7 +155,7 @@ def resume(path: str | Path, *, total_steps: int | None = None, trust: bool = Fa
         UserError: There is no run to resume, another process is writing it, or its checkpoints are of another jepakit.
         Exception: The run failed; the traceback is in its folder.
     """
-    with alone(), _one_at_a_time(), joined():
+    with _one_at_a_time(), joined():
         return _resume(Path(path), total_steps, trust, quiet)
 
 

@@ -26,7 +26,6 @@ from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError, shown
 from jepakit.files.tensors import save_tensors
 from jepakit.files.writing import partial_of
-from jepakit.machine.generators import generators, set_generators
 from jepakit.protocols import PIXELS, S_X
 from jepakit.storage.weights import RUNNING
 
@@ -81,7 +80,6 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty: name a new folder")
     partial = partial_of(out.absolute())
-    before = generators()
     try:
         with opened(run, best=best, trust=trust, warn=warn) as trained:
             try:
@@ -93,7 +91,6 @@ def export(
         for file in partial.iterdir():
             file.rename(out / file.name)
     finally:
-        set_generators(before)
         shutil.rmtree(partial, ignore_errors=True)
     return exported._replace(folder=out)
 

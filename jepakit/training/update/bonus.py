@@ -106,7 +106,8 @@ class Bonus:
         self.learning = curiosity if isinstance(curiosity, LearnsSurprise) else None
         self.learnt_from = _wanted(self.learning.loss, {*STEP_INPUTS} - {DISTANCE}) if self.learning else ()
         if DISTANCE in self.wanted and distance is None:
-            raise ValueError("kind needs `distance`, of L_JEPA one step ahead, but this recipe has no `jepa` that predicts the next stack")
+            without = "no `jepa` that predicts the next stack, or one whose objective compares each step with all others"
+            raise ValueError(f"kind needs `distance`, of L_JEPA one step ahead, but this recipe has {without}")
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -156,7 +157,10 @@ class Bonus:
 
 
 def distance_of(jepa: JEPA, encoder: nn.Module, hardware: Hardware) -> Distance | None:
-    """L_JEPA's distance, one step ahead, of stacks [M, K, C, H, W] before and after M steps; None if L_JEPA looks no step ahead."""
+    """L_JEPA's distance, one step ahead, of stacks [M, K, C, H, W] before and after M steps.
+
+    None if L_JEPA looks no step ahead, or if its distance of one step depends on the others.
+    """
 
     def distance(pixels: Tensor, after: Tensor, action: Tensor) -> Tensor:
         with hardware.autocast():
@@ -165,7 +169,7 @@ def distance_of(jepa: JEPA, encoder: nn.Module, hardware: Hardware) -> Distance 
         s_y_hat = jepa.projected(unroll(jepa.predictor, s_x, action[:, None]))
         return jepa.objective(s_y_hat[:, 0], s_y[:, 0])
 
-    return None if jepa.y == "same" else distance
+    return None if jepa.y == "same" or getattr(jepa.objective, "compares_rows", False) else distance
 
 
 def _wanted(method: Callable[..., Tensor], offered: set[str]) -> tuple[str, ...]:
