@@ -142,17 +142,17 @@ def _of_simulator(id: str) -> Iterator[str]:
 def _is_own(path: str) -> bool:
     """Whether an import path is of the user's own code: of no library, or of an installed package that offers components."""
     top = _top(path)
-    if top in LIBRARIES:
-        return False
-    if top in {_top(point.module) for point in metadata.entry_points(group=GROUP)}:
-        return True
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return False
-    places = [Path(place) for place in (spec.submodule_search_locations or [spec.origin or ""])] if spec else []
-    installed = {"site-packages", "dist-packages"}
-    return any(not installed & {*place.parts} and not place.is_relative_to(sysconfig.get_path("stdlib")) for place in places)
+    if top in LIBRARIES or not spec or not (spec.has_location or spec.submodule_search_locations):  # such as builtins
+        return False
+    places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
+    installed, library = {"site-packages", "dist-packages"}, sysconfig.get_path("stdlib")
+    if any(not installed & {*place.parts} and not place.is_relative_to(library) for place in places):
+        return True
+    return top in {_top(point.module) for point in metadata.entry_points(group=GROUP)}  # last, as it searches the disk
 
 
 def _top(path: str) -> str:
