@@ -27,6 +27,8 @@ MAX_CHAIN = 20  #: recipes that extend one another in a chain
 MAX_PARENTS = 100  #: recipes named in all `extends` of one recipe
 MAX_STEPS = 30  #: steps of an override's path
 
+Layers = dict[Path | None, Node]  #: what each recipe itself writes, by its file: those that it extends first, each once
+
 
 def find_recipe(name: str | Path) -> Path:
     """The recipe file at a path, or the file of a shipped recipe.
@@ -55,31 +57,13 @@ class Composer:
     def __init__(self, default_kinds: Mapping[KeyPath, str]) -> None:
         self.default_kinds = default_kinds
         self.problems: list[Problem] = []
-        self._read: dict[Path, Node | None] = {}  # a recipe that is extended twice is read once
+        self._read: dict[Path, Layers] = {}  # a recipe that is extended twice is read once
         self._overridden: list[str] = []
         self._parents = 0
 
-    def file(self, path: Path, chain: tuple[Path, ...] = (), asked_at: Place | None = None) -> Node | None:
-        """A recipe's file, merged over the recipes that it extends.
-
-        Args:
-            path: The file.
-            chain: The files that extend this one, outermost first.
-            asked_at: The place of the `extends` that names this file.
-        """
-        path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay unresolved: in a linked file, paths in `extends` start at the link
-        real = [os.path.realpath(step) for step in (*chain, path)]
-        if real[-1] in real[:-1]:
-            steps = " -> ".join(shown_path(step) for step in (*chain[real.index(real[-1]) :], path))
-            self.problems.append(Problem(asked_at, f"these recipes extend each other in a circle: {steps}", hides=True))
-            return None
-        if len(chain) > MAX_CHAIN:
-            self.problems.append(Problem(asked_at, f"more than {MAX_CHAIN} recipes extend one another", hides=True))
-            return None
-        if path not in self._read:
-            source = self._source(path, asked_at)
-            self._read[path] = self._extended(source, (*chain, path)) if source else None
-        return self._read[path]
+    def file(self, path: Path) -> Node | None:
+        """A recipe's file, merged over the recipes that it extends."""
+        return self._merged(self._file(path, (), None))
 
     def values(self, values: Mapping[str, Any]) -> Node | None:
         """A recipe given as a mapping, merged over the recipes that it extends. Relative paths start at the current folder.
@@ -88,7 +72,29 @@ class Composer:
             RecipeError: It holds a value that no recipe can hold.
         """
         text = as_yaml("the recipe", values, indent=1)
-        return self._extended(Source("the recipe", text, Path.cwd(), is_file=False), ())
+        return self._merged(self._layers(Source("the recipe", text, Path.cwd(), is_file=False), (), None))
+
+    def _merged(self, layers: Layers) -> Node | None:
+        result: Node | None = None
+        for layer in layers.values():
+            result = result.merged(layer, self.default_kinds) if result else layer
+        return result
+
+    def _file(self, path: Path, chain: tuple[Path, ...], asked_at: Place | None) -> Layers:
+        """The layers of a file. ``chain``: the files that extend it, outermost first; ``asked_at``: the `extends` that names it."""
+        path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay unresolved: in a linked file, paths in `extends` start at the link
+        real = [os.path.realpath(step) for step in (*chain, path)]
+        if real[-1] in real[:-1]:
+            steps = " -> ".join(shown_path(step) for step in (*chain[real.index(real[-1]) :], path))
+            self.problems.append(Problem(asked_at, f"these recipes extend each other in a circle: {steps}", hides=True))
+            return {}
+        if len(chain) > MAX_CHAIN:
+            self.problems.append(Problem(asked_at, f"more than {MAX_CHAIN} recipes extend one another", hides=True))
+            return {}
+        if path not in self._read:
+            source = self._source(path, asked_at)
+            self._read[path] = self._layers(source, (*chain, path), path) if source else {}
+        return self._read[path]
 
     def _source(self, path: Path, asked_at: Place | None) -> Source | None:
         content = b""
@@ -105,35 +111,34 @@ class Composer:
         self.problems.append(Problem(asked_at, f"cannot read the recipe {shown_path(path)}: {wrong}", hides=True))
         return None
 
-    def _extended(self, source: Source, chain: tuple[Path, ...]) -> Node | None:
+    def _layers(self, source: Source, chain: tuple[Path, ...], path: Path | None) -> Layers:
         before = len(self.problems)
         node = read_yaml(source, self.problems)
         if node is None and len(self.problems) > before:
-            return None
+            return {}
         if node is None or not isinstance(node.data, dict):
             wrong = "the recipe is empty" if node is None or node.data is None else "a recipe is a mapping of fields"
             self.problems.append(Problem(node.place if node else Place(source), wrong, "write `env: …`, `encoder: …`", hides=True))
-            return None
+            return {}
         if "extends" not in node.data:
-            return node
+            return {path: node}
         extends = node.data["extends"]
         entries = extends.data if isinstance(extends.data, list) else [extends]
         self._parents += len(entries)
         if self._parents > MAX_PARENTS:
             self.problems.append(Problem(extends.place, f"more than {MAX_PARENTS} recipes to extend", hides=True))
-            return None
-        layers = [self._parent(entry, chain) for entry in entries] + [node.without("extends")]
-        found = [layer for layer in layers if layer]
-        result = found[0]
-        for layer in found[1:]:
-            result = result.merged(layer, self.default_kinds)
-        return result
+            return {}
+        layers: Layers = {}
+        for entry in entries:
+            # What two of them extend lies below both: laid again, it would undo what the first one writes.
+            layers = layers | {file: layer for file, layer in self._parent(entry, chain).items() if file not in layers}
+        return layers | {path: node.without("extends")}
 
-    def _parent(self, entry: Node, chain: tuple[Path, ...]) -> Node | None:
+    def _parent(self, entry: Node, chain: tuple[Path, ...]) -> Layers:
         if not isinstance(entry.data, str) or not entry.data:
             advice = "write a recipe's path or name, or a list of them"
             self.problems.append(Problem(entry.place, "`extends` names no recipe here", advice, hides=True))
-            return None
+            return {}
         path, shipped = entry.place.source.folder / entry.data, shipped_recipes()
         try:
             if not path.is_file() and entry.data in shipped:
@@ -144,8 +149,8 @@ class Composer:
         if missing:
             advice = suggestion(entry.data, shipped, f"paths start at {shown_path(path.parent)}; shipped recipes")
             self.problems.append(Problem(entry.place, f"there is no recipe `{shown(entry.data)}` to extend", advice, hides=True))
-            return None
-        return self.file(path, chain, entry.place)
+            return {}
+        return self._file(path, chain, entry.place)
 
     def override(self, recipe: Node, text: str, name: str) -> Node:
         """The recipe with one override ``path.to.field=value`` applied."""

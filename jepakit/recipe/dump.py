@@ -68,7 +68,5 @@ def flow(value: Any) -> str:
 
 
 def _origin(recipe: Recipe, path: str) -> str:
-    place = recipe.origin(path)
-    if place is None:
-        return "default"
-    return f"{place.source}:{place.line}" if place.source.is_file else str(place.source)
+    places = {str(place.source): place for place in reversed(recipe.origins(path))}  # a source's first entry
+    return ", ".join(f"{name}:{place.line}" if place.source.is_file else name for name, place in reversed(places.items())) or "default"

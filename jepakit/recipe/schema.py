@@ -254,10 +254,10 @@ class Recipe(Block):
         """The recipe's plug-ins with the digests of their contents."""
         return self._written.plugins
 
-    def origin(self, path: str) -> Place | None:
-        """Where the value at a path such as ``regularizers.0.weight`` is written; None for a default."""
+    def origins(self, path: str) -> list[Place]:
+        """Where the value at a path such as ``regularizers.0.weight`` is written: of a mapping each entry's place; none for a default."""
         node = self._written.tree and self._written.tree.find(key_path(path))
-        return node.place if node else None
+        return list(node.places()) if node else []
 
     def written_sweep(self) -> Node | None:
         """The sweep as it is written, with the folders from which its files' paths start; None if there is none, or this is another one."""

@@ -54,6 +54,14 @@ class Node:
             node = node.get(key) if node else None
         return node
 
+    def places(self) -> Iterator[Place]:
+        """Where it is written; of a mapping that recipes have merged, where each of its entries is."""
+        if isinstance(self.data, dict) and self.data:
+            for node in self.data.values():
+                yield from node.places()
+        else:
+            yield self.place
+
     def components_replaced(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
         """The path of every component whose kind was changed, and the component of the old kind."""
         if self.replaced:

@@ -113,7 +113,7 @@ def _scalings(base: Recipe, runs: Iterable[Planned]) -> Iterator[str]:
     own = str(getattr(base.encoder, "scaling", ""))
     told = [f"the recipe itself {own}"] if own and own not in seen.values() else []
     told += [f"`{label}` {scaling}" for label, scaling in seen.items()]
-    if len({own, *seen.values()} - {""}) > 1 and any(encoders[label].origin("encoder.scaling") is None for label in seen):
+    if len({own, *seen.values()} - {""}) > 1 and not all(encoders[label].origins("encoder.scaling") for label in seen):
         yield f"the configurations also differ in input scaling ({', '.join(told)}): write `encoder.scaling` in each of them"
 
 

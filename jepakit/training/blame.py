@@ -64,7 +64,7 @@ class Blame:
             elif not foreseen:  # inside a library
                 message += f" (in {raised_in(error)}; `jepakit --traceback …` shows the traceback)"
             field = f"{path}.{message.partition(' ')[0]}"  # "patch 7 does not divide ...": point at the patch
-            raise self.recipe.error(field if self.recipe.origin(field) else path, message) from error
+            raise self.recipe.error(field if self.recipe.origins(field) else path, message) from error
 
 
 def _is_own(frame: FrameType) -> bool:

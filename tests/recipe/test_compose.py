@@ -48,6 +48,16 @@ def test_later_parents_win_and_paths_are_relative_to_their_file(write: Write) ->
     assert values(load_recipe("a/one.yaml"), "seed", "total_steps") == [3, 2]
 
 
+def test_what_two_parents_extend_undoes_neither(write: Write) -> None:
+    write("base.yaml", ENV + "seed: 1\ntotal_steps: 1\nencoder: {kind: small, dim: 8}\n")
+    write("one.yaml", "extends: base.yaml\nseed: 2\nencoder: {dim: 9}\n")
+    write("two.yaml", "extends: base.yaml\ntotal_steps: 3\n")
+    for parents in ("one.yaml, two.yaml", "two.yaml, one.yaml", "one.yaml, two.yaml, base.yaml"):
+        recipe = load_recipe(write("r.yaml", f"extends: [{parents}]\n"))
+        assert values(recipe, "seed", "total_steps", "encoder.dim") == [2, 3, 9]
+        assert values(load_recipe({"extends": parents.split(", ")}), "seed", "total_steps", "encoder.dim") == [2, 3, 9]
+
+
 @pytest.mark.parametrize("change", [("extends: base.yaml\nencoder: {kind: large}", ()), ("extends: base.yaml", ("encoder.kind=large",))])
 def test_another_kind_drops_the_fields_of_the_old_kind(write: Write, change: tuple[str, tuple[str, ...]]) -> None:
     write("base.yaml", ENV + "encoder: {kind: small, dim: 8, scaling: inverted}")

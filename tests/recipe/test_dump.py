@@ -75,6 +75,9 @@ def test_origins_name_the_line_or_override_of_each_value(write: Write) -> None:
     assert origins["seed: 3"] == "r.yaml:2"
     assert origins["weight: 2.0"] == "--set #1"
     assert origins["total_steps: 100000"] == "default"
+    merged = load_recipe(write("more.yaml", "extends: r.yaml\nenv: {extras: {a: 1}}\n"), ["env.extras.b=2", "env.extras.c=3"])
+    (line,) = (line for line in dump(merged, origins=True).splitlines() if "extras" in line)
+    assert line.split("# ")[1] == "more.yaml:2, --set #1, --set #2"
     long = load_recipe(write("long.yaml", f"extends: base.yaml\ncase: {'some words ' * 9}in the end\n"))
     assert load_recipe(write("again.yaml", dump(long, origins=True))) == long
 

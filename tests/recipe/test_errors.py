@@ -210,7 +210,7 @@ def test_recipe_error_points_at_the_value(write: Write) -> None:
     assert str(recipe.error("regularizers.0.weight", "bad")).startswith("--set #1: bad")
     assert str(recipe.model_copy(update={"seed": 3}).error("encoder.dim", "x")).startswith("r.yaml:4:8: x")
     assert str(copy.deepcopy(recipe).locate("encoder.dim")) == "r.yaml:4:8"
-    assert (str(recipe.origin("encoder.dim")), recipe.origin("encoder.scaling")) == ("r.yaml:4:8", None)
+    assert ([str(place) for place in recipe.origins("encoder.dim")], recipe.origins("encoder.scaling")) == (["r.yaml:4:8"], [])
 
 
 GOOD = """\
