@@ -15,6 +15,7 @@ from pathlib import Path
 from jepakit.files.writing import readable
 
 LEAST_PYTHON = (3, 11)
+LEAST_SHARED = 128_000_000  #: bytes of shared memory; a container often gets 64 MB
 LEAST_DISK = 100_000_000  #: bytes; a run of the main recipe writes some 3 MB
 IMPORTED = {"pyyaml": "yaml"}  #: packages whose module has another name
 
@@ -38,7 +39,7 @@ def examine(runs: Path) -> list[Finding]:
     findings = [_python(), *_packages(), *_extras()]
     for what, look in (("device", _device), ("cores", _cores), ("rendering", _rendering), ("recipes", _recipes)):
         findings.append(_tried(what, look))
-    return [*findings, _disk(runs)]
+    return [*findings, *_shared_memory(), _disk(runs)]
 
 
 def _tried(what: str, look: Callable[[], str]) -> Finding:
@@ -146,6 +147,16 @@ def _recipes() -> str:
 
     load_recipe("cartpole_pixels")
     return f"{len(shipped_recipes())} shipped"
+
+
+def _shared_memory() -> Iterator[Finding]:
+    """The room for what processes share: the batches of a collector's workers, the images of an env's. Runs in one process need none."""
+    from jepakit.components.collectors.workers import MORE_SHARED, SHARED
+
+    if SHARED.is_dir():
+        free = shutil.disk_usage(SHARED).free
+        hint = f"little for `processes` and the collectors `multi_*`: {MORE_SHARED}" if free < LEAST_SHARED else ""
+        yield Finding("shared memory", f"{readable(free)} free at {SHARED}", fix=hint)
 
 
 def _disk(runs: Path) -> Finding:

@@ -6,12 +6,14 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.cells import cell_len
 
 from jepakit.cli.output import fitting_table
+from jepakit.components.collectors import workers
 from jepakit.machine import doctor
 from jepakit.machine.doctor import examine
 
@@ -112,6 +114,14 @@ def test_the_doctor_reports_each_problem_and_how_to_fix_it(cli: Cli, monkeypatch
     assert "cannot be written to" in lines["disk"] or "make room" in lines["disk"]
     assert out.splitlines()[-1] == f"a run will not work: {', '.join(lines)}"
     assert "pytest" not in out
+
+
+def test_the_doctor_tells_of_little_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SHARED", tmp_path)
+    for free, hint in ((10**9, False), (64 * 2**20, True)):
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free, total=free))
+        found = {finding.what: finding for finding in examine(tmp_path)}["shared memory"]
+        assert (found.works, "docker run --shm-size" in found.fix) == (True, hint)
 
 
 def test_an_extra_is_installed_if_all_its_packages_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

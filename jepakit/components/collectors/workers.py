@@ -23,6 +23,7 @@ from jepakit.files.writing import readable, write_atomically
 from jepakit.protocols import Actor, Weights, WorkerLost
 
 SHARED = Path("/dev/shm")  #: where Linux has what processes share
+MORE_SHARED = "a container gets more with, for example, `docker run --shm-size=2g`"
 
 
 class WorkerCollector(TorchRLCollector):
@@ -165,7 +166,7 @@ def _perhaps(number: int) -> str:
     if number != signal.SIGBUS or not SHARED.is_dir():
         return ""
     has = readable(shutil.disk_usage(SHARED).total)
-    return f": shared memory is perhaps full; {SHARED} has {has}, and a container gets more with, for example, `docker run --shm-size=2g`"
+    return f": shared memory is perhaps full; {SHARED} has {has}, and {MORE_SHARED}"
 
 
 def _exit_code(process: Any) -> int | None:
