@@ -56,9 +56,15 @@ class InSlot:
 
     def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         kinds = [_kind_schema(handler(found.fields.__pydantic_core_schema__), handler) for found in registry.components(self.slot)]
+        fields: dict[str, list[Any]] = {}
+        for kind in kinds:
+            for name, field in kind["properties"].items():
+                fields[name] = [other for other in fields.get(name, []) if other != field] + [field]
         partial = {
             "type": "object",
             "not": {"required": ["kind"]},
+            "properties": {name: {"anyOf": found} for name, found in fields.items() if name != "kind"},
+            "additionalProperties": False,
             "description": f"Some fields of the {self.slot}; its kind is that of the extended recipe, or the default kind.",
         }
         return {"oneOf": [*kinds, partial], "description": registry.SLOTS[self.slot].description}

@@ -12,7 +12,7 @@ from jepakit.recipe import Recipe, load_recipe, recipe_schema, shipped_recipes
 
 
 def kinds(slot_schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    branches = [branch for branch in slot_schema["oneOf"] if "properties" in branch]
+    branches = [branch for branch in slot_schema["oneOf"] if "not" not in branch]
     return {branch["properties"]["kind"]["const"]: branch for branch in branches}
 
 
@@ -33,7 +33,11 @@ def test_a_recipe_that_extends_another_needs_no_env_and_no_kind() -> None:
     schema = recipe_schema()
     assert schema["anyOf"] == [{"required": ["env"]}, {"required": ["extends"]}]
     assert not schema["required"]
-    assert {"not": {"required": ["kind"]}, "type": "object"}.items() <= schema["properties"]["encoder"]["oneOf"][-1].items()
+    encoder = schema["properties"]["encoder"]["oneOf"][-1]
+    assert {"not": {"required": ["kind"]}, "type": "object", "additionalProperties": False}.items() <= encoder.items()
+    fields = {kind: branch["properties"] for kind, branch in kinds(schema["properties"]["encoder"]).items()}
+    assert encoder["properties"].keys() == {name for kind in fields.values() for name in kind} - {"kind"}
+    assert all(fields[kind]["dim"] in encoder["properties"]["dim"]["anyOf"] for kind in ("small", "large", "vit"))
 
 
 def test_every_field_of_a_recipe_is_described() -> None:
