@@ -25,7 +25,7 @@ class Vocabulary:
         elif alternatives := schema.get("oneOf") or (not schema.get("properties") and schema.get("anyOf")):
             for alternative in alternatives:
                 yield from self.branches(alternative)
-        else:
+        elif "not" not in schema:  # a component without a kind: for editors alone, as the kind is filled in before a recipe is judged
             yield schema
 
     def fitting(self, schema: Schema, value: Any) -> Iterator[Schema]:
