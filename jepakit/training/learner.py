@@ -164,7 +164,7 @@ class Learner:
         tried = self._round(counts) if self.witnesses else self.checks.round(partial(self._round, counts))
         if progress > 0:
             self._observe(batch)
-        ranks.average_batch_norms(self.parts)
+        ranks.align_buffers(self.parts)
         expect_finite_weights(self.trained)  # after the last step, which no later update checks
         return summarised(tried) | curious
 
@@ -196,7 +196,7 @@ class Learner:
         total = torch.stack([term.weight * term.loss for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         total.backward()
-        ranks.average([parameter.grad for parameter in self.parameters if parameter.grad is not None])
+        ranks.average_gradients(self.parameters)
         metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         if self.aside:
             metrics["curiosity/grad_norm"] = nn.utils.clip_grad_norm_(self.aside, self.max_grad_norm)

@@ -100,6 +100,19 @@ def average(tensors: Sequence[Tensor]) -> None:
         tensor.copy_(part.view_as(tensor))
 
 
+@torch.no_grad()
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Replace each gradient by its mean over ranks. A parameter that some ranks did not use has a gradient of zeros there."""
+    if size() == 1:
+        return
+    users = summed(torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int64)).tolist()
+    used = [parameter for parameter, count in zip(parameters, users, strict=True) if count]
+    for parameter in used:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    average([parameter.grad for parameter in used if parameter.grad is not None])
+
+
 def share_batch_norms(module: nn.Module) -> None:
     """Make every batch normalisation in ``module`` use the statistics of all ranks' rows, and keep the same running ones on each rank.
 
@@ -114,10 +127,23 @@ def share_batch_norms(module: nn.Module) -> None:
             each.register_forward_hook(shared.own_rows)
 
 
-def average_batch_norms(module: nn.Module) -> None:
-    """Make the running statistics of every batch normalisation in ``module`` the same on all ranks: acting has moved them apart."""
+@torch.no_grad()
+def align_buffers(module: nn.Module) -> None:
+    """Make the buffers of ``module`` the same on all ranks, as a checkpoint holds one set.
+
+    Acting has moved the running statistics of batch normalisations apart: they become their mean. Any other buffer, such as a running mean
+    of a rank's own rows, becomes rank 0's, as in PyTorch's DistributedDataParallel.
+    """
+    if size() == 1:
+        return
     norms = [each for each in module.modules() if isinstance(each, _BatchNorm)]
     average([each for norm in norms for each in (norm.running_mean, norm.running_var) if each is not None])
+    if buffers := list(module.buffers()):
+        held = [buffer.reshape(-1).view(torch.uint8) for buffer in buffers]  # any dtype in one message
+        message = torch.cat(held)
+        dist.broadcast(message, 0)
+        for buffer, part in zip(buffers, message.split([len(each) for each in held]), strict=True):
+            buffer.copy_(part.clone().view(buffer.dtype).view_as(buffer))
 
 
 class _OverRanks:

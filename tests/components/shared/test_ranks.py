@@ -120,6 +120,27 @@ def batch(learner: Any, env: Any) -> TensorDict:
     return TensorDict.stack(steps, dim=1)
 
 
+def branches() -> list[Tensor | None]:
+    """The gradients of two layers of which each rank has used another, and of one that none has."""
+    layers = [nn.Linear(2, 1, bias=False) for _ in range(3)]
+    layers[ranks.rank()](torch.tensor([1.0, 3.0])).sum().backward()
+    parameters = [layer.weight for layer in layers]
+    ranks.average_gradients(parameters)
+    return [parameter.grad for parameter in parameters]
+
+
+def aligned() -> dict[str, Tensor]:
+    """The buffers of a module that each rank has filled from its own rows."""
+    module, mine = nn.Sequential(nn.BatchNorm1d(2)), 1.0 + ranks.rank()
+    module[0].running_mean.fill_(mine)
+    for name, dtype in (("flag", torch.bool), ("narrow", torch.bfloat16), ("wide", torch.float64)):
+        module.register_buffer(name, torch.full((3,), mine - 1).to(dtype))
+    module.register_buffer("strided", torch.arange(6.0).view(2, 3).T * mine)
+    module.register_buffer("nothing", torch.zeros(0))
+    ranks.align_buffers(module)
+    return dict(module.named_buffers())
+
+
 def rank(folder: Path) -> None:
     """All that two ranks compute, saved by each."""
     torch.set_num_threads(1)
@@ -127,6 +148,7 @@ def rank(folder: Path) -> None:
         found: dict[str, Any] = {"terms": {kind: measured(*kind) for kind in KINDS}}
         found["learned"] = {variant: learned(variant, folder) for variant in VARIANTS}
         found["spoiled"] = learned("all terms", folder, spoiled=True)
+        found |= {"branches": branches(), "aligned": aligned()}
         torch.save(found, folder / f"rank{ranks.rank()}.pt")
 
 
@@ -184,3 +206,18 @@ def test_what_one_rank_cannot_use_all_ranks_skip(two: list[dict[str, Any]]) -> N
     for found in two:
         assert found["spoiled"]["metrics"] == {"updates_skipped": 1.0}
         assert "loss/" in found["spoiled"]["first"]
+
+
+def test_parameters_that_only_some_ranks_use_are_averaged_with_themselves(two: list[dict[str, Any]]) -> None:
+    for found in two:
+        first, second, unused = found["branches"]
+        assert first.tolist() == second.tolist() == [[0.5, 1.5]]
+        assert unused is None
+
+
+def test_buffers_become_the_same_on_all_ranks(two: list[dict[str, Any]]) -> None:
+    for found in two:
+        buffers = found["aligned"]
+        assert buffers["0.running_mean"].tolist() == [1.5, 1.5]
+        assert [buffers[name].tolist() for name in ("flag", "narrow", "wide")] == [[False] * 3, [0.0] * 3, [0.0] * 3]
+        assert buffers["strided"].tolist() == torch.arange(6.0).view(2, 3).T.tolist()
