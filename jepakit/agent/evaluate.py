@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from jepakit.agent.planning.policy import PlanningPolicy, goals_of, planner_fields
@@ -78,9 +77,10 @@ def evaluate(
     if reference:
         for played in results.values():
             played["human_normalized"] = (played["mean"] - reference.random) / (reference.human - reference.random)
-    if has_goals:
-        for played in results.values():
-            played["success"] = fmean(episode_return > 0 for episode_return in played["returns"])
+    for played in results.values():
+        rewarded = played.pop("rewarded_at_end")
+        if has_goals:
+            played["success"] = rewarded  # of such a task only the step that reaches the goal has a reward above zero
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     planned = {"planner": planning.config.model_dump(mode="json")} if planning else {}
     trained_on = {} if held_out else {"held_out": False}

@@ -118,6 +118,23 @@ def test_distances_in_steps_weigh_each_direction_by_what_a_step_changes_there(tr
             assert found[n, sample].item() == pytest.approx(-sum(d @ inverse @ d for d in apart), rel=1e-3)
 
 
+def test_distances_in_steps_take_what_is_finite_and_stay_euclidean_where_nothing_changes(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(trained, best=False, trust=False, warn=print) as (_, env, learner, _), torch.no_grad():
+        starts, actions = torch.zeros(4, learner.embedding_width), env.single_action_spec.rand(torch.Size((4, 2, 5)))
+        rolled = torch.randn(8, 6, learner.embedding_width)
+        spoiled = torch.cat((rolled, rolled * torch.inf, rolled * torch.nan))
+        scales = []
+        for outcome in (rolled, spoiled, torch.ones_like(rolled), torch.full_like(rolled, torch.inf)):
+            model = GoalModel(learner, "sum")
+            monkeypatch.setattr(model, "unrolled", lambda *_, outcome=outcome: outcome)
+            model.measure_steps(starts, actions)
+            scales.append(model.scale)
+    assert torch.equal(scales[0], scales[1])
+    assert scales[2:] == [None, None]
+
+
 def test_a_planner_measures_steps_once_where_it_is_asked_to(trained: Path) -> None:
     for metric, measured in (("euclidean", False), ("steps", True)):
         with opened(trained, best=False, trust=False, warn=print) as parts:

@@ -40,8 +40,14 @@ class GoalModel(RollOuts):
 
     @torch.no_grad()
     def measure_steps(self, starts: Tensor, actions: Tensor) -> None:
-        """From now on measure distances in steps: those of the roll-outs over random ``actions`` [N, S, H, ...] from ``starts`` [N, D]."""
+        """From now on measure distances in steps: those of the roll-outs over random ``actions`` [N, S, H, ...] from ``starts`` [N, D].
+
+        Where roll-outs overflow, what is finite of them counts. If no step changes anything, distances stay Euclidean.
+        """
         changes = self.unrolled(starts, actions).diff(dim=1).flatten(0, 1).double()
+        changes = changes[changes.isfinite().all(dim=1)]
+        if not changes.any():
+            return
         products = changes.T @ changes / len(changes)
         floor = LEAST_SHARE * products.diagonal().mean() * torch.eye(len(products), dtype=products.dtype, device=products.device)
         self.scale = torch.linalg.cholesky(torch.linalg.inv(products + floor)).to(starts)

@@ -34,7 +34,8 @@ class WorldModel(RollOuts):
     def __init__(self, learner: Learner, gamma: float, *, value: bool = True) -> None:
         super().__init__(learner)
         self.gamma = gamma
-        terms = [term.loss for term in learner.terms.values()]
+        first = sorted(learner.terms.values(), key=lambda term: "s_hat" not in term.inputs)  # what has learned on predictions
+        terms = [term.loss for term in first]
         self.reward = next((term for term in terms if isinstance(term, PredictsReward)), None)
         self.termination = next((term for term in terms if isinstance(term, PredictsTermination)), None)
         if self.reward is None:

@@ -35,3 +35,7 @@ class RewardPrediction(StepHead):
     def forward(self, s_x: Tensor, action: Tensor, reward: Tensor) -> Tensor:
         """``s_x`` [B, D], ``action`` [B] (int64) or [B, A] (float), ``reward`` [B, 1] -> scalar."""
         return F.mse_loss(self.told(s_x, action), reward)
+
+    def reward(self, s: Tensor, action: Tensor) -> Tensor:
+        """The expected reward [*] of ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""
+        return self.told(s, action).squeeze(-1)

@@ -156,9 +156,17 @@ class BatchedEnv(EnvBase):
     def _shown(self, n: int, observation: Any) -> Tensor:
         """The current frame of simulator ``n`` as the agent sees it: through the distractions."""
         with self._naming(n, "drawing"):
-            frame = undistracted = self._frame(n, observation)
+            frame = self._frame(n, observation)
+            if frame.shape != self.frame_shape[1:]:
+                told, first = (" × ".join(map(str, shape)) for shape in (frame.shape, self.frame_shape[1:]))
+                raise ValueError(f"it gives a frame of {told} (channels, height, width), and its first was {first}: set `env.size`")
+        return self._distracted(n, frame)
+
+    def _distracted(self, n: int, undistracted: Tensor) -> Tensor:
+        """A frame as the agent would see it now, in the present episode of simulator ``n``."""
         if not self.distractions:
-            return frame
+            return undistracted
+        frame = undistracted
         background: Callable[[], Tensor] = cache(lambda: self._background(n, undistracted))
         episode, step = (self._first_seeds[n] << 32) + self.episodes[n], int(self.lengths[n])
         for distraction in self.distractions:
@@ -216,7 +224,8 @@ class BatchedEnv(EnvBase):
                 self.returns[n], self.learned_returns[n], self.lengths[n] = 0.0, 0.0, 0
                 self.episodes[n] += 1
             self.stacks[n] = self._shown(n, observation)
-            self._began(n, info)
+            with self._naming(n, "reset"):
+                self._began(n, info)
         now = self._observation().update({key: torch.zeros_like(self.lengths, dtype=torch.bool) for key in (EPISODE_OVER, *ENDS)})
         self.seconds += time.perf_counter() - started
         return now

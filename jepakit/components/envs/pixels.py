@@ -56,6 +56,7 @@ class PixelEnv(BatchedEnv):
         super().__init__(seed, id, make, num_envs, shape, torch.uint8, frames_per_step, processes)
         self.size, self.grayscale = size, grayscale
         self.goals: Tensor | None = None
+        self.tells_goals: bool | None = None  #: whether resets tell of goals; None: there was no reset yet
 
         # Proved here rather than on request, so that no caller can forget it. Seeding anew makes the proof leave no trace in the episodes.
         prove_pixels(self)
@@ -80,10 +81,24 @@ class PixelEnv(BatchedEnv):
             self.goals = snapshot["goals"].clone()
 
     def _began(self, n: int, info: dict[str, Any]) -> None:
-        if "goal_image" in info:
+        if not info.get("episode_over", True):
+            return  # the episode goes on, and so does its goal
+        tells = "goal_image" in info
+        if self.tells_goals not in (None, tells):
+            raise ValueError("of its resets some tell `goal_image` in `info`, others do not")
+        self.tells_goals = tells
+        if tells:
             if self.goals is None:
                 self.goals = torch.zeros_like(self.stacks)
-            self.goals[n] = to_frame(info["goal_image"], self.size, self.grayscale)
+            self.goals[n] = self._distracted(n, self._goal_frame(info["goal_image"]))
+
+    def _goal_frame(self, image: Any) -> Tensor:
+        fits = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3)
+        frame = to_frame(image, self.size, self.grayscale) if fits else None
+        if frame is None or frame.shape != self.frame_shape[1:]:
+            told = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise ValueError(f"`goal_image` in its `info` is {told}, not a picture such as it draws: uint8 [H, W, 3]")
+        return frame
 
     def _image(self, n: int) -> NDArray[np.uint8]:
         image: Any = self.simulators[n].render()

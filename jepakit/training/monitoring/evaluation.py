@@ -84,7 +84,8 @@ def play(
     Every env plays a fixed share of the episodes: keeping the first to end would favour short ones.
 
     Returns:
-        ``mean``, ``ci95`` (half width, normal approximation; None for one episode), ``returns`` and ``lengths``.
+        ``mean``, ``ci95`` (half width, normal approximation; None for one episode), ``returns``, ``lengths`` and ``rewarded_at_end``: the
+        share of episodes whose last step had a reward above zero.
 
     Raises:
         UserError: An episode does not end within `LONGEST` env steps.
@@ -93,7 +94,7 @@ def play(
     env.set_seed(seed)
     seed_everything(seed)
     quota = [episodes // num_envs + (n < episodes % num_envs) for n in range(num_envs)]
-    played: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
+    played: list[list[tuple[float, int, bool]]] = [[] for _ in range(num_envs)]
     with set_exploration_type(MODES[mode]):
         now = env.reset()
         while any(len(mine) < wanted for mine, wanted in zip(played, quota, strict=True)):
@@ -104,11 +105,11 @@ def play(
             for n in over.flatten().nonzero().flatten().tolist():
                 end = step["next"][n]
                 if len(played[n]) < quota[n]:
-                    played[n].append((end[EPISODE_RETURN].item(), end[EPISODE_LENGTH].item()))
+                    played[n].append((end[EPISODE_RETURN].item(), end[EPISODE_LENGTH].item(), end["reward"].item() > 0))
                     on_episode()
     ended = [episode for mine in played for episode in mine]
-    returns = [episode_return for episode_return, _ in ended]
-    return {**mean_and_interval(returns), "returns": returns, "lengths": [length for _, length in ended]}
+    returns, lengths, rewarded = (list(column) for column in zip(*ended, strict=True))
+    return {**mean_and_interval(returns), "returns": returns, "lengths": lengths, "rewarded_at_end": fmean(rewarded)}
 
 
 def mean_and_interval(values: list[float]) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ from torch import nn
 from torchrl.data import Bounded, Categorical
 
 from jepakit.components.auxiliaries.reward_model import RewardModel
+from jepakit.components.auxiliaries.reward_prediction import RewardPrediction
 from jepakit.components.auxiliaries.termination_model import TerminationModel
 from jepakit.protocols import PredictsReward, PredictsTermination
 
@@ -30,6 +31,9 @@ def test_the_reward_model_is_the_mean_squared_error_of_its_head(spec: Categorica
     guesses = [slowly(model, s[i], action[i]) for i in range(6)]
 
     assert isinstance(model, PredictsReward)
+    stand_in = RewardPrediction(spec, 4, hidden=7)
+    stand_in.load_state_dict(model.state_dict())
+    assert torch.equal(stand_in.reward(s, action), model.reward(s, action))
     np.testing.assert_allclose(model.reward(s, action).tolist(), guesses, rtol=1e-4, atol=1e-6)
     assert model(s, action, reward).item() == pytest.approx(
         np.mean([(g - r) ** 2 for g, r in zip(guesses, reward[:, 0].tolist(), strict=True)]), rel=1e-4
