@@ -102,9 +102,11 @@ def _sources(recipe: Recipe) -> Iterator[str]:
     yield from weights_digests(recipe)
     for _, fields in _components(recipe):
         found = fields.component
-        if str(found.cls.__module__).partition(".")[0] != "jepakit" and Path(found.file) not in own:
-            yield _digest(found)
-            for module in _modules(found, covered):
+        if str(found.cls.__module__).partition(".")[0] != "jepakit":
+            is_plugin = Path(found.file) in own
+            if not is_plugin:
+                yield _digest(found)
+            for module in _modules(found, covered, is_plugin):
                 classes.setdefault(_top(module), []).append(found.cls)
         for name in getattr(found.cls, "imports", ()):
             for entry in getattr(fields, name) or ():
@@ -115,10 +117,17 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         yield from _importable(module, from_there)
 
 
-def _modules(found: Component, covered: Set[str]) -> Iterator[str]:
-    """The modules that define a component's class and its bases: its own one, and those of the user's, besides the ``covered``."""
+def _modules(found: Component, covered: Set[str], is_plugin: bool) -> Iterator[str]:
+    """The modules that define a component's class and its bases: its own one, unless it ``is_plugin``'s, and those of the user's.
+
+    Args:
+        found: The component.
+        covered: Packages that count already.
+        is_plugin: Whether its own module is a plug-in file, which counts already.
+    """
     for module in dict.fromkeys(cls.__module__ for cls in found.cls.__mro__):
-        if _top(module) not in covered and (module == found.cls.__module__ or _is_own(module)):
+        is_its_own = module == found.cls.__module__
+        if _top(module) not in covered and (not is_plugin if is_its_own else _is_own(module)):
             yield module
 
 

@@ -77,6 +77,22 @@ def test_the_id_depends_only_on_the_content_of_plugins(write: Write) -> None:
     assert identity(write, text + "plugins: [a.py, other.py]") != by_path
 
 
+def test_the_id_depends_on_the_module_of_a_plugins_base_class(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    write("plugins/mine.py", "from base_of_mine import Base\n" + PLUGIN.replace("class Mine:", "class Mine(Base):"))
+    text = BASE.replace("kind: small, dim: 8", "kind: mine") + "plugins: [plugins/mine.py]\n"
+    monkeypatch.syspath_prepend(elsewhere)
+    found = []
+    for factor in (1, 100, 1):
+        write("elsewhere/base_of_mine.py", f"class Base:\n    factor = {factor}\n")
+        importlib.invalidate_caches()
+        monkeypatch.delitem(sys.modules, "base_of_mine", raising=False)  # as in a new process
+        monkeypatch.delitem(plugins._importable, "base_of_mine", raising=False)
+        plugins.load_plugins([])
+        found.append(identity(write, text))
+    assert found[0] == found[2] != found[1]
+
+
 def test_the_id_depends_on_the_source_of_used_components(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.syspath_prepend(folder)
     text = "env: {kind: fake, id: x}\nencoder: {kind: mine}\n"
