@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
@@ -17,6 +18,16 @@ from torch.nn.parameter import is_lazy
 LIBRARIES = ("torchrl", "tensordict")  #: whose modules register weights in ways of their own
 REGISTRIES = ("_parameters", "_buffers", "_modules")  #: attributes in which a module registers
 OF_A_MODULE = frozenset(vars(nn.Module()))  #: attributes that every module has
+NO_STATE = {
+    *sys.stdlib_module_names,
+    *LIBRARIES,
+    "jepakit",
+    "torch",
+    "numpy",
+    "gymnasium",
+    "pydantic",
+}  #: packages whose objects are not looked into
+DEEPEST = 4  #: objects within objects that are looked into
 
 
 def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: bool = False) -> str:
@@ -59,10 +70,10 @@ def _unfit(tensor: Tensor, may_be_lazy: bool) -> str:
 
 
 def plain_state(component: object) -> dict[str, str]:
-    """Numbers, tensors, random generators and lists of them in plain attributes of ``component`` and its parts, by name and as text.
+    """Numbers, texts, tensors, random generators, and lists and objects of them, in plain attributes of ``component`` and its parts.
 
-    No checkpoint holds them, which does no harm as long as they stay the same. An object that is no module may save them itself, in a
-    ``state_dict`` of its own: they are left out then.
+    By name, as text. No checkpoint holds them, which does no harm as long as they stay the same. An object that is no module may save them
+    itself, in a ``state_dict`` of its own: they are left out then.
     """
     if isinstance(component, nn.Module):
         owners = [*component.named_modules()]
@@ -78,7 +89,7 @@ def plain_state(component: object) -> dict[str, str]:
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """The names of what differs between two `plain_state` of one module."""
+    """The names of what differs between two `plain_state` of one module. What was not there before may be a cache, and does not count."""
     return [name for name, state in after.items() if before.get(name, state) != state]
 
 
@@ -87,9 +98,9 @@ def _holds_any(value: Any, saved: set[int]) -> bool:
     return id(value) in saved or (isinstance(value, list | tuple) and any(id(entry) in saved for entry in value))
 
 
-def _state_of(value: Any) -> object:
+def _state_of(value: Any, depth: int = 0) -> object:
     """What tells two states of ``value`` apart; None if it is no state."""
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | str | bytes):
         return value
     if isinstance(value, itertools.count):
         return repr(value)
@@ -108,9 +119,15 @@ def _state_of(value: Any) -> object:
     if isinstance(value, random.Random):
         return value.getstate()
     if isinstance(value, list | tuple | deque | dict):
-        held = [_state_of(entry) for entry in (value.values() if isinstance(value, dict) else value)]
-        return held if all(entry is not None for entry in held) else None
+        return _of_entries(value.values() if isinstance(value, dict) else value, depth)
+    if type(value).__module__.partition(".")[0] not in NO_STATE and not isinstance(value, type | nn.Module) and hasattr(value, "__dict__"):
+        return None if hasattr(value, "state_dict") else _of_entries(vars(value).values(), depth)
     return None
+
+
+def _of_entries(entries: Iterable[Any], depth: int) -> object:
+    held = [_state_of(entry, depth + 1) for entry in entries] if depth < DEEPEST else [None]
+    return None if held and all(entry is None for entry in held) else held
 
 
 def _has_weights(held: object, *, trained_alone: bool) -> bool:

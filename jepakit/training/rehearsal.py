@@ -153,6 +153,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
         text = f"`{new[0]}` comes into being with the first batch, so no checkpoint could be loaded: register it when the part is made"
         raise recipe.error(blame.places.get(id(owner), "encoder"), text)
     restless = changed(before, plain_state(learner.parts))
+    restless += [name for name in _restless_when_repeated(learner, blame) if name not in restless]
     look = Look(learner, batch[PIXELS].flatten(0, 1).to(hardware.device), witness, windows=2)
     for i, each in enumerate(diagnoses.named):
         unused = plain_state(each.diagnostic)
@@ -163,6 +164,21 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
     if restless:
         told.append(f"{', '.join(restless)}: changes with use, but is in no `state_dict` and so in no checkpoint; a resumed run may differ")
     return Rehearsed(learner, told)
+
+
+def _restless_when_repeated(learner: Learner, blame: Blame) -> list[str]:
+    """The state that changes between two passes over the same rows, with the same weights and draws.
+
+    Some came into being with the first batch. What only keeps a part's last output stays the same.
+    """
+    with blame.at("algorithm"):
+        minibatch, states = learner.experience.sample(), []
+        for _ in range(2):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                learner.losses(minibatch)
+            states.append(plain_state(learner.parts))
+    return changed(*states)
 
 
 def _place_of(recipe: Recipe, bad: str) -> str:

@@ -92,7 +92,7 @@ def test_an_encoder_that_differs_in_eval_mode_gets_a_notice_and_stays_unchanged(
     env.close()
 
 
-@pytest.mark.parametrize("owner", ["counter", "torch", "numpy", "legacy", "python", "nothing"])
+@pytest.mark.parametrize("owner", ["counter", "running", "torch", "numpy", "legacy", "python", "nothing"])
 def test_state_that_changes_in_plain_attributes_gets_a_notice(tmp_path: Path, owner: str) -> None:
     @register("predictor", "keeps")
     class Keeps(nn.Module):
@@ -104,11 +104,15 @@ def test_state_that_changes_in_plain_attributes_gets_a_notice(tmp_path: Path, ow
             self.torch = torch.Generator().manual_seed(0)
             self.numpy, self.legacy, self.python = np.random.default_rng(0), np.random.RandomState(0), random.Random(0)
             self.last: int | None = None  # a cache, not state
+            self.running: float | None = None
 
         def forward(self, s_x: Tensor, action: Tensor) -> Tensor:
             self.last = len(s_x)
             if owner == "counter":
                 self.calls += 1
+            elif owner == "running":
+                mean = s_x.mean().item()
+                self.running = mean if self.running is None else 0.9 * self.running + mean
             elif owner == "torch":
                 torch.rand(1, generator=self.torch)
             elif owner != "nothing":
@@ -149,13 +153,24 @@ def test_counts_and_sets_are_state() -> None:
     assert changed(before, plain_state(module)) == ["count", "seen"]
 
 
+class Own:
+    """A plain object that a component keeps."""
+
+    def __init__(self, **held: object) -> None:
+        vars(self).update(held)
+
+
 def test_the_state_of_odd_attributes_is_read() -> None:
     module = nn.Module()
     module.column, module.half, module.sparse = torch.ones(2, 2)[:, 0], torch.ones((), dtype=torch.bfloat16), torch.ones(3).to_sparse()
-    module.list, module.mixed, module.objects = [1, [2, torch.ones(1)]], (1, "a"), np.array([None])
+    module.list, module.mixed, module.objects = [1, [2, torch.ones(1)]], {"phase": "warm", "layer": nn.Identity()}, np.array([None])
+    module.own, module.function, module.part = Own(inner=Own(count=1, itself=None)), len, nn.Identity()
+    module.own.inner.itself = module.own
     before = plain_state(module)
-    assert {*before} == {"column", "half", "list", "objects"}
+    assert {*before} == {"column", "half", "list", "mixed", "objects", "own"}
     assert not changed(before, plain_state(module))
     module.list[1][1] += 1
     module.column[1] = 3
-    assert changed(before, plain_state(module)) == ["column", "list"]
+    module.mixed["phase"] = "hot"
+    module.own.inner.count = 2
+    assert changed(before, plain_state(module)) == ["column", "list", "mixed", "own"]
