@@ -125,8 +125,8 @@ def _modules(found: Component, covered: Set[str], is_plugin: bool) -> Iterator[s
         covered: Packages that count already.
         is_plugin: Whether its own module is a plug-in file, which counts already.
     """
-    for module in dict.fromkeys(cls.__module__ for cls in found.cls.__mro__):
-        is_its_own = module == found.cls.__module__
+    for module in dict.fromkeys(str(cls.__module__) for cls in found.cls.__mro__):  # a class may have none
+        is_its_own = module == str(found.cls.__module__)
         if _top(module) not in covered and (not is_plugin if is_its_own else _is_own(module)):
             yield module
 

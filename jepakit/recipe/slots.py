@@ -41,6 +41,8 @@ class InSlot:
             # Validate JSON: pydantic's strict Python mode refuses a list for a tuple. `strict=True`: a field may hold a lax model.
             fields = found.fields.model_validate_json(json.dumps(value), strict=True)
             written = fields.model_dump(mode="json")  # a run's recipe.yaml says this
+            if _lacks(written, value):  # a model within a field ignores what it does not know, unless its author says otherwise
+                found.fields.model_validate_json(json.dumps(value), strict=True, extra="forbid")
             again = found.fields.model_validate_json(json.dumps(written, allow_nan=False), strict=True)
             if again.model_dump(mode="json") != written or written.keys() != found.fields.model_fields.keys():
                 raise ValueError("written to a recipe and read again, they are others")
@@ -68,6 +70,15 @@ class InSlot:
             "description": f"Some fields of the {self.slot}; its kind is that of the extended recipe, or the default kind.",
         }
         return {"oneOf": [*kinds, partial], "description": registry.SLOTS[self.slot].description}
+
+
+def _lacks(written: Any, value: Any) -> bool:
+    """Whether a key of ``value`` is not in ``written``, at any depth."""
+    if isinstance(written, dict) and isinstance(value, dict):
+        return not value.keys() <= written.keys() or any(_lacks(written[key], value[key]) for key in value)
+    if isinstance(written, list) and isinstance(value, list):
+        return any(map(_lacks, written, value))
+    return False
 
 
 def _kind_schema(schema: JsonSchemaValue, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -153,6 +153,10 @@ def _model(cls: type, kind: str, base: type[ComponentFields], fields: dict[str, 
             schema = model.model_json_schema()
     except (PydanticUserError, TypeError) as error:
         raise RegistrationError(f"a recipe cannot write the type of a field: {str(error).splitlines()[0]}") from error
+    for name in (*getattr(cls, "reads", ()), *getattr(cls, "data", ())):
+        written = schema["properties"].get(name, {})
+        if any(each.get("type") in ("array", "object") for each in written.get("anyOf", [written])):
+            raise RegistrationError(f"`{name}` names files, but may hold several values: give each file a field of its own, a text or null")
     for name, field in model.model_fields.items():
         if not field.is_required() and field.default_factory is None and "default" not in schema["properties"][name]:
             raise RegistrationError(f"a recipe cannot write the default of the field `{name}`: {shown(repr(field.default))}")

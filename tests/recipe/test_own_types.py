@@ -74,6 +74,21 @@ def test_values_that_differ_have_ids_that_differ_and_are_written_down(name: str,
         registry.forget(lambda module: module == __name__)
 
 
+def test_a_model_in_a_field_refuses_what_it_does_not_know_unless_its_author_allows_it() -> None:
+    class Mine:
+        def __init__(self, frames: Any, *, heads: tuple[Head, ...] = (), named: Open | None = None) -> None: ...
+
+    Mine.__init__.__annotations__.update(heads=tuple[Head, ...], named=Open | None)
+    register("encoder", "mine")(Mine)
+    try:
+        for value in ("heads: [{width: 2, widht: 3}]", "heads: [{width: 2, widht: 3}], named: {more: 1}"):
+            with pytest.raises(RecipeError, match=r"unknown field `widht` in `encoder\.heads\.0`"):
+                load_recipe("cartpole_pixels", [f"encoder={{kind: mine, {value}}}"])
+        assert load_recipe("cartpole_pixels", ["encoder={kind: mine, heads: [{width: 2}], named: {more: 1}}"]).encoder.named.more == 1
+    finally:
+        registry.forget(lambda module: module == __name__)
+
+
 def test_a_set_has_no_order_so_a_recipe_cannot_write_it() -> None:
     class Mine:
         def __init__(self, frames: Any, *, tags: frozenset[str] = frozenset()) -> None: ...

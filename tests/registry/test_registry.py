@@ -184,9 +184,19 @@ def pydantics_own_name() -> type:
     return C
 
 
+def several_files() -> type:
+    class C:
+        reads: ClassVar = ("files",)
+
+        def __init__(self, *, files: list[str] | None = None) -> None: ...
+
+    return C
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
+        (several_files, "`files` names files, but may hold several values"),
         (no_star, "`width` stands before `\\*`.*has: `frames`, `embedding_width`"),
         (more_arguments, "`\\*args"),
         (more_fields, "`\\*\\*fields"),
