@@ -20,7 +20,7 @@ from torchrl.envs import EnvBase
 from jepakit.components.envs.processes.remote import in_processes
 from jepakit.components.envs.state import State, StateReader
 from jepakit.components.envs.tape import Simulator, Tape, restores_exactly
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, Distraction, FrameShape
 
 MAX_ENVS = 4096
@@ -240,8 +240,8 @@ class BatchedEnv(EnvBase):
             with self._naming(n, f"step({action})"):
                 observation, reward, has_terminated, has_truncated, info = self.simulators[n].step(action)
                 rewards.append([_finite(reward)])
-                raw_rewards.append([_finite(info.get("raw_reward", reward))])
-                over.append([bool(info.get("episode_over", has_terminated or has_truncated))])
+                raw_rewards.append([_finite(info.get("raw_reward", reward), '`info["raw_reward"]`')])
+                over.append([_is_over(info, bool(has_terminated or has_truncated))])
             observations.append(observation)
             terminated.append([bool(has_terminated)])
             truncated.append([bool(has_truncated)])
@@ -281,9 +281,20 @@ def _moved(distraction: Distraction, background: Callable[[], Tensor], episode: 
     return cache(lambda: distraction(background()[None].to(torch.uint8), background, episode, step)[0].bool())
 
 
-def _finite(reward: Any) -> float:
+def _finite(reward: Any, name: str = "reward") -> float:
     """A reward as float32 holds it."""
-    number = float(reward)
+    try:
+        number = float(reward)
+    except (TypeError, ValueError):
+        number = np.nan
     if not abs(number) <= LARGEST:
-        raise ValueError(f"its reward is {reward}")
+        raise ValueError(f"its {name} is {shown(str(reward))}")
     return number
+
+
+def _is_over(info: dict[str, Any], ends: bool) -> bool:
+    """Whether the task's episode is over: as ``info`` says, or else if the step ends an episode."""
+    over = info.get("episode_over", ends)
+    if not isinstance(over, bool | np.bool_):
+        raise ValueError(f'its `info["episode_over"]`, by which the task\'s episodes are counted, is {shown(str(over))}, not true or false')
+    return bool(over)

@@ -212,7 +212,13 @@ def test_the_trial_of_restoring_ends_nothing_that_the_env_still_uses(registered:
 
 @pytest.mark.parametrize(
     ("reward", "info", "told"),
-    [(1e300, {}, "its reward is 1e"), (1.0, {"raw_reward": float("nan")}, "its reward is nan"), (1.0, None, "AttributeError")],
+    [
+        (1e300, {}, "its reward is 1e"),
+        (1.0, {"raw_reward": float("nan")}, r"`info\[.raw_reward.\]` is nan"),
+        (1.0, {"raw_reward": None}, r"raw_reward.* is None"),
+        (1.0, {"episode_over": np.array([False])}, r"episode_over.*not true or false"),
+        (1.0, None, "AttributeError"),
+    ],
 )
 def test_what_no_return_can_hold_is_reported(registered: Callable[..., str], reward: Any, info: Any, told: str) -> None:
     class Bad(Odd):
