@@ -15,6 +15,7 @@ from jepakit import registry
 from jepakit.components.encoders.simnorm import SimNorm
 from jepakit.components.shared import ranks
 from jepakit.components.shared.frozen import freeze
+from jepakit.components.targets.frozen import Frozen
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import seed_everything
 from jepakit.machine.group import seed_of_rank
@@ -177,7 +178,9 @@ def _build_jepa(recipe: Recipe, config: Jepa, part: Callable[..., Any], encoder:
     blame = Blame(recipe)
     with blame.at("jepa.target"):
         if config.target.checkpoint:
-            _begin(own_weights(target, encoder), "encoder", config.target, recipe)
+            _begin(held := own_weights(target, encoder), "encoder", config.target, recipe)
+            if isinstance(target, Frozen):
+                freeze(held, statistics=True)  # one fixed function
     with blame.at("jepa.predictor"):
         _begin(predictor, "predictor", config.predictor, recipe)
     return JEPA(

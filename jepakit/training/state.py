@@ -133,6 +133,7 @@ class Stored(BaseModel):
 def capture(run: RunState) -> Checkpoint:
     """The content of a checkpoint of ``run``. With several ranks each calls this, and the first one's result is complete."""
     history, learner = run.history, run.learner
+    judged = run.recipe.algorithm.kind != "none"  # with it, returns are those of random play, and say nothing of the weights
     first, *others = from_all(
         {
             "probe": run.probe.recent if ranks.size() == 1 else _on_device(run.probe.recent, "cpu"),
@@ -142,8 +143,8 @@ def capture(run: RunState) -> Checkpoint:
     )
     state = {
         "env_steps": history.env_steps,
-        "return_last_100": history.return_last(100),
-        "eval_return": history.eval_return,
+        "return_last_100": history.return_last(100) if judged else None,
+        "eval_return": history.eval_return if judged else None,
         "updates": learner.updates,
         "bad_updates": learner.bad_updates,
         "first_bad": learner.first_bad,

@@ -17,7 +17,7 @@ from jepakit.components.algorithms.none import NoRL
 from jepakit.components.shared.recordings import read_recording
 from jepakit.components.sources.recording import Recorded as RecordedSource
 from jepakit.errors import UserError
-from jepakit.files.checkpoints import weights_file
+from jepakit.files.checkpoints import checkpoints, read_manifest, weights_file
 from jepakit.files.data import digest_of_data
 from jepakit.files.writing import digest
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape
@@ -122,8 +122,23 @@ def test_an_rl_run_begins_with_the_pretrained_encoder(data: Path, tmp_path: Path
     assert json.loads((tuned / "provenance.json").read_text())["weights_sha256"] == [digest(weights_file(pretrained))]
 
 
+def test_a_frozen_target_with_a_checkpoint_is_one_fixed_function(data: Path, tmp_path: Path) -> None:
+    pretrained = run(pretrain(data), out=tmp_path / "pretrained", quiet=True).path
+    begun = {"jepa.target": {"kind": "frozen", "checkpoint": str(pretrained)}}
+    predicting = run(BASE, overrides=begun, out=tmp_path / "run", quiet=True).path
+    there, here = load_file(weights_file(pretrained)), load_file(weights_file(predicting))
+    names = [name.removeprefix("encoder.") for name in there if name.startswith("encoder.")]
+    assert any("square_sum" in name for name in names)
+    assert all(torch.equal(there[f"encoder.{name}"], here[f"target.encoder.{name}"]) for name in names)
+    assert here["encoder.scale.count"] > 0
+
+
 def test_random_play_in_the_env_pretrains_without_a_source(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    result = run(BASE, out=tmp_path / "run", quiet=True)
+    result = run(BASE, out=tmp_path / "run", quiet=True, overrides={"checkpoint_every": 64})
+    saved = checkpoints(result.path / "checkpoints")
+    assert len(saved) > 1
+    assert weights_file(result.path).parent == saved[-1]
+    assert read_manifest(saved[0])["return_last_100"] is None, "returns of random play say nothing of the weights"
     assert not [each for each in recwarn if "policy" in str(each.message)], "that nothing acts by weights is meant"
     assert result.summary["status"] == "finished"
     assert result.summary["episodes"] > 20
