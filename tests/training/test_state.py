@@ -87,7 +87,7 @@ def make_loop(make_learner: Any, tmp_path: Path) -> MakeLoop:
         learner, env, collector = learner or make_learner(), Env(), Direct()
         collector.acting = acting = cast(Any, SimpleNamespace(env=env, seed=7))
         return SimpleNamespace(
-            recipe=SimpleNamespace(seed=7),
+            recipe=SimpleNamespace(seed=7, algorithm=SimpleNamespace(kind="ppo")),
             env=env,
             collector=collector,
             acting=acting,
