@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jepakit.storage.lock import Lock
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
@@ -51,6 +53,7 @@ def test_without_a_terminal_it_prints_one_table(cli: Cli, run: Path, tmp_path: P
 
 @pytest.mark.parametrize("end", [b"q", b"\x03"])
 def test_in_a_terminal_it_refreshes_and_quits_cleanly(run: Path, end: bytes) -> None:
+    held = Lock(run)  # it is running: one that has ended is not looked at for seconds
     pid, terminal = pty.fork()
     if pid == 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job of a shell ignores it
@@ -67,6 +70,7 @@ def test_in_a_terminal_it_refreshes_and_quits_cleanly(run: Path, end: bytes) -> 
     assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")  # so is the cursor
     assert b"Traceback" not in seen
     assert b"50%" in seen[seen.rindex(b"\x1b[?1049l") :]  # the last table stays
+    held.release()
 
 
 def until(terminal: int, text: bytes) -> bytes:

@@ -19,6 +19,7 @@ from jepakit.components.envs.batched import EnvFailed
 from jepakit.components.envs.gym import GymEnv
 from jepakit.components.shared.frames import to_frame
 from jepakit.protocols import FrameShape
+from tests.components.envs.dark import Dark
 
 IDS = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0"]
 SMALL: dict[str, Any] = {"size": (20, 30), "num_envs": 2}
@@ -301,17 +302,6 @@ def test_a_nan_reward_is_reported_with_its_step_and_seed() -> None:
             GymEnv(7, id="Odd-v0", num_envs=2, size=None).rollout(5)
     finally:
         del gymnasium.registry["Odd-v0"]
-
-
-class Dark(Odd):
-    """Draws nothing after its third step."""
-
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        self.steps += 1
-        return 0, 1.0, False, False, {}
-
-    def render(self) -> Any:
-        return super().render() if self.steps < 3 else None
 
 
 def test_a_picture_that_fails_is_reported_with_its_step_and_seed() -> None:
