@@ -105,7 +105,7 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         if str(found.cls.__module__).partition(".")[0] != "jepakit":
             is_plugin = Path(found.file) in own
             if not is_plugin:
-                yield _digest(found)
+                yield source_digest(found)
             for module in _modules(found, covered, is_plugin):
                 classes.setdefault(_top(module), []).append(found.cls)
         for name in getattr(found.cls, "imports", ()):
@@ -235,7 +235,12 @@ def used_components(recipe: Recipe) -> list[Component]:
     return [fields.component for _, fields in _components(recipe)]
 
 
-def _digest(found: Component) -> str:
+def source_digest(found: Component) -> str:
+    """The digest of the file, or of the notebook's cells, that defines a component's class: `source_digests` holds it.
+
+    Raises:
+        UserError: There is no source, or it was edited since this process has read it.
+    """
     try:
         digest = _digest_of(found.cls, found.file)
     except (OSError, TypeError) as error:

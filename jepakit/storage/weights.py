@@ -15,7 +15,10 @@ from jepakit.files.reading import read_text
 from jepakit.recipe import Recipe
 from jepakit.recipe.dump import flow
 from jepakit.recipe.errors import Source
+from jepakit.recipe.identity import source_digest
 from jepakit.recipe.yaml12 import read_yaml
+from jepakit.registry.signature import ComponentFields
+from jepakit.storage.folder import read_provenance
 
 #: Fields that may differ: they say where weights come from, and whether they change.
 _OF_THE_START = {"checkpoint", "frozen", "weights", "init"}
@@ -52,6 +55,13 @@ def begin_with(module: nn.Module, part: Part, file: Path, recipe: Recipe) -> Non
         raise ValueError(f"checkpoint {file} holds weights that are not finite: {bad[0]}")
     for name, tensor in own.items():
         tensor.copy_(theirs[name])
+
+
+def edited_since(part: ComponentFields, file: Path) -> bool:
+    """Whether other code defined the class of ``part`` when the run began that wrote ``file``. False of jepakit's own, and if unknown."""
+    found, began = part.component, read_provenance(_home(file)).get("sources")
+    is_own = not str(found.cls.__module__).startswith("jepakit.")
+    return is_own and isinstance(began, list) and source_digest(found) not in began
 
 
 def own_weights(target: object, online: nn.Module) -> nn.Module:
@@ -132,10 +142,15 @@ def _differences(path: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], 
 
 def _recipe_of(file: Path) -> dict[str, Any]:
     """The recipe of the run that wrote ``file``, unchecked; empty if it does not lie where a run or an export has it."""
-    home = file.parents[2] if len(file.parents) > 2 and file.parents[1].name == "checkpoints" else file.parent
+    home = _home(file)
     try:
         node = read_yaml(Source("recipe.yaml", read_text(home / "recipe.yaml"), home), [])
     except (OSError, ValueError):
         return {}
     plain = node.plain() if node else None
     return plain if isinstance(plain, dict) else {}
+
+
+def _home(file: Path) -> Path:
+    """The folder of the run or the export that has written ``file``, if it lies where these have it."""
+    return file.parents[2] if len(file.parents) > 2 and file.parents[1].name == "checkpoints" else file.parent

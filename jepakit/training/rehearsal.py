@@ -21,6 +21,7 @@ from jepakit.machine.memory import free_memory, in_words
 from jepakit.protocols import PIXELS, Algorithm, OffPolicyAlgorithm
 from jepakit.recipe.dump import flow
 from jepakit.storage.unsaved import changed, plain_state
+from jepakit.storage.weights import edited_since
 from jepakit.training.blame import Blame
 from jepakit.training.build import build_diagnostics, build_learner, build_replay
 from jepakit.training.collecting.build import build_collector
@@ -49,6 +50,9 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
         found.append(
             "the encoder's s_x differs between train() and eval() (batch normalisation, dropout): acting and learning must see the same"
         )
+    for place, part in (("encoder", recipe.encoder), *((("jepa.predictor", recipe.jepa.predictor),) if recipe.jepa else ())):
+        if part.checkpoint and edited_since(part, Path(part.checkpoint)):
+            found.append(f"`{place}.checkpoint` holds weights of a run that began with other code of `{part.kind}`: it was edited since")
     jepa = recipe.jepa and recipe.jepa.weight > 0
     held = any(config.weight > 0 for config in recipe.regularizers)
     taught = recipe.algorithm.kind != "none" and getattr(recipe.algorithm, "gradients_to_encoder", True)

@@ -65,3 +65,32 @@ def test_whoever_goes_on_with_a_run_is_told(tmp_path: Path, write: Callable[[int
     err = capsys.readouterr().err
     assert f"{EDITED} the run began: the result will belong to neither version" in err
     assert "recipe.yaml was edited" not in err
+
+
+ENCODER = """\
+from torch import nn
+from jepakit import register
+from jepakit.components.encoders.vit import ViT
+
+@register("encoder", "scaled_vit")
+class ScaledViT(ViT):
+    def __init__(self, frames, **fields):
+        super().__init__(frames, **fields)
+
+    def forward(self, pixels):
+        return super().forward(pixels) * {}
+"""
+
+
+def test_weights_that_begin_in_other_code_than_they_were_trained_in_are_told(tmp_path: Path) -> None:
+    plugin = tmp_path / "scaled.py"
+    kind = {"plugins": [str(plugin)], "encoder.kind": "scaled_vit", "encoder.patch": 20}
+    plugin.write_text(ENCODER.format(1))
+    first = run("cartpole_pixels", overrides=SMALL | kind, out=tmp_path / "first", quiet=True).path
+    told = []
+    for factor, name in ((1, "same"), (2, "other")):
+        plugin.write_text(ENCODER.format(factor))
+        begun = run("cartpole_pixels", overrides=SMALL | kind | {"encoder.checkpoint": str(first)}, out=tmp_path / name, quiet=True)
+        told.append((begun.path / "events.jsonl").read_text())
+    wanted = "`encoder.checkpoint` holds weights of a run that began with other code of `scaled_vit`"
+    assert [wanted in each for each in told] == [False, True]
