@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from jepakit.files.shared import MORE_SHARED, SHARED
 from jepakit.files.writing import readable
 
 LEAST_PYTHON = (3, 11)
@@ -151,8 +152,6 @@ def _recipes() -> str:
 
 def _shared_memory() -> Iterator[Finding]:
     """The room for what processes share: the batches of a collector's workers, the images of an env's. Runs in one process need none."""
-    from jepakit.components.collectors.workers import MORE_SHARED, SHARED
-
     if SHARED.is_dir():
         free = shutil.disk_usage(SHARED).free
         hint = f"little for `processes` and the collectors `multi_*`: {MORE_SHARED}" if free < LEAST_SHARED else ""

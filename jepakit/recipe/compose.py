@@ -128,11 +128,28 @@ class Composer:
         if self._parents > MAX_PARENTS:
             self.problems.append(Problem(extends.place, f"more than {MAX_PARENTS} recipes to extend", hides=True))
             return {}
-        layers: Layers = {}
-        for entry in entries:
-            # What two of them extend lies below both: laid again, it would undo what the first one writes.
-            layers = layers | {file: layer for file, layer in self._parent(entry, chain).items() if file not in layers}
-        return layers | {path: node.without("extends")}
+        parents = [found for entry in entries if (found := self._parent(entry, chain))]
+        return self._joined(parents, extends.place) | {path: node.without("extends")}
+
+    def _joined(self, parents: list[Layers], place: Place) -> Layers:
+        """The layers of several recipes, each once: below all that extend it, and in the order of every list that names it.
+
+        Laid again, what two of them extend would undo what the first one writes. This is Python's order of base classes (C3), from below.
+        """
+        layers = {file: layer for parent in parents for file, layer in parent.items()}
+        orders = [list(parent) for parent in parents] + [list(dict.fromkeys(list(parent)[-1] for parent in parents))]
+        joined: Layers = {}
+        while orders := [order for order in orders if order]:
+            later = {file: order[0] for order in orders for file in order[1:]}
+            lowest = next((order[0] for order in orders if order[0] not in later), None)
+            if lowest is None:
+                one, other = orders[0][0], later[orders[0][0]]
+                wrong = f"of {shown_path(str(one))} and {shown_path(str(other))} each would have to lie below the other"
+                self.problems.append(Problem(place, wrong, "leave out of the list what another entry of it extends", hides=True))
+                return layers
+            joined[lowest] = layers[lowest]
+            orders = [order[1:] if order[0] == lowest else order for order in orders]
+        return joined
 
     def _parent(self, entry: Node, chain: tuple[Path, ...]) -> Layers:
         if not isinstance(entry.data, str) or not entry.data:

@@ -41,7 +41,7 @@ class InSlot:
             # Validate JSON: pydantic's strict Python mode refuses a list for a tuple. `strict=True`: a field may hold a lax model.
             fields = found.fields.model_validate_json(json.dumps(value), strict=True)
             written = fields.model_dump(mode="json")  # a run's recipe.yaml says this
-            if _lacks(written, value):  # a model within a field ignores what it does not know, unless its author says otherwise
+            if _lacks(written, value):  # pydantic's models ignore what they do not know; here only `extra="allow"` lets more keys in
                 found.fields.model_validate_json(json.dumps(value), strict=True, extra="forbid")
             again = found.fields.model_validate_json(json.dumps(written, allow_nan=False), strict=True)
             if again.model_dump(mode="json") != written or written.keys() != found.fields.model_fields.keys():

@@ -27,7 +27,6 @@ NO_STATE = {
     "gymnasium",
     "pydantic",
 }  #: packages whose objects are not looked into
-DEEPEST = 4  #: objects within objects that are looked into
 
 
 def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: bool = False) -> str:
@@ -80,12 +79,32 @@ def plain_state(component: object) -> dict[str, str]:
     else:
         owners = [] if hasattr(component, "state_dict") else [("", component)]
     saved = {id(each) for _, owner in owners if isinstance(owner, nn.Module) for each in (*owner.parameters(), *owner.buffers())}
+    seen: set[int] = set()
     return {
-        f"{path}.{name}".lstrip("."): repr(state)
+        each: state
         for path, owner in owners
         for name, value in getattr(owner, "__dict__", {}).items()
-        if name not in OF_A_MODULE and not _holds_any(value, saved) and (state := _state_of(value)) is not None
+        if name not in OF_A_MODULE and not _holds_any(value, saved)
+        for each, state in _states(f"{path}.{name}".lstrip("."), value, seen)
     }
+
+
+def _states(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, str]]:
+    """The state of an attribute, or of each attribute of an object of one's own there, by name and as text."""
+    if (state := _state_of(value)) is not None:
+        yield name, repr(state)
+    elif _is_own(value) and id(value) not in seen:
+        seen.add(id(value))
+        for each, held in vars(value).items():
+            yield from _states(f"{name}.{each}", held, seen)
+
+
+def _is_own(value: Any) -> bool:
+    """Whether ``value`` is an object of a class of the user's own, which saves nothing itself."""
+    cls = type(value)
+    if isinstance(value, type | nn.Module) or str(cls.__module__).partition(".")[0] in NO_STATE:
+        return False
+    return not hasattr(cls, "state_dict") and isinstance(getattr(value, "__dict__", None), dict)
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -98,7 +117,7 @@ def _holds_any(value: Any, saved: set[int]) -> bool:
     return id(value) in saved or (isinstance(value, list | tuple) and any(id(entry) in saved for entry in value))
 
 
-def _state_of(value: Any, depth: int = 0) -> object:
+def _state_of(value: Any) -> object:
     """What tells two states of ``value`` apart; None if it is no state."""
     if isinstance(value, int | float | str | bytes):
         return value
@@ -119,15 +138,9 @@ def _state_of(value: Any, depth: int = 0) -> object:
     if isinstance(value, random.Random):
         return value.getstate()
     if isinstance(value, list | tuple | deque | dict):
-        return _of_entries(value.values() if isinstance(value, dict) else value, depth)
-    if type(value).__module__.partition(".")[0] not in NO_STATE and not isinstance(value, type | nn.Module) and hasattr(value, "__dict__"):
-        return None if hasattr(value, "state_dict") else _of_entries(vars(value).values(), depth)
+        held = [_state_of(entry) for entry in (value.values() if isinstance(value, dict) else value)]
+        return None if held and all(entry is None for entry in held) else held
     return None
-
-
-def _of_entries(entries: Iterable[Any], depth: int) -> object:
-    held = [_state_of(entry, depth + 1) for entry in entries] if depth < DEEPEST else [None]
-    return None if held and all(entry is None for entry in held) else held
 
 
 def _has_weights(held: object, *, trained_alone: bool) -> bool:

@@ -20,6 +20,7 @@ from jepakit.machine.hardware import Hardware
 from jepakit.machine.memory import free_memory, in_words
 from jepakit.protocols import PIXELS, Algorithm, OffPolicyAlgorithm
 from jepakit.recipe.dump import flow
+from jepakit.registry.signature import ComponentFields
 from jepakit.storage.unsaved import changed, plain_state
 from jepakit.storage.weights import edited_since
 from jepakit.training.blame import Blame
@@ -50,8 +51,12 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
         found.append(
             "the encoder's s_x differs between train() and eval() (batch normalisation, dropout): acting and learning must see the same"
         )
-    for place, part in (("encoder", recipe.encoder), *((("jepa.predictor", recipe.jepa.predictor),) if recipe.jepa else ())):
-        if part.checkpoint and edited_since(part, Path(part.checkpoint)):
+    begun: list[tuple[str, ComponentFields, str | None]] = [("encoder", recipe.encoder, recipe.encoder.checkpoint)]
+    if recipe.jepa:
+        begun += [("jepa.predictor", recipe.jepa.predictor, recipe.jepa.predictor.checkpoint)]
+        begun += [("jepa.target", recipe.encoder, recipe.jepa.target.checkpoint)]
+    for place, part, checkpoint in begun:
+        if checkpoint and edited_since(part, Path(checkpoint)):
             found.append(f"`{place}.checkpoint` holds weights of a run that began with other code of `{part.kind}`: it was edited since")
     jepa = recipe.jepa and recipe.jepa.weight > 0
     held = any(config.weight > 0 for config in recipe.regularizers)

@@ -13,7 +13,6 @@ import pytest
 from rich.cells import cell_len
 
 from jepakit.cli.output import fitting_table
-from jepakit.components.collectors import workers
 from jepakit.machine import doctor
 from jepakit.machine.doctor import examine
 
@@ -117,7 +116,7 @@ def test_the_doctor_reports_each_problem_and_how_to_fix_it(cli: Cli, monkeypatch
 
 
 def test_the_doctor_tells_of_little_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "SHARED", tmp_path)
+    monkeypatch.setattr(doctor, "SHARED", tmp_path)
     for free, hint in ((10**9, False), (64 * 2**20, True)):
         monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free, total=free))
         found = {finding.what: finding for finding in examine(tmp_path)}["shared memory"]

@@ -52,10 +52,20 @@ def test_what_two_parents_extend_undoes_neither(write: Write) -> None:
     write("base.yaml", ENV + "seed: 1\ntotal_steps: 1\nencoder: {kind: small, dim: 8}\n")
     write("one.yaml", "extends: base.yaml\nseed: 2\nencoder: {dim: 9}\n")
     write("two.yaml", "extends: base.yaml\ntotal_steps: 3\n")
-    for parents in ("one.yaml, two.yaml", "two.yaml, one.yaml", "one.yaml, two.yaml, base.yaml"):
+    for parents in ("one.yaml, two.yaml", "two.yaml, one.yaml", "base.yaml, one.yaml, two.yaml, one.yaml"):
         recipe = load_recipe(write("r.yaml", f"extends: [{parents}]\n"))
         assert values(recipe, "seed", "total_steps", "encoder.dim") == [2, 3, 9]
         assert values(load_recipe({"extends": parents.split(", ")}), "seed", "total_steps", "encoder.dim") == [2, 3, 9]
+
+
+def test_every_list_of_parents_keeps_its_order(write: Write, problems: Problems) -> None:
+    write("d.yaml", ENV + "seed: 8\n")
+    write("e.yaml", ENV + "seed: 4\n")
+    write("b.yaml", "extends: d.yaml\ntotal_steps: 3\n")
+    write("c.yaml", "extends: [e.yaml, d.yaml]\n")
+    assert values(load_recipe(write("r.yaml", "extends: [b.yaml, c.yaml]\n")), "seed", "total_steps") == [8, 3]
+    (problem,) = problems("extends: [b.yaml, d.yaml]\n")
+    assert "of d.yaml and b.yaml each would have to lie below the other" in str(problem)
 
 
 @pytest.mark.parametrize("change", [("extends: base.yaml\nencoder: {kind: large}", ()), ("extends: base.yaml", ("encoder.kind=large",))])

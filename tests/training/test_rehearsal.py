@@ -167,10 +167,11 @@ def test_the_state_of_odd_attributes_is_read() -> None:
     module.own, module.function, module.part = Own(inner=Own(count=1, itself=None)), len, nn.Identity()
     module.own.inner.itself = module.own
     before = plain_state(module)
-    assert {*before} == {"column", "half", "list", "mixed", "objects", "own"}
+    assert {*before} == {"column", "half", "list", "mixed", "objects", "own.inner.count"}
     assert not changed(before, plain_state(module))
     module.list[1][1] += 1
     module.column[1] = 3
     module.mixed["phase"] = "hot"
     module.own.inner.count = 2
-    assert changed(before, plain_state(module)) == ["column", "list", "mixed", "own"]
+    module.own.inner.cache = torch.ones(2)
+    assert changed(before, plain_state(module)) == ["column", "list", "mixed", "own.inner.count"]

@@ -19,11 +19,9 @@ from torchrl.collectors import Collector as TorchRLCollector
 from jepakit.components.collectors.direct import WITHOUT_WEIGHTS
 from jepakit.diagnostics.embedding import only_looking
 from jepakit.errors import signal_name, told
+from jepakit.files.shared import MORE_SHARED, SHARED
 from jepakit.files.writing import readable, write_atomically
 from jepakit.protocols import Actor, Weights, WorkerLost
-
-SHARED = Path("/dev/shm")  #: where Linux has what processes share
-MORE_SHARED = "a container gets more with, for example, `docker run --shm-size=2g`"
 
 
 class WorkerCollector(TorchRLCollector):

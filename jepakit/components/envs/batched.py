@@ -295,6 +295,9 @@ def _finite(reward: Any, name: str = "reward") -> float:
 def _is_over(info: dict[str, Any], ends: bool) -> bool:
     """Whether the task's episode is over: as ``info`` says, or else if the step ends an episode."""
     over = info.get("episode_over", ends)
-    if not isinstance(over, bool | np.bool_):
-        raise ValueError(f'its `info["episode_over"]`, by which the task\'s episodes are counted, is {shown(str(over))}, not true or false')
+    if isinstance(over, np.ndarray | np.generic | Tensor) and not over.ndim:
+        over = over.item()
+    if not (isinstance(over, int) and over in (0, 1)):
+        told = f"{type(over).__name__} {shown(str(over))}"
+        raise ValueError(f'its `info["episode_over"]`, by which the task\'s episodes are counted, is not true or false, but {told}')
     return bool(over)

@@ -216,7 +216,7 @@ def test_the_trial_of_restoring_ends_nothing_that_the_env_still_uses(registered:
         (1e300, {}, "its reward is 1e"),
         (1.0, {"raw_reward": float("nan")}, r"`info\[.raw_reward.\]` is nan"),
         (1.0, {"raw_reward": None}, r"raw_reward.* is None"),
-        (1.0, {"episode_over": np.array([False])}, r"episode_over.*not true or false"),
+        (1.0, {"episode_over": np.array([False])}, r"episode_over.*not true or false, but ndarray"),
         (1.0, None, "AttributeError"),
     ],
 )
