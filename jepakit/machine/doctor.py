@@ -151,10 +151,10 @@ def _recipes() -> str:
 
 
 def _shared_memory() -> Iterator[Finding]:
-    """The room for what processes share: the batches of a collector's workers, the images of an env's. Runs in one process need none."""
+    """The room for the batches of a collector's workers. Other runs need none: an env's `processes` have memory elsewhere."""
     if SHARED.is_dir():
         free = shutil.disk_usage(SHARED).free
-        hint = f"little for `processes` and the collectors `multi_*`: {MORE_SHARED}" if free < LEAST_SHARED else ""
+        hint = f"little for the collectors `multi_*`: {MORE_SHARED}" if free < LEAST_SHARED else ""
         yield Finding("shared memory", f"{readable(free)} free at {SHARED}", fix=hint)
 
 

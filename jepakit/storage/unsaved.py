@@ -18,15 +18,8 @@ from torch.nn.parameter import is_lazy
 LIBRARIES = ("torchrl", "tensordict")  #: whose modules register weights in ways of their own
 REGISTRIES = ("_parameters", "_buffers", "_modules")  #: attributes in which a module registers
 OF_A_MODULE = frozenset(vars(nn.Module()))  #: attributes that every module has
-NO_STATE = {
-    *sys.stdlib_module_names,
-    *LIBRARIES,
-    "jepakit",
-    "torch",
-    "numpy",
-    "gymnasium",
-    "pydantic",
-}  #: packages whose objects are not looked into
+#: Packages whose objects are not looked into.
+NO_STATE = {*sys.stdlib_module_names, *LIBRARIES, "jepakit", "torch", "numpy", "gymnasium", "pydantic"}
 
 
 def unsaved(component: object, given: Iterable[object] = (), *, may_be_lazy: bool = False) -> str:
@@ -84,19 +77,28 @@ def plain_state(component: object) -> dict[str, str]:
         each: state
         for path, owner in owners
         for name, value in getattr(owner, "__dict__", {}).items()
-        if name not in OF_A_MODULE and not _holds_any(value, saved)
-        for each, state in _states(f"{path}.{name}".lstrip("."), value, seen)
+        if name not in OF_A_MODULE
+        for each, state in _states(f"{path}.{name}".lstrip("."), value, saved, seen)
     }
 
 
-def _states(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, str]]:
-    """The state of an attribute, or of each attribute of an object of one's own there, by name and as text."""
+def _states(name: str, value: Any, saved: set[int], seen: set[int]) -> Iterator[tuple[str, str]]:
+    """The state of an attribute, or of each attribute of an object of one's own there, by name and as text.
+
+    Args:
+        name: The attribute's.
+        value: What it holds.
+        saved: The ids of the tensors that a checkpoint holds.
+        seen: The ids of the objects that were looked into.
+    """
+    if _holds_any(value, saved):
+        return
     if (state := _state_of(value)) is not None:
         yield name, repr(state)
     elif _is_own(value) and id(value) not in seen:
         seen.add(id(value))
         for each, held in vars(value).items():
-            yield from _states(f"{name}.{each}", held, seen)
+            yield from _states(f"{name}.{each}", held, saved, seen)
 
 
 def _is_own(value: Any) -> bool:

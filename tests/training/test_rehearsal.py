@@ -165,13 +165,15 @@ def test_the_state_of_odd_attributes_is_read() -> None:
     module.column, module.half, module.sparse = torch.ones(2, 2)[:, 0], torch.ones((), dtype=torch.bfloat16), torch.ones(3).to_sparse()
     module.list, module.mixed, module.objects = [1, [2, torch.ones(1)]], {"phase": "warm", "layer": nn.Identity()}, np.array([None])
     module.own, module.function, module.part = Own(inner=Own(count=1, itself=None)), len, nn.Identity()
-    module.own.inner.itself = module.own
+    module.own.inner.itself, module.weight = module.own, nn.Parameter(torch.ones(1))
+    module.own.inner.shared = module.weight
     before = plain_state(module)
     assert {*before} == {"column", "half", "list", "mixed", "objects", "own.inner.count"}
     assert not changed(before, plain_state(module))
     module.list[1][1] += 1
     module.column[1] = 3
     module.mixed["phase"] = "hot"
+    module.weight.data += 1
     module.own.inner.count = 2
     module.own.inner.cache = torch.ones(2)
     assert changed(before, plain_state(module)) == ["column", "list", "mixed", "own.inner.count"]
