@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jepakit.agent.planning.policy import PlanningPolicy, goals_of, planner_fields
@@ -80,7 +81,7 @@ def evaluate(
     for played in results.values():
         rewarded = played.pop("rewarded_at_end")
         if has_goals:
-            played["success"] = rewarded  # of such a task only the step that reaches the goal has a reward above zero
+            played["success"] = fmean(rewarded)  # of such a task only the step that reaches the goal has a reward above zero
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     planned = {"planner": planning.config.model_dump(mode="json")} if planning else {}
     trained_on = {} if held_out else {"held_out": False}

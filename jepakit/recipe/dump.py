@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from jepakit.recipe.errors import Place
 from jepakit.recipe.schema import Recipe, holds_blocks
 from jepakit.recipe.yaml12 import scalar
 
@@ -68,5 +69,7 @@ def flow(value: Any) -> str:
 
 
 def _origin(recipe: Recipe, path: str) -> str:
-    places = {str(place.source): place for place in reversed(recipe.origins(path))}  # a source's first entry
-    return ", ".join(f"{name}:{place.line}" if place.source.is_file else name for name, place in reversed(places.items())) or "default"
+    first: dict[str, Place] = {}  # by source
+    for place in recipe.origins(path):
+        first.setdefault(str(place.source), place)
+    return ", ".join(f"{name}:{place.line}" if place.source.is_file else name for name, place in first.items()) or "default"

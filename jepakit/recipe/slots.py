@@ -61,7 +61,8 @@ class InSlot:
         fields: dict[str, list[Any]] = {}
         for kind in kinds:
             for name, field in kind["properties"].items():
-                fields[name] = [other for other in fields.get(name, []) if other != field] + [field]
+                if field not in (known := fields.setdefault(name, [])):
+                    known.append(field)
         partial = {
             "type": "object",
             "not": {"required": ["kind"]},

@@ -43,10 +43,10 @@ def record_replay(run: str | Path, out: str | Path, *, trust: bool = False, warn
     recipe, hardware = settle(stored_recipe(run, trust))
     if is_locked(run):
         raise UserError(f"{run} is running ({holder(run)}): wait for it to end, or interrupt it")
+    if recipe.source:
+        raise UserError(f"{run} has no replay: it has learned from its `source`, the {recipe.source.kind}")
     with contextlib.closing(build_env(recipe)) as env:
         replay = build_learner(recipe, env, hardware).experience
-        if recipe.source:
-            raise UserError(f"{run} has no replay: it has learned from its `source`, the {recipe.source.kind}")
         if not isinstance(replay, Replay):
             raise UserError(
                 f"{run} has no replay: `{recipe.algorithm.kind}` learns from fresh steps only; leave --replay out to play its policy"

@@ -31,3 +31,11 @@ class StepHead(nn.Module):
         """[*, 1] of ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""
         told: Tensor = self.head(torch.cat((s, self.numbers(action)), dim=-1))
         return told
+
+
+class RewardHead(StepHead):
+    """Tells the reward of a step, also to a planner (`jepakit.protocols.PredictsReward`)."""
+
+    def reward(self, s: Tensor, action: Tensor) -> Tensor:
+        """The expected reward [*] of ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""
+        return self.told(s, action).squeeze(-1)

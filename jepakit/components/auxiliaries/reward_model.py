@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
-from jepakit.components.auxiliaries.heads import StepHead
+from jepakit.components.auxiliaries.heads import RewardHead
 from jepakit.components.shared import ranks
 from jepakit.registry import register
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @register("auxiliary", "reward_model")
-class RewardModel(StepHead):
+class RewardModel(RewardHead):
     """L_aux = (r̂(ŝ[k], a[k]) - r[k])² over the steps k of each window, with ŝ[0] = s_x and then the predictor's own ŝ_y.
 
     A mean over all steps that lie in their episode. The head therefore learns the reward where planning asks for it: on predictions, as
@@ -37,7 +37,3 @@ class RewardModel(StepHead):
     def forward(self, s_hat: Tensor, s_hat_action: Tensor, s_hat_reward: Tensor) -> Tensor:
         """``s_hat`` [M, D], ``s_hat_action`` [M] (int64) or [M, A] (float), ``s_hat_reward`` [M, 1] -> scalar."""
         return ranks.mean(F.mse_loss(self.reward(s_hat, s_hat_action), s_hat_reward.squeeze(-1), reduction="none"))
-
-    def reward(self, s: Tensor, action: Tensor) -> Tensor:
-        """The expected reward [*] of ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""
-        return self.told(s, action).squeeze(-1)

@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
-from jepakit.components.auxiliaries.heads import StepHead
+from jepakit.components.auxiliaries.heads import RewardHead
 from jepakit.registry import register
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @register("auxiliary", "reward_prediction")
-class RewardPrediction(StepHead):
+class RewardPrediction(RewardHead):
     """L_aux = (r̂(s_x[t], a[t]) - r[t])², a mean over the batch: predicts the reward that follows.
 
     The reward is unscaled, so the loss has the scale of the env's rewards, squared. If the reward hardly varies (Cart Pole's is always 1),
@@ -35,7 +35,3 @@ class RewardPrediction(StepHead):
     def forward(self, s_x: Tensor, action: Tensor, reward: Tensor) -> Tensor:
         """``s_x`` [B, D], ``action`` [B] (int64) or [B, A] (float), ``reward`` [B, 1] -> scalar."""
         return F.mse_loss(self.told(s_x, action), reward)
-
-    def reward(self, s: Tensor, action: Tensor) -> Tensor:
-        """The expected reward [*] of ``action`` [*] (int64) or [*, A] (float) at ``s`` [*, D]."""
-        return self.told(s, action).squeeze(-1)

@@ -143,7 +143,7 @@ class BatchedEnv(EnvBase):
         """The current frame of simulator ``n``, [C, H, W]; its last reset or step returned ``observation``."""
 
     def _began(self, n: int, info: dict[str, Any]) -> None:
-        """Simulator ``n`` was reset, and told ``info``."""
+        """An episode of simulator ``n`` has begun; its reset told ``info``."""
 
     def _background(self, n: int, frame: Tensor) -> Tensor:
         """Where ``frame`` [C, H, W], the current one of simulator ``n``, shows background: bool [H, W].
@@ -223,9 +223,9 @@ class BatchedEnv(EnvBase):
             if info.get("episode_over", True):
                 self.returns[n], self.learned_returns[n], self.lengths[n] = 0.0, 0.0, 0
                 self.episodes[n] += 1
+                with self._naming(n, "reset"):
+                    self._began(n, info)
             self.stacks[n] = self._shown(n, observation)
-            with self._naming(n, "reset"):
-                self._began(n, info)
         now = self._observation().update({key: torch.zeros_like(self.lengths, dtype=torch.bool) for key in (EPISODE_OVER, *ENDS)})
         self.seconds += time.perf_counter() - started
         return now

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jepakit.components.envs.batched import BatchedEnv
 from jepakit.components.envs.proof import prove_pixels
+from jepakit.components.envs.simulators import described
 from jepakit.components.envs.tape import Simulator
 from jepakit.components.shared.frames import to_frame
 from jepakit.protocols import FrameShape
@@ -81,8 +82,6 @@ class PixelEnv(BatchedEnv):
             self.goals = snapshot["goals"].clone()
 
     def _began(self, n: int, info: dict[str, Any]) -> None:
-        if not info.get("episode_over", True):
-            return  # the episode goes on, and so does its goal
         tells = "goal_image" in info
         if self.tells_goals not in (None, tells):
             raise ValueError("of its resets some tell `goal_image` in `info`, others do not")
@@ -96,8 +95,7 @@ class PixelEnv(BatchedEnv):
         fits = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3)
         frame = to_frame(image, self.size, self.grayscale) if fits else None
         if frame is None or frame.shape != self.frame_shape[1:]:
-            told = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise ValueError(f"`goal_image` in its `info` is {told}, not a picture such as it draws: uint8 [H, W, 3]")
+            raise ValueError(f"`goal_image` in its `info` is {described(image)}, not a picture such as it draws: uint8 [H, W, 3]")
         return frame
 
     def _image(self, n: int) -> NDArray[np.uint8]:

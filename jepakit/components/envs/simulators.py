@@ -153,9 +153,13 @@ def draw(simulator: gymnasium.Env[Any, Any]) -> NDArray[np.uint8]:
     image = simulator.render()
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         return image
-    drawn = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
     id = simulator.spec.id if simulator.spec else type(simulator.unwrapped).__name__
-    raise UserError(f"id {id}: cannot render rgb_array: render() gave {drawn}, not uint8 [H, W, 3]")
+    raise UserError(f"id {id}: cannot render rgb_array: render() gave {described(image)}, not uint8 [H, W, 3]")
+
+
+def described(image: object) -> str:
+    """An image for messages, such as ``uint8 [40, 60, 3]``; of what is no array its type."""
+    return f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
 
 
 def _near_matches(id: str) -> str:

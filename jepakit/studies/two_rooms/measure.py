@@ -88,7 +88,7 @@ def measured(
             policy, started = make(), perf_counter()
             with torch.inference_mode():
                 played = play(env, policy, "sampled" if name == "random" else "greedy", episodes, seed)
-            reached = [value > 0 for value in played["returns"]]
+            reached = played["rewarded_at_end"]
             found["policies"][name] = {"reached": sum(reached), "steps": played["lengths"], "seconds": round(perf_counter() - started, 1)}
             if isinstance(policy, Traced):
                 found["policies"][name] |= {"layouts": policy.layouts, "goals": policy.goals, "paths": policy.paths}

@@ -84,8 +84,8 @@ def play(
     Every env plays a fixed share of the episodes: keeping the first to end would favour short ones.
 
     Returns:
-        ``mean``, ``ci95`` (half width, normal approximation; None for one episode), ``returns``, ``lengths`` and ``rewarded_at_end``: the
-        share of episodes whose last step had a reward above zero.
+        ``mean``, ``ci95`` (half width, normal approximation; None for one episode), ``returns``, ``lengths`` and ``rewarded_at_end``:
+        of each episode whether its last step had a reward above zero.
 
     Raises:
         UserError: An episode does not end within `LONGEST` env steps.
@@ -109,7 +109,7 @@ def play(
                     on_episode()
     ended = [episode for mine in played for episode in mine]
     returns, lengths, rewarded = (list(column) for column in zip(*ended, strict=True))
-    return {**mean_and_interval(returns), "returns": returns, "lengths": lengths, "rewarded_at_end": fmean(rewarded)}
+    return {**mean_and_interval(returns), "returns": returns, "lengths": lengths, "rewarded_at_end": rewarded}
 
 
 def mean_and_interval(values: list[float]) -> dict[str, float | None]:

@@ -94,7 +94,7 @@ def test_a_goal_that_is_no_picture_as_it_draws_is_refused(goal: str) -> None:
 
 def test_an_episode_succeeds_by_its_last_reward_whatever_its_steps_cost() -> None:
     found = [play(env := line(cost=cost), right, "greedy", 4, 1) for cost in (0.0, 0.5)]
-    assert [each["rewarded_at_end"] for each in found] == [1.0, 1.0]
+    assert [each["rewarded_at_end"] for each in found] == [[True] * 4] * 2
     assert min(found[0]["returns"]) > 0 > max(found[1]["returns"])
     still = play(env, lambda now: now.set(ACTION, torch.zeros(2, dtype=torch.int64)), "greedy", 2, 1)
-    assert still["rewarded_at_end"] == 0.0
+    assert still["rewarded_at_end"] == [False] * 2

@@ -3,13 +3,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from tensordict import TensorDict, TensorDictBase
 from torchrl.collectors import Collector
 from torchrl.data import Bounded, Categorical
@@ -19,7 +18,7 @@ from jepakit.components.envs.batched import EnvFailed
 from jepakit.components.envs.gym import GymEnv
 from jepakit.components.shared.frames import to_frame
 from jepakit.protocols import FrameShape
-from tests.components.envs.dark import Dark
+from tests.components.envs.failing import Dark, Fails, Odd
 
 IDS = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "MountainCar-v0"]
 SMALL: dict[str, Any] = {"size": (20, 30), "num_envs": 2}
@@ -258,39 +257,6 @@ def test_making_an_env_prints_nothing() -> None:
     }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
-
-
-class Fails(gymnasium.Env[Any, Any]):
-    """Renders a gradient, and raises at its third step."""
-
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}
-    action_space = spaces.Discrete(2)
-    observation_space = spaces.Discrete(2)
-
-    def __init__(self, render_mode: str) -> None:
-        self.render_mode = render_mode
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.steps = 0
-        return 0, {}
-
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        self.steps += 1
-        if self.steps == 3:
-            raise ZeroDivisionError("the pole is of no length")
-        return 0, 1.0, False, False, {}
-
-    def render(self) -> Any:
-        return np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)
-
-
-class Odd(Fails):
-    """Returns NaN as its third reward."""
-
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        self.steps += 1
-        return 0, float("nan") if self.steps == 3 else 1.0, False, False, {}
 
 
 def test_a_nan_reward_is_reported_with_its_step_and_seed() -> None:
