@@ -17,6 +17,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from jepakit.agent.frames import FrameStack
 from jepakit.agent.trained import Trained, opened
+from jepakit.components.envs.batched import within
 from jepakit.errors import UserError
 from jepakit.protocols import ACTION, PIXELS
 from jepakit.training.policy import Policy
@@ -72,8 +73,8 @@ class TrainedPolicy:
         action = action[0] if one else action
         if isinstance(pixels, Tensor):
             return action.to(pixels.device)
-        dtype = self.action_space.dtype if isinstance(self.action_space, spaces.Box) else None
-        return action.cpu().numpy().astype(dtype)[()] if dtype else action.cpu().numpy()[()]
+        played = action.cpu().numpy()
+        return (within(self.action_space, played) if isinstance(self.action_space, spaces.Box) else played)[()]
 
     def seed(self, seed: int) -> None:
         """Begin the stream of samples anew."""

@@ -9,7 +9,7 @@ from torchrl.data import Bounded, Categorical
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import check_env_specs, step_mdp
 
-from jepakit.components.shared.recordings import check_recording
+from jepakit.components.shared.recordings import check_fit, check_recording
 from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, LEARNED_RETURN, PIXELS, REWARD, Env, Recording, Source
 from jepakit.testing.modules import Make
 from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor, name_of
@@ -158,12 +158,7 @@ def check_source(rules: Rules, make: Make, setting: Setting) -> None:
     if rules.broken:
         return
     with rules.rule("frames and actions", "resize frames to those of `frames`, and refuse actions of another kind with a ValueError"):
-        shape = list(recording.frames.shape[1:])
-        expect(shape == list(setting.frames[1:]), f"its frames are {shape} where {list(setting.frames[1:])} was expected")
-        spec = setting.action_spec
-        expect(
-            recording.action.shape[1:] == spec.shape and recording.action.dtype == spec.dtype, "its actions are not those of action_spec"
-        )
+        check_fit(recording, setting.frames, setting.action_spec)
     with rules.rule("repetition", "load the same data each time, and draw random numbers from a generator of your own"):
         again = source.load()
         expect(all(torch.equal(one, other) for one, other in zip(recording, again, strict=True)), "a second `load` returns other data")

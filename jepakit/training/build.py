@@ -141,7 +141,7 @@ def build_learner(
     if source:
         horizon = recipe.jepa.horizon if recipe.jepa else 1
         with blame.at("source"):
-            replay = Recorded(source, algorithm, horizon, env.frame_shape, env.batch_size[0], hardware.device)
+            replay = Recorded(source, algorithm, horizon, env.frame_shape, env.single_action_spec, env.batch_size[0], hardware.device)
     elif isinstance(algorithm, OffPolicyAlgorithm):
         replay = build_replay(recipe, algorithm, env, hardware, replay_folder)
     with blame.at("optimizer"):

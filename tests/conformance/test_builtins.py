@@ -15,6 +15,7 @@ FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("env", "gym"): {"id": "CartPole-v1", "num_envs": 3, "size": [20, 30]},
     ("env", "gym_state"): {"id": "CartPole-v1", "num_envs": 3},
     ("env", "atari"): {"game": "Breakout", "num_envs": 2, "size": [20, 30], "max_frames": 320},
+    ("env", "two_rooms"): {"num_envs": 2, "max_episode_steps": 20},
     ("env", "minigrid"): {"id": "MiniGrid-Empty-5x5-v0", "num_envs": 2, "max_episode_steps": 30},
     ("collector", "multi_sync"): {"workers": 1},
     ("collector", "multi_async"): {"workers": 1},

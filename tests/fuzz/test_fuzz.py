@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[2]
 def test_bad_inputs_end_in_a_message_that_names_a_place(tmp_path: Path) -> None:
     # A separate process: its children are forks, and the effects of plug-ins stay there.
     totals = tmp_path / "totals.json"
-    command = [sys.executable, "-m", "tests.fuzz.campaign", "--count", "100", "--jobs", "1", "--without", "validate", "--seed", "7"]
+    command = [sys.executable, "-m", "tests.fuzz.campaign", "--count", "60", "--jobs", "1", "--without", "validate", "--seed", "7"]
     done = subprocess.run([*command, "--json", str(totals)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert json.loads(totals.read_text())["bad"] >= 100
+    assert json.loads(totals.read_text())["bad"] >= 60
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe(**values)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(recipe=recipes())
 def test_a_dumped_recipe_loads_as_itself(write: Write, recipe: Recipe) -> None:
     again = load_recipe(write("dumped.yaml", dump(recipe)), run_plugins=False)

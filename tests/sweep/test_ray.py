@@ -13,7 +13,10 @@ import pytest
 
 from tests.sweep import faults
 
-pytest.importorskip("ray")
+
+@pytest.fixture(autouse=True)
+def ray_here() -> None:
+    pytest.importorskip("ray")  # not at collection: every test process would import it
 
 
 @pytest.fixture

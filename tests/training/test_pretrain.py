@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torchrl.data import Categorical
+from torchrl.data import Bounded, Categorical, TensorSpec
 
 from jepakit.agent.recording.episodes import record_episodes
 from jepakit.components.algorithms.none import NoRL
@@ -20,7 +21,7 @@ from jepakit.errors import UserError
 from jepakit.files.checkpoints import checkpoints, read_manifest, weights_file
 from jepakit.files.data import digest_of_data
 from jepakit.files.writing import digest
-from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape
+from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape, Recording
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.training.experience.recorded import Recorded
 from jepakit.training.run import resume, run
@@ -57,7 +58,7 @@ def pretrain(data: Path) -> dict[str, Any]:
 def test_windows_are_those_of_the_episodes(data: Path, horizon: int) -> None:
     source = RecordedSource(SHAPE, Categorical(3), folder=str(data))
     algorithm = NoRL(Categorical(3), rollout_steps=16, minibatch_size=None, epochs=2)
-    experience = Recorded(source, algorithm, horizon, SHAPE, num_envs=4)
+    experience = Recorded(source, algorithm, horizon, SHAPE, Categorical(3), num_envs=4)
     recording, _ = read_recording(data)
     torch.manual_seed(0)
     batch = next(experience.batches())
@@ -191,8 +192,35 @@ def test_actions_that_the_env_does_not_have_are_refused(data: Path, tmp_path: Pa
     about = json.loads((copy / "recording.json").read_text())
     about["files"]["steps.safetensors"]["sha256"] = digest(copy / "steps.safetensors")
     (copy / "recording.json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match="holds actions that the env does not have"):
-        RecordedSource(SHAPE, Categorical(3), folder=str(copy)).load()
+    with pytest.raises(UserError, match=r"the recording has the action 7 at step 3, which the env does not have"):
+        run(pretrain(copy), out=tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "spec", "told"),
+    [
+        ({"frames": torch.zeros(6, 1, 8, 12)}, Categorical(3), "`frames` is torch.float32"),
+        ({"frames": torch.zeros(5, 1, 8, 12, dtype=torch.uint8)}, Categorical(3), "steps point at frames that are not there"),
+        ({"frames": torch.zeros(6, 1, 9, 9, dtype=torch.uint8)}, Categorical(3), r"of \[1, 9, 9\]; the env's are \[1, 8, 12\]"),
+        ({"done": torch.zeros(5, dtype=torch.bool)}, Categorical(3), "the last step does not end its episode"),
+        ({"reward": torch.zeros(5, 1)}, Categorical(3), r"`reward` is torch.float32 \[5, 1\]"),
+        ({"reward": torch.full((5,), float("nan"))}, Categorical(3), "not finite"),
+        ({"reward": [0.0] * 5}, Categorical(3), "`reward` is list where a tensor was expected"),
+        ({"action": torch.tensor([0, 1, 2, 3, 0])}, Categorical(3), "the action 3 at step 3"),
+        ({"action": torch.zeros(5, 1)}, Categorical(3), r"actions torch.float32 \[5, 1\]; the env's are"),
+        ({}, Bounded(-torch.ones(1), torch.ones(1)), r"actions torch.int64 \[5\]; the env's are"),
+        ({"action": torch.zeros(5, 2)}, Bounded(-torch.ones(1), torch.ones(1)), r"\[5, 2\]; the env's are"),
+        ({"action": torch.tensor([[0.0], [1.00001], [1.0], [-1.1], [0.0]])}, Bounded(-torch.ones(1), torch.ones(1)), "at step 3"),
+    ],
+)
+def test_a_source_that_gives_no_recording_of_the_env_is_refused(change: dict[str, Any], spec: TensorSpec, told: str) -> None:
+    last = torch.arange(5) == 4
+    right = Recording(
+        torch.zeros(6, 1, 8, 12, dtype=torch.uint8), torch.arange(5), torch.arange(5), torch.zeros(5).long(), torch.zeros(5), last, last
+    )
+    source = SimpleNamespace(lacks=(), load=lambda: right._replace(**change))
+    with pytest.raises(ValueError, match=told):
+        Recorded(source, NoRL(spec, rollout_steps=16, minibatch_size=None, epochs=2), 1, SHAPE, spec, num_envs=4)
 
 
 def test_broken_data_is_an_error_before_the_run(data: Path, tmp_path: Path) -> None:

@@ -273,7 +273,12 @@ class BatchedEnv(EnvBase):
     def _to_gymnasium(self, actions: Tensor) -> list[Any]:
         if isinstance(self.action_space, spaces.Discrete):
             return (actions + int(self.action_space.start)).tolist()
-        return list(actions.numpy().astype(self.action_space.dtype))
+        return list(within(self.action_space, actions.numpy()))
+
+
+def within(space: spaces.Box, actions: np.ndarray) -> np.ndarray:
+    """Actions [N, A] in the dtype of ``space``, and within its bounds, which float32 may round to beyond them."""
+    return np.clip(actions.astype(space.dtype), space.low, space.high)
 
 
 def _moved(distraction: Distraction, background: Callable[[], Tensor], episode: int, step: int) -> Callable[[], Tensor]:
@@ -283,6 +288,10 @@ def _moved(distraction: Distraction, background: Callable[[], Tensor], episode: 
 
 def _finite(reward: Any, name: str = "reward") -> float:
     """A reward as float32 holds it."""
+    if isinstance(reward, np.ndarray) and reward.ndim:
+        if reward.size != 1:
+            raise ValueError(f"its {name} is an array of shape {list(reward.shape)}, where a number is needed")
+        reward = reward.item()
     try:
         number = float(reward)
     except (TypeError, ValueError):

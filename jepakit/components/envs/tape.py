@@ -14,6 +14,8 @@ from jepakit.components.envs.state import State, StateReader, true_state
 
 JSON = Any  #: a JSON value
 SIDE_STEPS = 40  #: steps before and after the trial restore
+RESET = ("observation", "info")  #: what a simulator's methods return
+STEP = ("observation", "reward", "terminated", "truncated", "info")
 
 Simulator = gymnasium.Env[Any, Any]
 
@@ -35,8 +37,9 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the simulator, and clear the tape unless the episode continues."""
-        generator = _plain(self.unwrapped.np_random.bit_generator.state) if seed is None else None
-        observation, info = super().reset(seed=seed, options=options)
+        bits = getattr(self.unwrapped.np_random, "bit_generator", None) if seed is None else None  # a RandomState of old has none
+        generator = _plain(bits.state) if bits else None
+        observation, info = _whole(super().reset(seed=seed, options=options), RESET)
         if info.get("episode_over", True):
             self.generator, self.seed, self.actions = generator, seed, []
         elif not self._offers_state:
@@ -50,7 +53,7 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Step the simulator and record the action."""
         if not self._offers_state:
             self.actions.append(action)
-        return super().step(action)
+        return _whole(super().step(action), STEP)
 
     def snapshot(self) -> JSON:
         """What `restore` needs to return here."""
@@ -93,6 +96,23 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _action(self, action: Any) -> Any:
         dtype = self.action_space.dtype
         return np.array(action, dtype=dtype) if isinstance(action, list) else action
+
+
+def _whole(returned: Any, names: tuple[str, ...]) -> Any:
+    """What a simulator has returned: as many entries as ``names``, the last one a dict.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(returned, tuple | list) or len(returned) != len(names):
+        raise TypeError(f"it returns {_kind(returned)}, where Gymnasium's envs return ({', '.join(names)})")
+    if not isinstance(returned[-1], dict):
+        raise TypeError(f"its info is {_kind(returned[-1])}, where Gymnasium's envs have a dict")
+    return returned
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, tuple | list) else "")
 
 
 def restores_exactly(one: Simulator, other: Simulator) -> bool:

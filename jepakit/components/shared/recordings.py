@@ -27,6 +27,8 @@ from jepakit.protocols import Recording
 if TYPE_CHECKING:
     from torchrl.data import TensorSpec
 
+    from jepakit.protocols import FrameShape
+
 FRAMES, STEPS, ABOUT = "frames.bin", "steps.safetensors", "recording.json"
 MOST_STEPS_BYTES = 8 * 1024**3
 
@@ -176,7 +178,10 @@ def check_recording(recording: Recording) -> None:
     Raises:
         ValueError: They do not.
     """
-    count = len(recording.done)
+    for name, part in recording._asdict().items():
+        if not isinstance(part, Tensor):
+            raise ValueError(f"`{name}` is {type(part).__name__} where a tensor was expected")
+    count = len(recording.done) if recording.done.ndim else 0
     dtypes = {"position": torch.int64, "age": torch.int64, "reward": torch.float32, "terminated": torch.bool, "done": torch.bool}
     for name, dtype in dtypes.items():
         tensor = getattr(recording, name)
@@ -196,3 +201,25 @@ def check_recording(recording: Recording) -> None:
         raise ValueError("the steps of an episode do not follow one another")
     if not (recording.reward.isfinite().all() and action.isfinite().all()):
         raise ValueError("an action or a reward is not finite")
+
+
+def check_fit(recording: Recording, frames: FrameShape, action_spec: TensorSpec) -> None:
+    """Check that the frames and actions of a recording, which passes `check_recording`, are those of an env.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if (theirs := list(recording.frames.shape[1:])) != (ours := list(frames[1:])):
+        raise ValueError(f"the recording has frames [C, H, W] of {theirs}; the env's are {ours}")
+    action, actions = recording.action, actions_of(action_spec)
+    if action.is_floating_point() == ("discrete" in actions) or (action.ndim == 2 and action.shape[1] != len(actions["low"])):
+        raise ValueError(f"the recording has actions {action.dtype} {list(action.shape)}; the env's are {actions}")
+    if "discrete" in actions:
+        outside = (action < 0) | (action >= actions["discrete"])
+    else:
+        low, high = (torch.tensor(actions[bound]) for bound in ("low", "high"))
+        rounding = 1e-4 * (high - low)
+        outside = ((action < low - rounding) | (action > high + rounding)).any(dim=1)
+    if outside.any():
+        step = int(outside.nonzero()[0])
+        raise ValueError(f"the recording has the action {action[step].tolist()} at step {step}, which the env does not have: {actions}")

@@ -78,9 +78,12 @@ class Minari:
         """
         columns: dict[str, list[Any]] = {name: [] for name in Recording._fields}
         begin = 0
-        for episode in self._episodes():
+        for number, episode in enumerate(self._episodes()):
             images = episode.observations if self.key is None else episode.observations[self.key]
             steps = len(episode.rewards)
+            if len(images) <= steps or not steps:
+                needed = "each step's and the one that follows the last are needed"
+                raise ValueError(f"folder {self.folder}: episode {number} has {steps} steps and {len(images)} observations; {needed}")
             age = torch.arange(steps)
             columns["frames"] += [self._frame(image) for image in images[: steps + 1]]
             columns["age"].append(age)

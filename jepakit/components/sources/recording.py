@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
-
-from jepakit.components.shared.recordings import Actions, actions_of, read_about, read_recording
+from jepakit.components.shared.recordings import actions_of, read_about, read_recording
 from jepakit.protocols import Recording
 from jepakit.registry import register
 
@@ -39,17 +37,7 @@ class Recorded:
             raise ValueError(f"folder {folder} holds {shapes}: give the env the same size and colours, or record anew")
         if about.actions != (ours := actions_of(action_spec)):
             raise ValueError(f"folder {folder} holds actions {about.actions}; the env's are {ours}")
-        self.actions = ours
 
     def load(self) -> Recording:
         """Map the frames into memory, and read the steps."""
-        recording = read_recording(self.folder).recording
-        if not _allowed(recording.action, self.actions):
-            raise ValueError(f"folder {self.folder} holds actions that the env does not have")
-        return recording
-
-
-def _allowed(action: Tensor, actions: Actions) -> bool:
-    if "discrete" in actions:
-        return not action.is_floating_point() and int(action.min()) >= 0 and int(action.max()) < actions["discrete"]
-    return action.is_floating_point() and action.shape[1:] == (len(actions["low"]),)
+        return read_recording(self.folder).recording

@@ -29,7 +29,8 @@ SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", "
 class Videos:
     """A folder of videos, each an episode without actions and rewards: these are zero.
 
-    Frames are resized to the env's, and kept in memory.
+    Frames are resized to the env's, and kept in memory. Each frame counts once, however long it is shown: a step has no fixed duration in a
+    video of a variable frame rate.
 
     The predictor then learns what follows on average, whatever is done. Where an RL run begins with the encoder, it begins with a predictor
     of its own.
@@ -76,7 +77,8 @@ class Videos:
 
         _, channels, height, width = self.frames
         try:
-            read: Any = imageio_ffmpeg.read_frames(str(file.absolute()))
+            # As stored: by default ffmpeg repeats and drops frames until their rate is constant.
+            read: Any = imageio_ffmpeg.read_frames(str(file.absolute()), output_params=["-fps_mode", "passthrough"])
             across, down = next(read)["size"]
             for number, image in enumerate(read):
                 if number % self.every == 0:

@@ -9,7 +9,9 @@ from typing import Any, cast
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
+from torchrl.data import TensorSpec
 
+from jepakit.components.shared.recordings import check_fit, check_recording
 from jepakit.protocols import ACTION, PIXELS, REWARD, FrameShape, Minibatch, OffPolicyAlgorithm, OnPolicyAlgorithm, Recording, Source
 from jepakit.recipe.schema import Replay as Settings
 from jepakit.training.experience.replay import Replay
@@ -26,20 +28,31 @@ class Recorded:
         algorithm: Sets T, epochs and minibatches.
         horizon: H, steps that a window reaches ahead.
         frames: The shape of one observation's ``pixels``.
+        action_spec: Of one env's actions.
         num_envs: N.
         device: Device of the minibatches.
 
     Raises:
-        ValueError: The data cannot be read.
+        ValueError: The data cannot be read, or is no `Recording` of such frames and actions.
     """
 
     def __init__(
-        self, source: Source, algorithm: OnPolicyAlgorithm, horizon: int, frames: FrameShape, num_envs: int, device: str = "cpu"
+        self,
+        source: Source,
+        algorithm: OnPolicyAlgorithm,
+        horizon: int,
+        frames: FrameShape,
+        action_spec: TensorSpec,
+        num_envs: int,
+        device: str = "cpu",
     ) -> None:
+        recording = source.load()
+        check_recording(recording)
+        check_fit(recording, frames, action_spec)
         self.algorithm = algorithm
         self.num_envs = num_envs
         self.device = device
-        self.replay = _as_replay(source.load(), horizon, frames, device)  #: the recording as the ring of one env, which never moves on
+        self.replay = _as_replay(recording, horizon, frames, device)  #: the recording as the ring of one env, which never moves on
         self.index = torch.zeros(0, dtype=torch.int64)  #: the steps of the batch
 
     def batches(self) -> Iterator[TensorDictBase]:

@@ -217,7 +217,8 @@ def test_the_trial_of_restoring_ends_nothing_that_the_env_still_uses(registered:
         (1.0, {"raw_reward": float("nan")}, r"`info\[.raw_reward.\]` is nan"),
         (1.0, {"raw_reward": None}, r"raw_reward.* is None"),
         (1.0, {"episode_over": np.array([False])}, r"episode_over.*not true or false, but ndarray"),
-        (1.0, None, "AttributeError"),
+        (1.0, None, "its info is a NoneType, where"),
+        (np.ones(2), {}, r"its reward is an array of shape \[2\]"),
     ],
 )
 def test_what_no_return_can_hold_is_reported(registered: Callable[..., str], reward: Any, info: Any, told: str) -> None:
@@ -228,6 +229,53 @@ def test_what_no_return_can_hold_is_reported(registered: Callable[..., str], rew
 
     with pytest.raises(EnvFailed, match=rf"Odd-v0: step\([01]\) raised .*{told}.* \(after 0 steps"):
         played(make(registered(Bad)))
+
+
+def test_what_a_step_or_a_reset_returns_is_checked(registered: Callable[..., str]) -> None:
+    class Four(Odd):
+        def step(self, action: Any) -> Any:
+            return super().step(action)[1:]
+
+    class Bare(Odd):
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+            return super().reset(seed=seed)[0]
+
+    with pytest.raises(EnvFailed, match=r"it returns a tuple of 4, where Gymnasium's envs return \(observation, reward, terminated"):
+        played(make(registered(Four)))
+    with pytest.raises(
+        EnvFailed, match=r"reset raised TypeError: it returns a ndarray, where Gymnasium's envs return \(observation, info\)"
+    ):
+        played(make(registered(Bare)))
+
+
+def test_a_reward_may_be_an_array_of_one_and_a_generator_one_of_old(registered: Callable[..., str]) -> None:
+    class Old(Odd):
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+            if seed is not None:
+                self.np_random = np.random.RandomState(seed)  # type: ignore[assignment]
+            self.colour, self.steps = int(self.np_random.random_sample() * 100), 0  # type: ignore[attr-defined]
+            return self.render(), {}
+
+        def step(self, action: Any) -> tuple[Any, Any, bool, bool, Any]:
+            seen, _, *_ = super().step(action)
+            return seen, np.array([1.5]), self.steps == 3, False, {}
+
+    assert (played(make(registered(Old)))["reward"] == 1.5).all()
+
+
+def test_actions_are_within_bounds_that_float32_does_not_hold(registered: Callable[..., str]) -> None:
+    class Strict(Odd):
+        action_space = spaces.Box(np.array([-0.1, 0.3]), np.array([0.1, 0.7]), dtype=np.float64)
+
+        def step(self, action: Any) -> tuple[Any, Any, bool, bool, Any]:
+            assert self.action_space.contains(action), action
+            return super().step(0)
+
+    env = make(registered(Strict))
+    bounds = env.action_spec.space
+    for action in (bounds.low, bounds.high):
+        env.step(env.reset().set("action", action))
+    env.close()
 
 
 def test_an_observation_other_than_its_space_promises_is_reported(registered: Callable[..., str]) -> None:

@@ -84,6 +84,16 @@ def test_a_broken_episode_is_named(images: Path) -> None:
         source.load()
 
 
+def test_an_episode_without_its_last_observation_is_refused(images: Path) -> None:
+    source = Minari(SHAPE, Categorical(2), folder=str(images))
+    with h5py.File(images / "data" / "main_data.hdf5", "r+") as file:
+        shown = file["episode_0/observations"][:-1]
+        del file["episode_0/observations"]
+        file["episode_0/observations"] = shown
+    with pytest.raises(ValueError, match="episode 0 has 3 steps and 3 observations; each step's and the one that follows the last"):
+        source.load()
+
+
 def test_a_run_pretrains_on_a_dataset(images: Path, tmp_path: Path) -> None:
     recipe = small_pretraining({"kind": "minari", "folder": str(images)}, size=[8, 12], actions=2)
     result = run(recipe, out=tmp_path / "run", quiet=True)

@@ -51,6 +51,14 @@ def test_each_video_is_an_episode_of_resized_frames(folder: Path) -> None:
     assert len(every_second.frames) == 4
 
 
+def test_a_frame_counts_once_however_long_it_is_shown(tmp_path: Path) -> None:
+    images = pytest.importorskip("PIL.Image")
+    first, *others = [images.fromarray(np.full((32, 64, 3), level, np.uint8)) for level in (10, 60, 110, 160)]
+    first.save(tmp_path / "slow.gif", save_all=True, append_images=others, duration=[100, 500, 20, 1000])
+    recording = Videos(SHAPE, Categorical(3), folder=str(tmp_path)).load()
+    assert recording.frames[:, 0, 0, 0].tolist() == pytest.approx([10, 60, 110, 160], abs=4)
+
+
 def test_continuous_actions_are_zero_too(folder: Path) -> None:
     spec = Bounded(-torch.ones(2), torch.ones(2), dtype=torch.float32)
     assert Videos(SHAPE, spec, folder=str(folder)).load().action.shape == (5, 2)
@@ -76,8 +84,9 @@ def test_a_run_pretrains_on_videos_and_refuses_terms_that_need_actions(folder: P
     recipe = small_pretraining({"kind": "videos", "folder": str(folder)}, size=[8, 16])
     result = run(recipe, out=tmp_path / "run", quiet=True)
     assert result.summary["updates"] == 4
-    with pytest.raises(UserError, match="kind `inverse_dynamics` learns from the action, which the source `videos` does not have"):
-        run(recipe, overrides={"auxiliary": [{"kind": "inverse_dynamics"}]}, out=tmp_path / "other", quiet=True)
+    for kind, lacking in (("inverse_dynamics", "action"), ("reward_model", "action, reward"), ("termination_model", "action, terminated")):
+        with pytest.raises(UserError, match=f"kind `{kind}` learns from {lacking}, which the source `videos` does not have"):
+            run(recipe, overrides={"auxiliary": [{"kind": kind}]}, out=tmp_path / "other", quiet=True)
     (folder / "c.mp4").write_text("no video")
     with pytest.raises(UserError, match=r"c\.mp4 cannot be read as a video"):
         run(recipe, out=tmp_path / "broken", quiet=True)
