@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Annealed(Protocol):
-    """A part with schedules of its own. Every algorithm is one; a target or an experience may be."""
+    """A part with schedules of its own. Every algorithm is one; any other component, a module within one, or an experience may be."""
 
     def anneal(self, progress: float) -> None:
         """Set the schedules to ``progress``, which rises from 0 to 1 over the run. Called before each round of updates."""

@@ -22,7 +22,7 @@ class Attentive(Protocol):
 
 @runtime_checkable
 class Observer(Protocol):
-    """A module inside an encoder that keeps statistics of the frames that the run collects."""
+    """A part that learns, or a module within it, such as an encoder's, that keeps statistics of the frames that the run collects."""
 
     def observe(self, frames: Tensor) -> None:
         """Count uint8 ``frames`` [M, C, H, W] in, each once; called once for each collected batch, for every copy of the encoder.

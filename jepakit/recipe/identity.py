@@ -10,7 +10,7 @@ import json
 import linecache
 import sys
 import sysconfig
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import LeftOutAtDefault, Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
-from jepakit.registry.plugins import GROUP, edited, importable_digest, unchanged
+from jepakit.registry.plugins import GROUP, edited, importable_digest, imported_by, unchanged
 from jepakit.registry.signature import ComponentFields
 
 MAX_BYTES = 8 * 1024**3  #: of one file of weights
@@ -91,7 +91,8 @@ def _with_kinds(value: Any) -> Any:
 def _sources(recipe: Recipe) -> Iterator[str]:
     """Digests of the plug-ins, of files of weights, and of other source outside jepakit that defines a used component, env or wrapper.
 
-    Of a component in a package, all of the package counts. A component's class lists fields that name code by import paths in ``imports``.
+    Of a component in a package, all of the package counts. What a plug-in file or a component's file imports of the user's own code counts,
+    too. A component's class lists fields that name code by import paths in ``imports``.
     """
     for plugin in recipe.loaded_plugins:
         if plugin.digest is None:
@@ -99,6 +100,7 @@ def _sources(recipe: Recipe) -> Iterator[str]:
         yield plugin.digest
     own, covered = {plugin.file for plugin in recipe.loaded_plugins}, {_top(plugin.name) for plugin in recipe.loaded_plugins}
     classes: dict[str, list[type]] = {}  # by module or package, so that each is read once
+    imported = {top for plugin in recipe.loaded_plugins for top in imported_by(plugin.content)}
     yield from weights_digests(recipe)
     for _, fields in _components(recipe):
         found = fields.component
@@ -106,6 +108,7 @@ def _sources(recipe: Recipe) -> Iterator[str]:
             is_plugin = Path(found.file) in own
             if not is_plugin:
                 yield source_digest(found)
+                imported.update(_imported_by(found.file))
             for module in _modules(found, covered, is_plugin):
                 classes.setdefault(_top(module), []).append(found.cls)
         for name in getattr(found.cls, "imports", ()):
@@ -115,6 +118,16 @@ def _sources(recipe: Recipe) -> Iterator[str]:
             yield from _of_simulator(str(getattr(fields, "id", "")))
     for module, from_there in classes.items():
         yield from _importable(module, from_there)
+    for module in imported - classes.keys() - covered:
+        if _is_uninstalled(_places(module)):
+            yield from _importable(module)
+
+
+def _imported_by(file: str) -> list[str]:
+    try:
+        return imported_by(Path(file).read_bytes())
+    except OSError:
+        return []  # a notebook's cell
 
 
 def _modules(found: Component, covered: Set[str], is_plugin: bool) -> Iterator[str]:
@@ -150,18 +163,27 @@ def _of_simulator(id: str) -> Iterator[str]:
 
 def _is_own(path: str) -> bool:
     """Whether an import path is of the user's own code: of no library, or of an installed package that offers components."""
+    if not (places := _places(path)):
+        return False
+    return _is_uninstalled(places) or _top(path) in {_top(point.module) for point in metadata.entry_points(group=GROUP)}
+
+
+def _is_uninstalled(places: Iterable[Path]) -> bool:
+    """Whether code lies elsewhere than Python's own and what pip installs."""
+    installed, library = {"site-packages", "dist-packages"}, sysconfig.get_path("stdlib")
+    return any(not installed & {*place.parts} and not place.is_relative_to(library) for place in places)
+
+
+def _places(path: str) -> list[Path]:
+    """The folders of a package or the file of a module; none if it is of `LIBRARIES`, built into Python or not there."""
     top = _top(path)
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
-        return False
+        return []
     if top in LIBRARIES or not spec or not (spec.has_location or spec.submodule_search_locations):  # such as builtins
-        return False
-    places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
-    installed, library = {"site-packages", "dist-packages"}, sysconfig.get_path("stdlib")
-    if any(not installed & {*place.parts} and not place.is_relative_to(library) for place in places):
-        return True
-    return top in {_top(point.module) for point in metadata.entry_points(group=GROUP)}  # last, as it searches the disk
+        return []
+    return [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
 
 
 def _top(path: str) -> str:

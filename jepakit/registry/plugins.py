@@ -113,19 +113,24 @@ def _warn_of_what_is_beside(entry: str, path: Path, content: bytes) -> None:
     for beside in _imports_from_beside(path, content):
         told = f"the plug-in `{shown(entry, 300)}` imports `{beside}`, a file beside it"
         advice = "write both in one file, or name a package in `plugins:`"
-        warnings.warn(PluginWarning(f"{told}: runs keep no copy of it, and an edit of it makes no new run; {advice}"), stacklevel=4)
+        warnings.warn(PluginWarning(f"{told}: runs keep no copy of it, and need it where and as it was; {advice}"), stacklevel=4)
 
 
 def _imports_from_beside(path: Path, content: bytes) -> list[str]:
     """The modules that a plug-in file imports and that lie in its own folder."""
+    tops = imported_by(content)
+    return [top for top in tops if (path.parent / f"{top}.py").is_file() or (path.parent / top / "__init__.py").is_file()]
+
+
+def imported_by(source: bytes) -> list[str]:
+    """The packages and top-level modules that Python ``source`` imports anywhere, without jepakit; none if it is no Python."""
     try:
-        nodes = list(ast.walk(ast.parse(content)))
+        nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError):
         return []  # importing it says so
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    tops = sorted({name.partition(".")[0] for name in names} - {"jepakit"})
-    return [top for top in tops if (path.parent / f"{top}.py").is_file() or (path.parent / top / "__init__.py").is_file()]
+    return sorted({name.partition(".")[0] for name in names} - {"jepakit"})
 
 
 def _execute(name: str, path: Path, content: bytes) -> None:

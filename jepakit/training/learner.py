@@ -131,6 +131,8 @@ class Learner:
         untrained = {f"augmentation_{i}": each for i, each in enumerate(augmentations)} | {"target": jepa and jepa.target}
         self.parts = as_modules(trained | untrained)  #: everything a checkpoint must hold
         self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
+        plain = (each for each in (trained | untrained).values() if not isinstance(each, nn.Module))
+        self.annealed = [each for each in (*self.parts.modules(), *plain, self.experience) if isinstance(each, Annealed)]
         self.aside = curiosity.parameters if curiosity else []
         apart = {id(each) for each in self.aside}
         self.parameters = [each for each in self.trained.parameters() if each.requires_grad and id(each) not in apart]
@@ -282,10 +284,8 @@ class Learner:
     def _anneal(self, progress: float) -> None:
         factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
         self.scheduled_lr = self.lr * factor
-        self.algorithm.anneal(progress)
-        for part in (self.jepa and self.jepa.target, self.experience):
-            if isinstance(part, Annealed):
-                part.anneal(progress)
+        for part in self.annealed:
+            part.anneal(progress)
 
     def _warm_up(self) -> None:
         """Set the learning rate of the next update."""

@@ -77,9 +77,12 @@ def test_the_id_depends_only_on_the_content_of_plugins(write: Write) -> None:
     assert identity(write, text + "plugins: [a.py, other.py]") != by_path
 
 
-def test_the_id_depends_on_the_module_of_a_plugins_base_class(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("base", ["Base", "object"])
+def test_the_id_depends_on_your_own_modules_that_a_plugin_imports(
+    base: str, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "elsewhere"
-    write("plugins/mine.py", "from base_of_mine import Base\n" + PLUGIN.replace("class Mine:", "class Mine(Base):"))
+    write("plugins/mine.py", "import json\nfrom base_of_mine import Base\n" + PLUGIN.replace("class Mine:", f"class Mine({base}):"))
     text = BASE.replace("kind: small, dim: 8", "kind: mine") + "plugins: [plugins/mine.py]\n"
     monkeypatch.syspath_prepend(elsewhere)
     found = []

@@ -199,6 +199,33 @@ def test_the_total_loss_matches_equation_3_with_every_weight(make_learner: Any, 
         torch.testing.assert_close(parameter.grad, reference[name], rtol=1e-3, atol=1e-5)
 
 
+def test_every_part_with_a_schedule_of_its_own_follows_the_run(make_learner: Any, collect: Any) -> None:
+    class Scheduled(Variance):
+        now = -1.0
+
+        def anneal(self, progress: float) -> None:
+            self.now = progress
+
+    class Encoder(ViT):
+        def __init__(self) -> None:
+            super().__init__(FRAMES, dim=WIDTH, depth=1, heads=2, patch=4)
+            self.within = Scheduled()
+
+    class Plain:
+        now = -1.0
+        anneal = Scheduled.anneal
+
+        def __call__(self, pixels: Tensor) -> Tensor:
+            return pixels
+
+    term, augmentation = Scheduled(), Plain()
+    learner = make_learner(encoder=Encoder(), terms={"regularizer/its": WeightedTerm(term, 1.0)}, augmentations=(augmentation,))
+    batch = collect(learner)
+    for progress in (0.0, 0.25):
+        learner.learn(batch, progress)
+        assert term.now == augmentation.now == learner.encoder.within.now == learner.jepa.target.encoder.within.now == progress
+
+
 def test_without_jepa_and_regularizers_only_the_rl_terms_remain(make_learner: Any, collect: Any) -> None:
     learner = make_learner(jepa=None)
     metrics = learner.learn(collect(learner), progress=0.0)
