@@ -90,6 +90,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
     few = [row.label for row in rows if len(row.runs) < ENOUGH_RUNS]
     if few:
         found.append(f"Fewer than {ENOUGH_RUNS} runs in {'; '.join(few)}: the intervals say little; one run has none.")
+    if twice := [row.label for row in rows if len(set(row.seeds)) < len(row.seeds)]:
+        found.append(f"Some seeds were run more than once ({'; '.join(twice)}): the intervals take their runs for independent ones.")
     steps = {row.label: row.total_steps for row in rows}
     if len(set(steps.values())) > 1:
         lengths = "; ".join(f"{label}: {count:,}" for label, count in steps.items())

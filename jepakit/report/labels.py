@@ -35,19 +35,24 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
 
     The label is the name of the sweep's case, if there is one. Otherwise it lists the values in which the configuration differs from more
     than half of the others (such as ``jepa=null, patch=20``), or is the runs' name if there are none. If configurations share a case, the
-    values that tell them apart are appended.
+    values that tell them apart are appended. A case is also split by the weights that its runs began with, if it has one seed twice.
     """
     recipes = _completed([_deciding(run.recipe) for run in runs])
-    members: dict[tuple[str, str], list[int]] = defaultdict(list)
+    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, recipe in enumerate(recipes):
-        members[json.dumps(recipe, sort_keys=True), _code(runs[index])].append(index)
+        alike[json.dumps(recipe, sort_keys=True), _code(runs[index])].append(index)
+    members: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for (text, code), indices in alike.items():
+        is_twice = len({runs[index].seed for index in indices}) < len(indices)
+        for index in indices:
+            members[text, code, _weights(runs[index]) if is_twice else ""].append(index)
     cases = [_case([runs[index].recipe for index in indices]) for indices in members.values()]
     labels = _named([recipes[indices[0]] for indices in members.values()], cases)
-    codes = Counter(text for text, _ in members)
+    codes, weights = Counter(text for text, _ in alike), Counter((text, code) for text, code, _ in members)
     configurations = []
-    for label, (text, code), indices in zip(labels, members, members.values(), strict=True):
+    for label, (text, code, begun), indices in zip(labels, members, members.values(), strict=True):
         own = sorted((runs[index] for index in indices), key=lambda run: (run.seed, run.id))
-        told = _joined(label, f"code={code}" if codes[text] > 1 else "")
+        told = _joined(label, f"code={code}" if codes[text] > 1 else "", f"weights={begun}" if weights[text, code] > 1 else "")
         configurations.append(Configuration(told or min(run.name for run in own), tuple(own)))
     return sorted(configurations, key=lambda configuration: _natural(configuration.label))
 
@@ -105,6 +110,11 @@ def _case(recipes: Sequence[Mapping[str, Any]]) -> str | None:
     names = {name for recipe in recipes if (name := recipe.get("case"))}
     (name, *others) = names or {None}
     return name if isinstance(name, str) and not others else None
+
+
+def _weights(run: Run) -> str:
+    """Six digits of the weights that a run began with; none if it began with none, or was recorded before they were noted."""
+    return "-".join(digest[:6] for digest in run.provenance.get("weights_sha256") or ())
 
 
 def _code(run: Run) -> str:

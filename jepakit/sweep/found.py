@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from jepakit.training.run import ENDED_AS_MEANT
 
 State = Literal["new", "finished", "recorded", "unfinished", "broken", "elsewhere"]
 BESIDES = besides_results(Recipe)
+WATCHING = BESIDES - {"name", "case", "plugins", "sweep", "processes"}  #: what is recorded, measured and kept of a run
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Found:
     summary: dict[str, Any] | None = None  #: the content of ``summary.json``, if the run has finished
     why: str = ""  #: why a broken run cannot be resumed
     case: str | None = None  #: the name of the case that it was trained as
+    watched: Mapping[str, Any] = field(default_factory=dict)  #: its own values of the `WATCHING` fields that differ from the planned ones
 
 
 def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found:
@@ -52,11 +54,11 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
     summary = read_summary(folder)
     if summary and summary["status"] in ENDED_AS_MEANT:
         _agree(run, stored := _stored_recipe(folder), folder)
-        return Found("finished", folder, summary, case=stored.get("case"))
+        return Found("finished", folder, summary, case=stored.get("case"), watched=_watched(run, stored))
     if record := find_record(recorded, run.id):
         held = read_record(record)
         _agree(run, held.recipe, record)
-        return Found("recorded", record, held.summary, case=held.recipe.get("case"))
+        return Found("recorded", record, held.summary, case=held.recipe.get("case"), watched=_watched(run, held.recipe))
     if is_locked(folder):
         return Found("elsewhere", folder)
     if not (folder / "events.jsonl").exists():
@@ -70,7 +72,7 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
         return Found("broken", folder, why="its recipe.yaml cannot be read")
     _agree(run, stored, folder)
     _agree_on_plugins(run, folder)
-    return Found("unfinished", folder, case=stored.get("case"))
+    return Found("unfinished", folder, case=stored.get("case"), watched=_watched(run, stored))
 
 
 def _agree(run: Planned, stored: Any, where: Path) -> None:
@@ -82,6 +84,11 @@ def _agree(run: Planned, stored: Any, where: Path) -> None:
     if differences:
         wrong = f"{where} has the id of `{run.label}`, seed {run.seed}, but other values: {'; '.join(differences)}"
         raise UserError(f"{wrong}\n    another version of jepakit made it, or it was edited: remove it, or name another folder with --out")
+
+
+def _watched(run: Planned, stored: Mapping[str, Any]) -> dict[str, Any]:
+    planned = _plain(dump(run.recipe))
+    return {name: stored[name] for name in sorted(WATCHING) if name in stored and stored[name] != planned[name]}
 
 
 def _agree_on_plugins(run: Planned, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections import Counter, deque
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from shutil import copyfile, rmtree
 
-from jepakit.errors import UserError
+from jepakit.errors import UserError, shown
 from jepakit.machine.interrupt import graceful_stop
 from jepakit.protocols import Ended, Engine, Going, Job
 from jepakit.storage.folder import RunFolder, make_folder, read_summary
@@ -55,7 +56,7 @@ def run_plan(
     if waiting:
         make_folder(root / plan.name)
     with jobs_folder(root / plan.name, engine) as home, board_for(plan.name, runs, quiet=quiet) as board:
-        for notice in _renamed(plan, found):
+        for notice in (*_renamed(plan, found), *_watched_otherwise(found)):
             board.note(notice)
         for run in waiting:  # written now, so that editing the recipe during the sweep changes nothing
             write_job(run.planned, Path(home))
@@ -81,6 +82,14 @@ def _renamed(plan: Plan, found: Sequence[Found]) -> Iterator[str]:
     for case, before in cases:
         if case != before:
             yield f"notice: runs of `{case}` were trained as `{before}`: `compare`, `report` and `runs` still name them so"
+
+
+def _watched_otherwise(found: Sequence[Found]) -> Iterator[str]:
+    """Of each field that decides no result and that runs were begun with another value of, a notice."""
+    for name in dict.fromkeys(name for one in found for name in one.watched):
+        others = [shown(json.dumps(one.watched[name]), 60) for one in found if name in one.watched]
+        told = " or ".join(dict.fromkeys(others))
+        yield f"notice: {len(others)} of {len(found)} runs began with another `{name}`, {told}: they stay as they are, or go on so"
 
 
 def _by_seed(runs: Sequence[Watched]) -> list[Watched]:

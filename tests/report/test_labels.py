@@ -108,6 +108,8 @@ def test_runs_of_one_case_may_begin_with_different_weights(make_run: MakeRun) ->
     assert called([run.recipe for run in runs]) == ["JEPA", "JEPA", "VICReg", "VICReg"]
     assert [seeds for _, seeds in found(begun(0, "x", "JEPA"), begun(1, "y", "JEPA", code="b"))] == [[0], [1]], "other plug-ins"
     assert [seeds for _, seeds in found(begun(0, "x", None), begun(1, "y", None))] == [[0], [1]]
+    trained_anew = [begun(seed, weights, "JEPA") for seed in (0, 1) for weights in ("before", "after")]
+    assert found(*trained_anew) == [("JEPA, weights=after", [0, 1]), ("JEPA, weights=before", [0, 1])], "no seed counts twice"
 
 
 def test_configurations_are_sorted_numerically(make_run: MakeRun) -> None:
