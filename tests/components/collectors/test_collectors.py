@@ -112,6 +112,12 @@ def test_a_killed_worker_ends_the_run_with_a_checkpoint_to_resume_from(tmp_path:
     assert "the checkpoint holds no simulators: new episodes begin" in texts(tmp_path / "run")
 
 
+def test_a_worker_that_dies_at_its_start_is_named(tmp_path: Path) -> None:
+    torchrls = RuntimeError("Worker 1 failed to initialize and closed the connection before sending status. Check the worker process logs")
+    told = str(lost([Desk(tmp_path / "0", "worker 0"), Desk(tmp_path / "1", "worker 1")], (), torchrls))
+    assert told == "worker 1 ended as it started, without a word: perhaps the system killed it for want of memory"
+
+
 def test_a_worker_that_a_full_shared_memory_ends_says_so(tmp_path: Path) -> None:
     ended = [SimpleNamespace(exitcode=-signal.SIGBUS)]
     told = str(lost([Desk(tmp_path / "0", "worker 0")], ended, EOFError()))
