@@ -35,6 +35,7 @@ pytest.importorskip("onnxruntime")
 
 CNN = {"encoder": {"kind": "nature_cnn", "dim": 32, "scaling": "normalized"}}
 MLP = {"encoder": {"kind": "mlp", "hidden": [16]}}
+COVERED = ("a2c", "reinforce", "dqn", "sac_continuous")  #: whose heads are as those of another algorithm
 
 
 class Made(NamedTuple):
@@ -123,7 +124,7 @@ def test_the_card_is_complete_and_its_code_runs(discrete: Made, monkeypatch: pyt
     }
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in COVERED else name for name in RUNS])
 def test_every_algorithms_greedy_actions_are_the_runs(trained: Trained, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "STACKS", 40)
     pixels = torch.randint(0, 256, (50, *jepakit.load_policy(trained(name)).frame_shape), dtype=torch.uint8)

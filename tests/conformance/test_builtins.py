@@ -20,6 +20,7 @@ FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("collector", "multi_sync"): {"workers": 1},
     ("collector", "multi_async"): {"workers": 1},
     ("collector", "ray"): {"workers": 1},
+    ("curiosity", "rnd"): {"width": 32},
     ("encoder", "impala"): {"dim": 16},
     ("encoder", "mlp"): {"hidden": [8]},
     ("predictor", "conv"): {"channels": 1, "rows": 1},

@@ -160,8 +160,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_delayed_actor_keeps_its_schedule_across_a_resume(recipe: Path, tmp_path: Path) -> None:
-    run(recipe, overrides=DELAYED, out=tmp_path / "whole", quiet=True)
-    cut_off(recipe, tmp_path / "cut", at=400, overrides=DELAYED)
+    overrides = (*DELAYED, "total_steps=480")
+    run(recipe, overrides=overrides, out=tmp_path / "whole", quiet=True)
+    cut_off(recipe, tmp_path / "cut", at=400, overrides=overrides)
     resume(tmp_path / "cut", quiet=True)
     assert events(tmp_path / "cut", "resume")[0]["env_steps"] == 360
     updates = [record["updates"] for record in records(tmp_path / "cut") if record["env_steps"] == 360]

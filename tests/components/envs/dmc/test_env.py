@@ -132,7 +132,9 @@ def test_a_mistake_is_named(fields: dict[str, Any], message: str) -> None:
         DmcEnv(0, **fields, **SMALL)
 
 
-@pytest.mark.parametrize("recipe", ["dmc/jepa_sac", "dmc/jepa_ppo", "dmc/drq", "dmc/curl"])
+@pytest.mark.parametrize(
+    "recipe", ["dmc/jepa_sac", "dmc/jepa_ppo", *(pytest.param(each, marks=pytest.mark.slow) for each in ("dmc/drq", "dmc/curl"))]
+)
 def test_a_run_records_its_frame_count_and_renderer(recipe: str, tmp_path: Path) -> None:
     small: dict[str, Any] = {"env.num_envs": 1, "env.size": [24, 24], "env.draw": "fast", "env.action_repeat": 4, "threads": 1}
     small |= {"total_steps": 32, "algorithm.rollout_steps": 16, "algorithm.minibatch_size": 8}
