@@ -36,9 +36,8 @@ class Trained(NamedTuple):
     env_steps: int  #: env steps of training
 
     def explore_as_at_the_end(self) -> None:
-        """Have the algorithm explore, and every part with a schedule act, as at the end of training."""
-        for part in self.learner.annealed:
-            part.anneal(min(1.0, self.env_steps / self.recipe.total_steps))
+        """Have the algorithm explore as it did at the end of training."""
+        self.learner.algorithm.anneal(min(1.0, self.env_steps / self.recipe.total_steps))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from jepakit.protocols.algorithm import (
     ShowsPolicy,
     ShowsValues,
     Term,
+    is_annealed,
 )
 from jepakit.protocols.collecting import Acting, Actor, Collected, Collector, Weights, WorkerLost
 from jepakit.protocols.curiosity import STEP_INPUTS, Curiosity, LearnsSurprise
@@ -129,4 +130,5 @@ __all__ = [
     "Term",
     "Weights",
     "WorkerLost",
+    "is_annealed",
 ]

@@ -22,6 +22,11 @@ class Annealed(Protocol):
         ...
 
 
+def is_annealed(part: object) -> bool:
+    """Whether a part is `Annealed`: its class has the method. An attribute of its own by that name is something else."""
+    return callable(getattr(type(part), "anneal", None))
+
+
 @runtime_checkable
 class ShowsPolicy(Protocol):
     """An `Algorithm` that says more about its policy, for diagnostics."""

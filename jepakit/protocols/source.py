@@ -30,7 +30,7 @@ class Source(Protocol):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What the data does not hold and is zero therefore: ``action``, ``reward``, both or neither."""
+        """What the data does not hold and is zero therefore, of ``action``, ``reward`` and ``terminated``."""
         ...
 
     def load(self) -> Recording:

@@ -119,8 +119,14 @@ def _sources(recipe: Recipe) -> Iterator[str]:
     for module, from_there in classes.items():
         yield from _importable(module, from_there)
     for module in imported - classes.keys() - covered:
-        if _is_uninstalled(_places(module)):
+        if _is_uninstalled(_places(module)) and not _is_folder_alone(module):
             yield from _importable(module)
+
+
+def _is_folder_alone(module: str) -> bool:
+    """Whether a module would be a folder without ``__init__.py`` that nobody has imported, such as one of data."""
+    spec = importlib.util.find_spec(module)
+    return module not in sys.modules and spec is not None and not spec.has_location
 
 
 def _imported_by(file: str) -> list[str]:
@@ -177,6 +183,8 @@ def _is_uninstalled(places: Iterable[Path]) -> bool:
 def _places(path: str) -> list[Path]:
     """The folders of a package or the file of a module; none if it is of `LIBRARIES`, built into Python or not there."""
     top = _top(path)
+    if top in sys.stdlib_module_names:
+        return []
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):

@@ -7,11 +7,12 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -107,6 +108,16 @@ def _load_file(entry: str, run: bool) -> Plugin:
     if run:
         _warn_of_what_is_beside(entry, path, content)
     return Plugin(entry, path, digest, content, _attempt(entry, name, partial(_execute, name, path, content)) if run else "")
+
+
+def _sources_below(folder: Path) -> Iterator[Path]:
+    """The Python files of a package, without those of the runs, sweeps' jobs and virtual environments that lie in it."""
+    for below, folders, files in os.walk(folder):
+        is_run = "recipe.yaml" in files and ("events.jsonl" in files or Path(below).parent.name == "jobs")
+        if is_run or "pyvenv.cfg" in files:
+            folders.clear()
+            continue
+        yield from (file for name in files if name.endswith(".py") and (file := Path(below, name)).is_file())
 
 
 def _warn_of_what_is_beside(entry: str, path: Path, content: bytes) -> None:
@@ -281,8 +292,8 @@ def importable_digest(path: str, classes: Collection[type] = ()) -> str | None:
 
 
 def _source_digest(folders_of_package: Iterable[str], file_of_module: str) -> str:
-    folders = [Path(folder) for folder in folders_of_package]
-    files = [(file.relative_to(folder).as_posix(), file) for folder in folders for file in folder.rglob("*.py") if file.is_file()]
+    folders = dict.fromkeys(Path(folder) for folder in folders_of_package)
+    files = [(file.relative_to(folder).as_posix(), file) for folder in folders for file in _sources_below(folder)]
     if not files:
         return hashlib.sha256(Path(file_of_module).read_bytes()).hexdigest()
     parts = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for name, file in sorted(files)]

@@ -35,7 +35,7 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
 
     The label is the name of the sweep's case, if there is one. Otherwise it lists the values in which the configuration differs from more
     than half of the others (such as ``jepa=null, patch=20``), or is the runs' name if there are none. If configurations share a case, the
-    values that tell them apart are appended. A case is also split by the weights that its runs began with, if it has one seed twice.
+    values that tell them apart are appended. A case is also split by the weights that its runs began with, if its seeds were run with each.
     """
     recipes = _completed([_deciding(run.recipe) for run in runs])
     alike: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -43,9 +43,9 @@ def group(runs: Sequence[Run]) -> list[Configuration]:
         alike[json.dumps(recipe, sort_keys=True), _code(runs[index])].append(index)
     members: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for (text, code), indices in alike.items():
-        is_twice = len({runs[index].seed for index in indices}) < len(indices)
+        apart = _begun_apart([runs[index] for index in indices])
         for index in indices:
-            members[text, code, _weights(runs[index]) if is_twice else ""].append(index)
+            members[text, code, _weights(runs[index]) if apart else ""].append(index)
     cases = [_case([runs[index].recipe for index in indices]) for indices in members.values()]
     labels = _named([recipes[indices[0]] for indices in members.values()], cases)
     codes, weights = Counter(text for text, _ in alike), Counter((text, code) for text, code, _ in members)
@@ -112,9 +112,18 @@ def _case(recipes: Sequence[Mapping[str, Any]]) -> str | None:
     return name if isinstance(name, str) and not others else None
 
 
+def _begun_apart(runs: Sequence[Run]) -> bool:
+    """Whether runs that are alike have their seeds more than once because all seeds were run with each of several weights.
+
+    Not where each seed began with weights of its own: their average is over these, too.
+    """
+    times = Counter(run.seed for run in runs).most_common(1)[0][1]
+    return 1 < len({_weights(run) for run in runs}) <= times
+
+
 def _weights(run: Run) -> str:
-    """Six digits of the weights that a run began with; none if it began with none, or was recorded before they were noted."""
-    return "-".join(digest[:6] for digest in run.provenance.get("weights_sha256") or ())
+    """Six digits of each file of weights that a run began with; `none` if it began with none, or was recorded before they were noted."""
+    return "-".join(digest[:6] for digest in run.provenance.get("weights_sha256") or ()) or "none"
 
 
 def _code(run: Run) -> str:

@@ -62,8 +62,11 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], folders: Mappin
     if code_was_edited(then, now["sources"]):
         yield f"{EDITED} since the run began: the result will belong to neither version"
     elif same_data and then.get("id") not in (None, now["id"]):
-        text = f"recipe.yaml was edited since the run began ({shown(str(then['id']))} then, {now['id']} now)"
-        yield f"{text}: the result will belong to neither recipe"
+        ids = f"({shown(str(then['id']))} then, {now['id']} now)"
+        if {*map(str, then.get("sources") or ())} < {*now["sources"]}:
+            yield f"the id covers more code than when the run began {ids}: recipe.yaml was edited, or this version of jepakit counts more"
+        else:
+            yield f"recipe.yaml was edited since the run began {ids}: the result will belong to neither recipe"
     if isinstance(packages, dict):
         pairs = [(name, packages.get(name, version), version) for name, version in now["packages"].items()]
         if changed := [f"{name} {shown(str(before))} -> {version}" for name, before, version in pairs if before != version]:

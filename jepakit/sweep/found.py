@@ -88,7 +88,7 @@ def _agree(run: Planned, stored: Any, where: Path) -> None:
 
 def _watched(run: Planned, stored: Mapping[str, Any]) -> dict[str, Any]:
     planned = _plain(dump(run.recipe))
-    return {name: stored[name] for name in sorted(WATCHING) if name in stored and stored[name] != planned[name]}
+    return {name: stored[name] for name in sorted(WATCHING) if name in stored and any(_differences(planned[name], stored[name], "", set()))}
 
 
 def _agree_on_plugins(run: Planned, folder: Path) -> None:

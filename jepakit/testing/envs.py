@@ -146,8 +146,8 @@ def check_source(rules: Rules, make: Make, setting: Setting) -> None:
     source = make(0)
     with rules.rule("protocol", "give it `lacks` and `load()`, as `jepakit.Source` has them"):
         expect(isinstance(source, Source), "`load` or `lacks` is missing")
-        odd = set(source.lacks) - {"action", "reward"}
-        expect(not odd, f"`lacks` names {', '.join(sorted(map(str, odd)))}; it may name action and reward")
+        odd = set(source.lacks) - {"action", "reward", "terminated"}
+        expect(not odd, f"`lacks` names {', '.join(sorted(map(str, odd)))}; it may name action, reward and terminated")
     if rules.broken:
         return
     before = torch.get_rng_state()

@@ -22,7 +22,6 @@ from jepakit.protocols import (
     REWARD,
     S_Y,
     Algorithm,
-    Annealed,
     Augmentation,
     Embed,
     Experience,
@@ -32,6 +31,7 @@ from jepakit.protocols import (
     OffPolicyAlgorithm,
     OnPolicyAlgorithm,
     Term,
+    is_annealed,
 )
 from jepakit.training.experience.rollout import Rollout
 from jepakit.training.terms import JEPA, WeightedTerm, among_others, averaged, expect_shape, steps_ahead
@@ -132,7 +132,7 @@ class Learner:
         self.parts = as_modules(trained | untrained)  #: everything a checkpoint must hold
         self.observers = [module for module in self.parts.modules() if isinstance(module, Observer)]  #: in every copy of the encoder
         plain = (each for each in (trained | untrained).values() if not isinstance(each, nn.Module))
-        self.annealed = [each for each in (*self.parts.modules(), *plain, self.experience) if isinstance(each, Annealed)]
+        self.annealed = [each for each in (*self.parts.modules(), *plain, self.experience) if is_annealed(each)]
         self.aside = curiosity.parameters if curiosity else []
         apart = {id(each) for each in self.aside}
         self.parameters = [each for each in self.trained.parameters() if each.requires_grad and id(each) not in apart]

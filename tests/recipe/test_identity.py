@@ -96,6 +96,26 @@ def test_the_id_depends_on_your_own_modules_that_a_plugin_imports(
     assert found[0] == found[2] != found[1]
 
 
+def test_runs_in_a_package_that_a_plugin_imports_do_not_change_the_id(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.syspath_prepend(folder)
+    write("lab_of_mine/__init__.py", "")
+    write("lab_of_mine/helper.py", "factor = 1\n")
+    write("lab_of_mine/parts.py", "from lab_of_mine.helper import factor\nimport data_of_mine\n" + PLUGIN)
+    write("data_of_mine/files/code.py", "a = 1")  # an import that Python takes for a package
+    text = BASE.replace("kind: small, dim: 8", "kind: mine") + "plugins: [lab_of_mine/parts.py]\n"
+    before = identity(write, text)
+    for place in ("runs/mine/0/", "runs/jobs/0/"):
+        write(f"lab_of_mine/{place}recipe.yaml", "")
+        write(f"lab_of_mine/{place}plugins/parts.py", "copied = 1")
+    write("lab_of_mine/runs/mine/0/events.jsonl", "")
+    write("lab_of_mine/env/pyvenv.cfg", "")
+    write("lab_of_mine/env/lib/site.py", "")
+    assert identity(write, text) == before
+    write("lab_of_mine/runs/model.py", "")
+    as_in_a_new_process(monkeypatch, "lab_of_mine")
+    assert identity(write, text) != before
+
+
 def test_the_id_depends_on_the_source_of_used_components(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.syspath_prepend(folder)
     text = "env: {kind: fake, id: x}\nencoder: {kind: mine}\n"

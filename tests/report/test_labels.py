@@ -110,6 +110,7 @@ def test_runs_of_one_case_may_begin_with_different_weights(make_run: MakeRun) ->
     assert [seeds for _, seeds in found(begun(0, "x", None), begun(1, "y", None))] == [[0], [1]]
     trained_anew = [begun(seed, weights, "JEPA") for seed in (0, 1) for weights in ("before", "after")]
     assert found(*trained_anew) == [("JEPA, weights=after", [0, 1]), ("JEPA, weights=before", [0, 1])], "no seed counts twice"
+    assert found(*runs[:2], begun(0, "anew", "JEPA")) == [("JEPA", [0, 0, 1])], "each seed has weights of its own"
 
 
 def test_configurations_are_sorted_numerically(make_run: MakeRun) -> None:

@@ -13,6 +13,7 @@ from jepakit.components.encoders.vit import ViT
 from jepakit.components.predictors.mlp import MLPPredictor
 from jepakit.components.regularizers.variance import Variance
 from jepakit.components.targets.ema import EMA
+from jepakit.components.targets.frozen import Frozen
 from jepakit.diagnostics.finite import BadWeights
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, TERMINATED, Minibatch
 from jepakit.training.experience.rollout import window
@@ -224,6 +225,10 @@ def test_every_part_with_a_schedule_of_its_own_follows_the_run(make_learner: Any
     for progress in (0.0, 0.25):
         learner.learn(batch, progress)
         assert term.now == augmentation.now == learner.encoder.within.now == learner.jepa.target.encoder.within.now == progress
+    fixed = make_learner(encoder=Encoder(), jepa={"target": Frozen(Encoder())})
+    fixed.encoder.norm.anneal = True  # a setting by that name is no schedule
+    fixed.learn(batch, 0.5)
+    assert (fixed.encoder.within.now, fixed.jepa.target.encoder.within.now) == (0.5, -1.0)
 
 
 def test_without_jepa_and_regularizers_only_the_rl_terms_remain(make_learner: Any, collect: Any) -> None:

@@ -277,8 +277,10 @@ class BatchedEnv(EnvBase):
 
 
 def within(space: spaces.Box, actions: np.ndarray) -> np.ndarray:
-    """Actions [N, A] in the dtype of ``space``, and within its bounds, which float32 may round to beyond them."""
-    return np.clip(actions.astype(space.dtype), space.low, space.high)
+    """Actions [N, A] in the dtype of ``space``. Those that float32 has rounded to beyond its bounds are at the bounds."""
+    exact = actions.astype(space.dtype)
+    bounded = np.clip(exact, space.low, space.high)
+    return np.where(np.abs(exact - bounded) <= np.spacing(np.abs(actions)), bounded, exact)
 
 
 def _moved(distraction: Distraction, background: Callable[[], Tensor], episode: int, step: int) -> Callable[[], Tensor]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from jepakit.protocols import Observer
+from jepakit.protocols import Observer, is_annealed
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -26,6 +26,14 @@ def freeze(part: M, *, statistics: bool) -> M:
         )  # in the instance: a copy of the part copies it, a wrapper would rename weights
         if statistics and isinstance(module, Observer):
             module.__dict__["observe"] = MethodType(_ignore, module)
+    return without_schedules(part)
+
+
+def without_schedules(part: M) -> M:
+    """Have every module in ``part`` stay at where its own schedule is. Copies of it stay so, too."""
+    for module in part.modules():
+        if is_annealed(module):
+            module.__dict__["anneal"] = MethodType(_ignore, module)
     return part
 
 
@@ -33,5 +41,5 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
     return module
 
 
-def _ignore(module: nn.Module, frames: Tensor) -> None:
+def _ignore(module: nn.Module, told: Tensor | float) -> None:
     pass

@@ -45,7 +45,7 @@ class Videos:
 
     requires: ClassVar[dict[str, str]] = {"imageio_ffmpeg": "pip install 'jepakit[video]'"}
     data: ClassVar[tuple[str, ...]] = ("folder",)
-    lacks: ClassVar[tuple[str, ...]] = ("action", "reward")
+    lacks: ClassVar[tuple[str, ...]] = ("action", "reward", "terminated")
 
     def __init__(self, frames: FrameShape, action_spec: TensorSpec, *, folder: str, every: PositiveInt = 1) -> None:
         self.frames = frames

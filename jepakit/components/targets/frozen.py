@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from jepakit.components.shared.frozen import without_schedules
 from jepakit.components.targets.encoders import CopiedEncoder
 from jepakit.registry import register
 
@@ -18,6 +19,10 @@ class Frozen(CopiedEncoder):
     Grill et al. 2020, Bootstrap Your Own Latent, Method and Table 5a (a network that predicts a fixed random target has better features
     than the target).
     """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__(encoder)
+        without_schedules(self.encoder)
 
     def update(self, encoder: nn.Module) -> None:
         """Do nothing: the weights are fixed."""

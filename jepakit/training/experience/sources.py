@@ -37,11 +37,10 @@ def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
         source: Source = registry.build("source", config, frames=env.frame_shape, action_spec=env.single_action_spec)
         if not isinstance(source, Source):
             raise ValueError(f"{type(source).__name__} has no `load` and `lacks`")
-    lacks = {*source.lacks} | ({"terminated"} if "reward" in source.lacks else set())  # what has no rewards is of no task, which would end
     for slot in ("auxiliary", "regularizers"):
         for i, term in enumerate(getattr(recipe, slot)):
             with Blame(recipe).at(f"{slot}.{i}"):
                 given = {name.removeprefix("s_hat_") for name in inspect.signature(term.component.cls.forward).parameters}
-                if needs := sorted(lacks & given):
+                if needs := sorted(given.intersection(source.lacks)):
                     raise ValueError(f"kind `{term.kind}` learns from {', '.join(needs)}, which the source `{config.kind}` does not have")
     return source

@@ -16,7 +16,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
-from jepakit.components.envs.batched import EnvFailed
+from jepakit.components.envs.batched import EnvFailed, within
 from jepakit.components.envs.gym import GymEnv
 from jepakit.components.envs.tape import restores_exactly
 from jepakit.components.envs.wrappers.by_path import Wrapping
@@ -276,6 +276,7 @@ def test_actions_are_within_bounds_that_float32_does_not_hold(registered: Callab
     for action in (bounds.low, bounds.high):
         env.step(env.reset().set("action", action))
     env.close()
+    assert within(Strict.action_space, np.float32([[-0.1, 0.5], [-0.25, 0.5]])).tolist() == [[-0.1, 0.5], [-0.25, 0.5]], "rounding alone"
 
 
 def test_an_observation_other_than_its_space_promises_is_reported(registered: Callable[..., str]) -> None:
