@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
@@ -22,7 +22,7 @@ class Annealed(Protocol):
         ...
 
 
-def is_annealed(part: object) -> bool:
+def is_annealed(part: object) -> TypeGuard[Annealed]:
     """Whether a part is `Annealed`: its class has the method. An attribute of its own by that name is something else."""
     return callable(getattr(type(part), "anneal", None))
 
