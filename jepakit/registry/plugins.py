@@ -113,7 +113,7 @@ def _load_file(entry: str, run: bool) -> Plugin:
 def _sources_below(folder: Path) -> Iterator[Path]:
     """The Python files of a package, without those of the runs, sweeps' jobs and virtual environments that lie in it."""
     for below, folders, files in os.walk(folder):
-        is_run = "recipe.yaml" in files and ("events.jsonl" in files or Path(below).parent.name == "jobs")
+        is_run = "recipe.yaml" in files and ("events.jsonl" in files or Path(below).parent.name == "jobs")  # as a sweep calls them
         if is_run or "pyvenv.cfg" in files:
             folders.clear()
             continue

@@ -63,7 +63,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], folders: Mappin
         yield f"{EDITED} since the run began: the result will belong to neither version"
     elif same_data and then.get("id") not in (None, now["id"]):
         ids = f"({shown(str(then['id']))} then, {now['id']} now)"
-        if {*map(str, then.get("sources") or ())} < {*now["sources"]}:
+        began = then.get("sources")
+        if isinstance(began, list) and {*map(str, began)} < {*now["sources"]}:
             yield f"the id covers more code than when the run began {ids}: recipe.yaml was edited, or this version of jepakit counts more"
         else:
             yield f"recipe.yaml was edited since the run began {ids}: the result will belong to neither recipe"

@@ -26,6 +26,7 @@ from jepakit.recipe import load_recipe, recipe_id
 from jepakit.storage import checkpoint, lock
 from jepakit.storage.folder import RunFolder
 from jepakit.storage.manifest import checkpoints, named_frames, verify
+from jepakit.storage.provenance import differences as changes
 from jepakit.training.loop import Loop
 from jepakit.training.run import resume, run
 from tests.forked import jepakit_process, server
@@ -278,6 +279,15 @@ def test_an_edited_recipe_warns(cut: Path, capsys: pytest.CaptureFixture[str]) -
     resume(cut, quiet=True)
     assert "recipe.yaml was edited since the run began" in capsys.readouterr().err
     assert "edited" in events(cut, "warning")[0]["text"]
+
+
+def test_a_run_of_a_version_whose_id_covered_less_code_accuses_nobody() -> None:
+    now = {"id": "b", "sources": ["plugin", "helper"], "data": {}, "packages": {}}
+    told = {str(began): list(changes({"id": "a", "sources": began}, now, {})) for began in (["plugin"], ["plugin", "helper"], "odd")}
+    assert [text.split(" (a then, b now)")[0] for (text,) in told.values()] == [
+        "the id covers more code than when the run began",
+        *["recipe.yaml was edited since the run began"] * 2,
+    ]
 
 
 def test_leftovers_of_an_interrupted_write_do_no_harm(cut: Path, whole: Path) -> None:

@@ -157,12 +157,10 @@ def lost(desks: Sequence[Desk], processes: Sequence[Any], error: Exception) -> W
                 how = f"was killed by {signal_name(-code)}{_perhaps(-code)}" if code < 0 else f"has ended with exit code {code}"
                 return WorkerLost(f"{desk.name} {how}")
         sleep(0.1)
-    if (begun := re.match(r"Worker (\d+) failed to initialize", str(error))) and int(begun[1]) < len(
-        desks
-    ):  # TorchRL's: it died at its start
-        return WorkerLost(
-            f"{desks[int(begun[1])].name} ended as it started, without a word: perhaps the system killed it for want of memory"
-        )
+    died = re.match(r"Worker (\d+) failed to initialize", str(error))  # TorchRL's words for a worker that is gone before it has begun
+    if died and int(died[1]) < len(desks):
+        name = desks[int(died[1])].name
+        return WorkerLost(f"{name} ended as it started, without a word: perhaps the system killed it for want of memory")
     return WorkerLost(f"the collector has failed: {told(error)}")
 
 
