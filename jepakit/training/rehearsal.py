@@ -27,7 +27,7 @@ from jepakit.training.blame import Blame
 from jepakit.training.build import build_diagnostics, build_learner, build_replay
 from jepakit.training.collecting.build import build_collector
 from jepakit.training.experience.replay import Replay
-from jepakit.training.experience.sources import build_source
+from jepakit.training.experience.sources import build_source, of_another_env
 from jepakit.training.learner import Learner
 from jepakit.training.monitoring.look import Look, Witness
 from jepakit.training.monitoring.periodic_probes import check_state
@@ -114,7 +114,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
         RecipeError: A part does not fit; the error points at the component that raised, if it is known.
     """
     check_state(recipe, env)
-    build_source(recipe, env)
+    source = build_source(recipe, env)
     if recipe.env.kind == "none" and recipe.eval_every is not None:
         raise recipe.error("eval_every", "in the env `none` nothing can be played", "leave `eval_every` out")
     if recipe.algorithm.kind == "none" and not (recipe.jepa or recipe.regularizers or recipe.auxiliary):
@@ -169,7 +169,7 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
         with blame.at(f"diagnostics.{i}"), quietly(learner.parts):
             each.measure(look)
         restless += [f"{each.kind}.{name}" for name in changed(unused, plain_state(each.diagnostic))]
-    told = notices(recipe, env, learner.encoder)
+    told = notices(recipe, env, learner.encoder) + of_another_env(recipe, source)
     if restless:
         told.append(f"{', '.join(restless)}: changes with use, but is in no `state_dict` and so in no checkpoint; a resumed run may differ")
     return Rehearsed(learner, told)

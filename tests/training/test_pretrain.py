@@ -183,6 +183,15 @@ def test_no_env_is_needed_to_say_what_frames_and_actions_are(data: Path, tmp_pat
     assert weights_file(result.path).read_bytes() == weights_file(with_env.path).read_bytes()
 
 
+def test_a_recording_of_another_env_gets_a_notice(data: Path, tmp_path: Path) -> None:
+    folder = run(pretrain(data), out=tmp_path / "same", quiet=True).path
+    assert "another env" not in (folder / "events.jsonl").read_text()
+    other = {**ENV, "id": "MountainCar-v0", "size": [8, 12]}
+    folder = run({**pretrain(data), "env": other}, out=tmp_path / "other", quiet=True).path
+    told = "recorded in another env (gym, Diary-v0) than the recipe's (gym, MountainCar-v0)"
+    assert told in (folder / "events.jsonl").read_text()
+
+
 def test_actions_that_the_env_does_not_have_are_refused(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(data, copy)

@@ -37,6 +37,7 @@ class Recorded:
             raise ValueError(f"folder {folder} holds {shapes}: give the env the same size and colours, or record anew")
         if about.actions != (ours := actions_of(action_spec)):
             raise ValueError(f"folder {folder} holds actions {about.actions}; the env's are {ours}")
+        self.env = (about.model_extra or {}).get("env")  #: the block `env` of the recipe that was recorded
 
     def load(self) -> Recording:
         """Map the frames into memory, and read the steps."""

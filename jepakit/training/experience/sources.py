@@ -9,11 +9,14 @@ import torch
 from torchrl.envs import EnvBase
 
 from jepakit import registry
+from jepakit.errors import shown
 from jepakit.protocols import PIXELS, Source
 from jepakit.training.blame import Blame
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
+
+ENV = ("kind", "id", "game", "domain", "task")  #: the fields of an env that name it
 
 
 def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
@@ -44,3 +47,16 @@ def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
                 if needs := sorted(given.intersection(source.lacks)):
                     raise ValueError(f"kind `{term.kind}` learns from {', '.join(needs)}, which the source `{config.kind}` does not have")
     return source
+
+
+def of_another_env(recipe: Recipe, source: Source | None) -> list[str]:
+    """A notice where a source that knows the env of its data, as ``env``, a mapping of that block, has another than the recipe."""
+    theirs, mine = getattr(source, "env", None), recipe.env.model_dump(mode="json")
+    if not isinstance(theirs, dict) or recipe.env.kind == "none":
+        return []
+    recorded, here = (", ".join(str(env[name]) for name in ENV if name in env) for env in (theirs, mine))
+    if recorded == here:
+        return []
+    return [
+        f"the source was recorded in another env ({shown(recorded)}) than the recipe's ({here}), where its actions may mean something else"
+    ]
