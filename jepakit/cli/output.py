@@ -84,7 +84,7 @@ def fitting_table(
         for at, heading in enumerate(headings)
     }
     left_out: list[str] = []
-    for heading in less:
+    for heading in filter(headings.__contains__, less):
         if sum(needed[shown] for shown in headings if shown not in left_out) - GAP <= width:
             break
         left_out.append(heading)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+
+from jepakit.errors import printable
 
 MOST = 64 * 1024**2  #: bytes; the limit for files that are normally small and are read whole
 
@@ -18,10 +21,10 @@ def walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Each folder at and below ``top`` with its folder names and file names, in an order that does not depend on the disk.
 
     Links are followed; each folder is visited once, even if links form a circle; hidden folders are skipped. A caller stops the descent
-    by clearing the list of folders.
+    by clearing the list of folders. A folder that cannot be read is left out with a warning.
     """
     seen: set[str] = set()
-    for path, below, files in os.walk(top, followlinks=True):
+    for path, below, files in os.walk(top, onerror=_left_out, followlinks=True):
         below[:] = sorted(name for name in below if not name.startswith("."))
         real = os.path.realpath(path)
         if real in seen:
@@ -29,6 +32,11 @@ def walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
             continue
         seen.add(real)
         yield Path(path), below, sorted(files)
+
+
+def _left_out(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):  # one removed meanwhile is no folder of anybody
+        warnings.warn(f"left out: can't read {printable(str(error.filename))}: {error.strerror}", stacklevel=3)
 
 
 def read_bytes(path: Path, most: int) -> bytes:

@@ -23,7 +23,7 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.reading import read_bytes
 from jepakit.recipe.schema import LeftOutAtDefault, Recipe, besides_results, holds_blocks
 from jepakit.registry import Component
-from jepakit.registry.plugins import GROUP, edited, importable_digest, imported_by, unchanged
+from jepakit.registry.plugins import GROUP, edited, importable_digest, imported_by, sources_of, unchanged
 from jepakit.registry.signature import ComponentFields
 
 MAX_BYTES = 8 * 1024**3  #: of one file of weights
@@ -91,8 +91,8 @@ def _with_kinds(value: Any) -> Any:
 def _sources(recipe: Recipe) -> Iterator[str]:
     """Digests of the plug-ins, of files of weights, and of other source outside jepakit that defines a used component, env or wrapper.
 
-    Of a component in a package, all of the package counts. What a plug-in file or a component's file imports of the user's own code counts,
-    too. A component's class lists fields that name code by import paths in ``imports``.
+    Of a component in a package, all of the package counts. What these files import of the user's own code counts, too, and what that code
+    imports. A component's class lists fields that name code by import paths in ``imports``.
     """
     for plugin in recipe.loaded_plugins:
         if plugin.digest is None:
@@ -118,9 +118,22 @@ def _sources(recipe: Recipe) -> Iterator[str]:
             yield from _of_simulator(str(getattr(fields, "id", "")))
     for module, from_there in classes.items():
         yield from _importable(module, from_there)
-    for module in imported - classes.keys() - covered:
-        if _is_uninstalled(_places(module)) and not _is_folder_alone(module):
+    counted = classes.keys() | covered
+    for module in _imported_along(imported | counted):
+        if module not in counted:
             yield from _importable(module)
+
+
+def _imported_along(modules: Set[str]) -> Iterator[str]:
+    """Of packages and top-level modules those of the user's own code, and what these import of it, each once."""
+    waiting, seen = sorted(modules), set(modules)
+    while waiting:
+        module = waiting.pop()
+        if _is_uninstalled(_places(module)) and not _is_folder_alone(module):
+            yield module
+            more = {top for file in sources_of(_places(module)) for top in _imported_by(str(file))} - seen
+            waiting += sorted(more)
+            seen |= more
 
 
 def _is_folder_alone(module: str) -> bool:

@@ -14,7 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -120,6 +120,12 @@ def _sources_below(folder: Path) -> Iterator[Path]:
         yield from (file for name in files if name.endswith(".py") and (file := Path(below, name)).is_file())
 
 
+def sources_of(places: Iterable[Path]) -> Iterator[Path]:
+    """The Python files of a package's folders, or of a module's file."""
+    for place in places:
+        yield from _sources_below(place) if place.is_dir() else [place]
+
+
 def _warn_of_what_is_beside(entry: str, path: Path, content: bytes) -> None:
     for beside in _imports_from_beside(path, content):
         told = f"the plug-in `{shown(entry, 300)}` imports `{beside}`, a file beside it"
@@ -133,6 +139,7 @@ def _imports_from_beside(path: Path, content: bytes) -> list[str]:
     return [top for top in tops if (path.parent / f"{top}.py").is_file() or (path.parent / top / "__init__.py").is_file()]
 
 
+@lru_cache(maxsize=4096)
 def imported_by(source: bytes) -> list[str]:
     """The packages and top-level modules that Python ``source`` imports anywhere, without jepakit; none if it is no Python."""
     try:

@@ -106,7 +106,7 @@ def _look(path: Path, recipe: dict[str, Any], configuration: str) -> Entry:
         state=state,
         env_steps=whole_number(told, "env_steps") or 0,
         total_steps=whole_number(recipe, "total_steps"),
-        return_last_100=value if isinstance(value := told.get("return_last_100"), (int, float)) else None,
+        return_last_100=figure(told, "return_last_100"),
         size=_size(path),
         resumes_at=begins_at,
         why_not=why_not,
@@ -153,6 +153,12 @@ def _plain(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(path)  # reading a pipe would block, and a device would never end
     return path
+
+
+def figure(told: dict[str, Any], name: str) -> float | None:
+    """A field's value, if it is a number that can be drawn; else None."""
+    value = told.get(name)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 else None
 
 
 def whole_number(told: dict[str, Any], name: str) -> int | None:

@@ -172,11 +172,17 @@ def _shape(value: Any) -> str:
 
 def _entries(value: Any) -> dict[str, Any]:
     if is_list_of_components(value):
-        kinds = [entry["kind"] for entry in value]
-        return {
-            kind if kinds.count(kind) == 1 else f"{kind}#{at + 1}": entry for at, (kind, entry) in enumerate(zip(kinds, value, strict=True))
-        }
+        return numbered(value)
     return {key: entry for key, entry in value.items() if key != "kind"} if isinstance(value, dict) else {}
+
+
+def numbered(components: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """A list's components by kind; those of a kind that is there more than once with their place in the list, as ``shift#2``."""
+    kinds = [entry["kind"] for entry in components]
+    return {
+        kind if kinds.count(kind) == 1 else f"{kind}#{at + 1}": entry
+        for at, (kind, entry) in enumerate(zip(kinds, components, strict=True))
+    }
 
 
 def is_list_of_components(value: Any) -> bool:

@@ -13,16 +13,18 @@ from jepakit.files.reading import read_text
 from jepakit.files.writing import digest
 from jepakit.recipe import Recipe, dump
 from jepakit.recipe.errors import Source
-from jepakit.recipe.identity import data_read, files_read
+from jepakit.recipe.identity import data_read, files_read, source_digests
 from jepakit.recipe.schema import besides_results
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.report.inventory import resumes_at
 from jepakit.report.record import find_record, read_record
-from jepakit.storage.folder import plugin_copies, read_summary, refuse_taken
+from jepakit.storage.folder import plugin_copies, read_provenance, read_summary, refuse_taken
 from jepakit.storage.lock import is_locked
+from jepakit.storage.provenance import code_was_edited
 from jepakit.sweep.plan import Planned
 from jepakit.training.run import ENDED_AS_MEANT
 
+OTHER_CODE = "holds a run of other code: a module of yours was edited after a sweep had planned the run"
 State = Literal["new", "finished", "recorded", "unfinished", "broken", "elsewhere"]
 BESIDES = besides_results(Recipe)
 WATCHING = BESIDES - {"name", "case", "plugins", "sweep", "processes"}  #: what is recorded, measured and kept of a run
@@ -54,6 +56,7 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
     summary = read_summary(folder)
     if summary and summary["status"] in ENDED_AS_MEANT:
         _agree(run, stored := _stored_recipe(folder), folder)
+        _agree_on_code(run, folder)
         return Found("finished", folder, summary, case=stored.get("case"), watched=_watched(run, stored))
     if record := find_record(recorded, run.id):
         held = read_record(record)
@@ -89,6 +92,13 @@ def _agree(run: Planned, stored: Any, where: Path) -> None:
 def _watched(run: Planned, stored: Mapping[str, Any]) -> dict[str, Any]:
     planned = _plain(dump(run.recipe))
     return {name: stored[name] for name in sorted(WATCHING) if name in stored and any(_differences(planned[name], stored[name], "", set()))}
+
+
+def _agree_on_code(run: Planned, folder: Path) -> None:
+    """Refuse a run that other code has trained than its folder's name stands for. Between versions of jepakit the id alone may differ."""
+    began = read_provenance(folder)
+    if began.get("id") not in (None, run.id) and code_was_edited(began, source_digests(run.recipe)):
+        raise UserError(f"{folder} {OTHER_CODE}: remove it, or name another folder with --out")
 
 
 def _agree_on_plugins(run: Planned, folder: Path) -> None:

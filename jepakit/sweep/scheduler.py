@@ -17,7 +17,7 @@ from jepakit.protocols import Ended, Engine, Going, Job
 from jepakit.storage.folder import RunFolder, make_folder, read_summary
 from jepakit.storage.lock import forget_lock, is_locked
 from jepakit.sweep.engines import load_engine
-from jepakit.sweep.found import Found, find_run
+from jepakit.sweep.found import OTHER_CODE, Found, find_run
 from jepakit.sweep.jobs import FOLDER, job_of, why_it_ended, write_job
 from jepakit.sweep.outcome import Outcome
 from jepakit.sweep.plan import Plan, rehearse_runs
@@ -269,7 +269,9 @@ class Scheduler:
         status = summary.get("status")
         if ended.host:
             forget_lock(run.path, ended.host)
-        if status in ENDED_AS_MEANT:
+        if status in ENDED_AS_MEANT and summary.get("id") not in (None, run.planned.id):
+            run.state, run.error, run.log = "failed", f"{run.path} {OTHER_CODE}: remove it, and give the command again", None
+        elif status in ENDED_AS_MEANT:
             run.state, run.summary = "finished", summary
         elif ended.lost and not self.stopping and status != "failed" and self.lost[run.planned.id] < self.engine.retries:
             self.lost[run.planned.id] += 1

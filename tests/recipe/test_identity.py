@@ -96,6 +96,21 @@ def test_the_id_depends_on_your_own_modules_that_a_plugin_imports(
     assert found[0] == found[2] != found[1]
 
 
+def test_the_id_depends_on_what_imported_modules_import(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.syspath_prepend(folder / "lib")
+    write("plugins/mine.py", "import first_of_mine\n" + PLUGIN)
+    write("lib/first_of_mine.py", "import json, second_of_mine\n")
+    text = BASE.replace("kind: small, dim: 8", "kind: mine") + "plugins: [plugins/mine.py]\n"
+    found = []
+    for gain in (1, 2, 1):
+        write("lib/second_of_mine.py", f"import first_of_mine\ngain = {gain}\n")
+        write("lib/third_of_mine.py", f"gain = {gain}\n")
+        for module in ("first_of_mine", "second_of_mine"):
+            as_in_a_new_process(monkeypatch, module)
+        found.append(identity(write, text))
+    assert found[0] == found[2] != found[1]
+
+
 def test_runs_in_a_package_that_a_plugin_imports_do_not_change_the_id(write: Write, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.syspath_prepend(folder)
     write("lab_of_mine/__init__.py", "")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jepakit.errors import UserError, shown
-from jepakit.report.inventory import ENDED, find_folders, read_recipe, whole_number
+from jepakit.report.inventory import ENDED, figure, find_folders, read_recipe, whole_number
 from jepakit.report.labels import called
 from jepakit.storage.folder import read_summary
 from jepakit.storage.lock import is_locked
@@ -55,7 +55,7 @@ class Watched:
     @property
     def env_steps(self) -> int:
         """Env steps so far."""
-        return whole_number(self.latest, "env_steps") or 0
+        return whole_number(self.summary or self.latest, "env_steps") or 0
 
     @property
     def done(self) -> float | None:
@@ -164,12 +164,6 @@ def _told(event: dict[str, Any]) -> str:
     if event["event"] in ("collapsed", "recovered"):
         return shown(f"embedding {event['event']} at {event.get('env_steps')} env steps")
     return shown(str(event.get("text") or event.get("error") or event["event"]), 200)
-
-
-def figure(told: dict[str, Any], name: str) -> float | None:
-    """A field's value, if it is a number that can be drawn; else None."""
-    value = told.get(name)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 else None
 
 
 def _size(path: Path) -> int:

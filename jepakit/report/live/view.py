@@ -12,7 +12,8 @@ from rich.text import Text
 from jepakit.errors import printable
 from jepakit.report.curves.braille import COLOURS, chart, number, sparkline
 from jepakit.report.curves.history import Series
-from jepakit.report.live.board import SILENT, Watched, figure, latest_warnings
+from jepakit.report.inventory import figure
+from jepakit.report.live.board import SILENT, Watched, latest_warnings
 
 HEADINGS = ("run", "configuration", "seed", "env steps", "done", "return", "curve", "var/sq", "steps/s", "state", "warning")
 LESS = (
@@ -124,6 +125,7 @@ def _cells(run: Watched) -> list[Text]:
     dead = ratio is not None and isinstance(threshold, (int, float)) and ratio < threshold
     style = "bold red" if dead else "yellow" if ratio is not None and ratio < ALIVE else ""
     returns = np.array([value for _, value in run.returns])
+    newest = figure(run.summary, "return_last_100") or (float(returns[-1]) if len(returns) else None)
     speed = figure(run.summary, "steps_per_second") or run.steps_per_second
     seed = run.recipe.get("seed")
     return [
@@ -131,7 +133,7 @@ def _cells(run: Watched) -> list[Text]:
         Text(str(seed)[:20] if isinstance(seed, int) else "-"),
         Text(f"{run.env_steps:,}"),
         Text("-" if run.done is None else f"{run.done:.0%}"),
-        Text(number(float(returns[-1])) if len(returns) else "-"),
+        Text("-" if newest is None else number(newest)),
         Text(sparkline(returns, CURVE)),
         Text("-" if ratio is None else f"{ratio:.1e}", style=style),
         Text("-" if speed is None else f"{speed:,.0f}"),

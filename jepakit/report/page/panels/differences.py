@@ -8,7 +8,7 @@ from typing import Any
 
 from jepakit.errors import shown
 from jepakit.report.comparison import compare_pairs, notes, summarise
-from jepakit.report.labels import APART, is_list_of_components
+from jepakit.report.labels import APART, is_list_of_components, numbered
 from jepakit.report.page.markup import Html, Panel, html, joined, table
 from jepakit.report.page.study import Study
 from jepakit.report.page.teachers import teachers
@@ -38,7 +38,8 @@ def differences(study: Study) -> Panel:
     if hidden:
         parts.append(html('<p class="note">{} more fields differ: <code>jepakit runs</code> and each recipe below name them.</p>', hidden))
     if len(configurations) > 1 and not fields:
-        parts.append(html('<p class="note">The recipes are the same; the code of their plug-ins differs.</p>'))
+        apart = " and the weights that they began with" if any("weights=" in group.label for group in study.groups) else ""
+        parts.append(html('<p class="note">The recipes are the same; what differs is the code of their plug-ins{}.</p>', apart))
     if pairs := compare_pairs(configurations):
         parts.append(html("<details><summary>Which ends higher?</summary>{}</details>", table(*pair_table(pairs))))
     parts.append(
@@ -56,22 +57,22 @@ def differing(recipes: list[dict[str, Any]]) -> tuple[dict[str, list[str]], int]
     names = dict.fromkeys(name for fields in flat for name in fields)
     told = {name: [fields.get(name, "–") for fields in flat] for name in names}
     apart = {name: values for name, values in told.items() if len(set(values) - {"–"}) > 1}
-    return dict(list(apart.items())[:MOST_FIELDS]), max(0, len(apart) - MOST_FIELDS)
+    first = {name: [shown(value, LONGEST) for value in values] for name, values in list(apart.items())[:MOST_FIELDS]}
+    return first, max(0, len(apart) - MOST_FIELDS)
 
 
 def _fields(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Every field with its value as text; a component's field is named by the component's kind, too."""
     if is_list_of_components(value):
-        yield path, shown(", ".join(entry["kind"] for entry in value), LONGEST)
-        for entry in value:
-            yield from _below(entry, f"{path}.{entry['kind']}")
+        yield path, ", ".join(entry["kind"] for entry in value)
+        for kind, entry in numbered(value).items():
+            yield from _below(entry, f"{path}.{kind}")
     elif isinstance(value, Mapping) and value:
         if path:
-            yield path, shown(str(value.get("kind", "set")), LONGEST)
+            yield path, str(value.get("kind", "set"))
         yield from _below(value, path)
     else:
-        text = value if isinstance(value, str) else {"null": "none", "[]": "none"}.get(json.dumps(value), json.dumps(value))
-        yield path, shown(text, LONGEST)
+        yield path, value if isinstance(value, str) else {"null": "none", "[]": "none"}.get(json.dumps(value), json.dumps(value))
 
 
 def _below(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
