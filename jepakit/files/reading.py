@@ -8,8 +8,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from jepakit.errors import printable
-
 MOST = 64 * 1024**2  #: bytes; the limit for files that are normally small and are read whole
 
 
@@ -36,7 +34,7 @@ def walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 def _left_out(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):  # one removed meanwhile is no folder of anybody
-        warnings.warn(f"left out: can't read {printable(str(error.filename))}: {error.strerror}", stacklevel=3)
+        warnings.warn(f"left out: can't read {error.filename!r}: {error.strerror}", stacklevel=3)
 
 
 def read_bytes(path: Path, most: int) -> bytes:

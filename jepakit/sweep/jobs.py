@@ -9,6 +9,7 @@ from pathlib import Path
 from jepakit.errors import signal_name
 from jepakit.protocols import Ended, Job
 from jepakit.storage.folder import RunFolder
+from jepakit.storage.mirror import Tail
 from jepakit.sweep.plan import Planned
 
 FOLDER = "jobs"  #: beside the runs; `jepakit runs` and `compare` find no run in it
@@ -64,3 +65,9 @@ def why_it_ended(ended: Ended, log: Path) -> str:
     if ended.code == 2:
         return said  # a user's mistake, whose message may have several lines
     return said.splitlines()[-1] if said else f"exit code {ended.code}"
+
+
+def said_at_failure(folder: Path) -> str:
+    """The first line of the error with which the run in ``folder`` has failed last; empty if it does not say."""
+    failures = [record for record in Tail(folder / "events.jsonl", holding=b"failed").read() if record.get("event") == "failed"]
+    return str(failures[-1].get("error", "")).partition("\n")[0] if failures else ""

@@ -18,7 +18,7 @@ from jepakit.storage.folder import RunFolder, make_folder, read_summary
 from jepakit.storage.lock import forget_lock, is_locked
 from jepakit.sweep.engines import load_engine
 from jepakit.sweep.found import OTHER_CODE, Found, find_run
-from jepakit.sweep.jobs import FOLDER, job_of, why_it_ended, write_job
+from jepakit.sweep.jobs import FOLDER, job_of, said_at_failure, why_it_ended, write_job
 from jepakit.sweep.outcome import Outcome
 from jepakit.sweep.plan import Plan, rehearse_runs
 from jepakit.sweep.table import Board, board_for, named
@@ -287,7 +287,7 @@ class Scheduler:
             log = self.job(run).log
             run.state, run.error, run.log = "failed", why_it_ended(ended, log), run.path / "traceback.txt"
             if run.log.exists():
-                run.error = run.log.read_text(encoding="utf-8").strip().splitlines()[-1]
+                run.error = said_at_failure(run.path) or run.log.read_text(encoding="utf-8").strip().splitlines()[-1]
             elif log.is_file():
                 run.log = run.path.with_name(f"{run.planned.id}.log")
                 run.log.parent.mkdir(parents=True, exist_ok=True)

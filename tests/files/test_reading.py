@@ -6,10 +6,11 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jepakit.files.reading import Unreadable, read_bytes, read_text
+from jepakit.files.reading import Unreadable, read_bytes, read_text, walk
 
 
 def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
@@ -62,3 +63,18 @@ def test_no_file_descriptor_is_left_open(tmp_path: Path) -> None:
 def test_a_file_without_a_size_is_limited_too() -> None:
     with pytest.raises(Unreadable, match="more than 3 bytes"):
         read_bytes(Path("/proc/self/status"), 3)
+
+
+def test_a_folder_that_cannot_be_read_is_left_out_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("open", "secret"):
+        (tmp_path / name).mkdir()
+    look = os.scandir
+
+    def refused(path: Any) -> Any:
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.warns(UserWarning, match="left out: can't read .*secret': Permission denied"):
+        assert [folder.name for folder, _, _ in walk(tmp_path)][1:] == ["open"]

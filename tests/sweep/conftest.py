@@ -31,8 +31,8 @@ def tell(what):
 def leave(name, **content):
     with open(os.path.join(out, name), "a") as file:
         file.write(json.dumps(content) + "\\n")
-def end(status, code):
-    leave("summary.json", status=status, env_steps=64, return_last_100=20.0, embedding_variance=0.5, collapsed=False)
+def end(status, code, **more):
+    leave("summary.json", status=status, env_steps=64, return_last_100=20.0, embedding_variance=0.5, collapsed=False, **more)
     tell("end")
     sys.exit(code)
 def interrupt(*_):
@@ -53,8 +53,12 @@ if ending == "late":  # as if another process had taken the folder
     leave("lock", pid=1, host="elsewhere.example")
     sys.exit(2)
 if ending == "fail":
-    open(os.path.join(out, "traceback.txt"), "w").write("Traceback:\\n  somewhere\\nValueError: far too wide\\n")
+    open(os.path.join(out, "traceback.txt"), "w").write("Traceback:\\n  somewhere\\nValueError: far too wide\\nby far\\n")
+    leave("events.jsonl", event="failed", error="ValueError: far too wide\\nby far")
     end("failed", 1)
+if ending == "edited":
+    leave("provenance.json", id="another", sources=["another"])
+    end("finished", 0, id="another")
 if ending == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 while ending in ("wait", "slow", "stubborn"):

@@ -194,6 +194,16 @@ def test_a_run_that_cannot_be_resumed_restarts_with_a_notice(
     assert f"notice: `encoder.dim=16` seed 0 restarts ({folder}): {why}\n" in capsys.readouterr().err
 
 
+def test_a_run_that_other_code_has_trained_does_not_count(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
+    """As if a module of the user's had been edited between the sweep's start and the run's."""
+    endings |= {"dim=16": "edited"}
+    (outcome,) = run_plan(make_plan(), tmp_path / "out", 1, quiet=True)
+    assert outcome.state == "failed"
+    assert "holds a run of other code" in str(outcome.error)
+    with pytest.raises(UserError, match=r"holds a run of other code: .*: remove it, or name another folder with --out"):
+        run_plan(make_plan(), tmp_path / "out", 1, quiet=True)
+
+
 def test_the_cause_of_an_earlier_failure_is_not_reported_again(tmp_path: Path, make_plan: MakePlan, endings: dict[str, str]) -> None:
     plan = make_plan()
     endings |= {"dim=16": "fail"}

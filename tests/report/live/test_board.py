@@ -173,3 +173,11 @@ def test_runs_that_ended_are_left_alone_between_searches(tmp_path: Path, monkeyp
     board.look()
     assert looked.count("ended") == 2
     lock.release()
+
+
+def test_a_finished_run_without_metrics_shows_what_its_summary_says(tmp_path: Path) -> None:
+    run = start(tmp_path / "a")
+    summary = {"status": "finished", "env_steps": 1000, "return_last_100": 17.5, "steps_per_second": 50.0}
+    (run / "summary.json").write_text(json.dumps(summary))
+    shown = text(Board(tmp_path).look())
+    assert all(told in shown for told in ("1,000", "100%", "17.5", "finished"))

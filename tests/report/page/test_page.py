@@ -15,6 +15,7 @@ import pytest
 
 from jepakit.errors import UserError
 from jepakit.report.page.page import build_page, write_report
+from jepakit.report.page.panels.differences import differing
 from jepakit.report.page.study import load_study
 from jepakit.report.record import write_record
 from jepakit.report.runs import load_runs
@@ -143,3 +144,11 @@ def test_mistakes_are_named(make_run_folder: Make, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(UserError, match=r"pip install 'jepakit\[report\]'"):
         build_page(study)
+
+
+def test_values_that_begin_alike_and_kinds_that_are_there_twice_are_told_apart() -> None:
+    pads = [[{"kind": "shift", "pad": pad}, {"kind": "shift", "pad": 4}] for pad in (1, 2)]
+    recipes = [{"augmentations": each, "path": "x" * 50 + str(number)} for number, each in enumerate(pads)]
+    fields, more = differing(recipes)
+    assert (list(fields), more) == (["augmentations.shift#1.pad", "path"], 0)
+    assert fields["augmentations.shift#1.pad"] == ["1", "2"]
