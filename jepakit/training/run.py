@@ -203,6 +203,9 @@ def _trained(recipe: Recipe, env: EnvBase, learner: Learner, folder: RunFolder, 
 def _earlier_run(path: Path) -> RunResult:
     summary = read_summary(path)
     if summary and summary["status"] in ENDED_AS_MEANT:
+        if (trained := read_provenance(path).get("ranks", 1)) != ranks.size():
+            wrong = f"the run in {path} is finished, but trained on {trained} ranks, not on {ranks.size()}"
+            raise UserError(f"{wrong}, and results depend on their number: name another folder with --out DIR")
         return RunResult(path, summary, fresh=False)
     if is_locked(path):
         raise UserError(f"{path}: this run is already running there ({holder(path)})")

@@ -122,6 +122,10 @@ def test_a_finished_run_is_not_repeated_and_an_unfinished_one_is_refused(
     again = run(recipe, quiet=True)
     assert (again.fresh, again.path, again.summary) == (False, first.path, first.summary)
     assert sorted((path, path.stat().st_mtime_ns) for path in first.path.rglob("*")) == before
+    told = json.loads((first.path / "provenance.json").read_text())
+    (first.path / "provenance.json").write_text(json.dumps(told | {"ranks": 2}))
+    with pytest.raises(UserError, match="trained on 2 ranks, not on 1, and results depend on their number"):
+        run(recipe, quiet=True)
     (first.path / "summary.json").unlink()
     with pytest.raises(UserError, match=r"unfinished.*--out DIR"):
         run(recipe, quiet=True)

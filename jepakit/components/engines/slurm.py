@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -133,7 +134,7 @@ class Slurm:
             executor = self._executor(alike, anywhere=True)
             if len(alike) > 1:
                 executor.parameters["map_count"] = len(alike)
-            names = "".join(f"# {number}: jepakit {' '.join(job.words)}\n" for number, job in enumerate(alike))
+            names = "".join(f"# {number}: jepakit {shlex.join(job.words)}\n" for number, job in enumerate(alike))
             scripts.append(executor._make_submission_file_text(executor._submitit_command_str, "") + names)
         return "\n".join(scripts)
 
