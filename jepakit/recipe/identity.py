@@ -11,6 +11,7 @@ import linecache
 import sys
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,15 @@ def _is_folder_alone(module: str) -> bool:
 
 def _imported_by(file: str) -> list[str]:
     try:
-        return imported_by(Path(file).read_bytes())
+        found = Path(file).stat()
+        return _imports(file, found.st_mtime_ns, found.st_size)
     except OSError:
         return []  # a notebook's cell
+
+
+@lru_cache(maxsize=4096)
+def _imports(file: str, modified: int, size: int) -> list[str]:
+    return imported_by(Path(file).read_bytes())
 
 
 def _modules(found: Component, covered: Set[str], is_plugin: bool) -> Iterator[str]:

@@ -14,7 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -139,7 +139,6 @@ def _imports_from_beside(path: Path, content: bytes) -> list[str]:
     return [top for top in tops if (path.parent / f"{top}.py").is_file() or (path.parent / top / "__init__.py").is_file()]
 
 
-@lru_cache(maxsize=4096)
 def imported_by(source: bytes) -> list[str]:
     """The packages and top-level modules that Python ``source`` imports anywhere, without jepakit; none if it is no Python."""
     try:
