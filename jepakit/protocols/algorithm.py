@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from jepakit.protocols.representation import Embed
 
 
-@runtime_checkable
 class Annealed(Protocol):
     """A part with schedules of its own. Every algorithm is one; any other component, a module within one, or an experience may be."""
 

@@ -130,17 +130,17 @@ def _imported_along(modules: Set[str]) -> Iterator[str]:
     waiting, seen = sorted(modules), set(modules)
     while waiting:
         module = waiting.pop()
-        if _is_uninstalled(_places(module)) and not _is_folder_alone(module):
+        places = _places(module)
+        if _is_uninstalled(places) and not _is_folder_alone(module):
             yield module
-            more = {top for file in sources_of(_places(module)) for top in _imported_by(str(file))} - seen
+            more = {top for file in sources_of(places) for top in _imported_by(str(file))} - seen
             waiting += sorted(more)
             seen |= more
 
 
 def _is_folder_alone(module: str) -> bool:
     """Whether a module would be a folder without ``__init__.py`` that nobody has imported, such as one of data."""
-    spec = importlib.util.find_spec(module)
-    return module not in sys.modules and spec is not None and not spec.has_location
+    return module not in sys.modules and (spec := importlib.util.find_spec(module)) is not None and not spec.has_location
 
 
 def _imported_by(file: str) -> list[str]:

@@ -40,6 +40,7 @@ class LeftOutAtDefault:
     """Marks a slot that was added later: its default kind is no part of a run's id."""
 
 
+TASK = ("id", "game", "domain", "task")  #: the fields of an env that name its task
 DIAGNOSTICS = ("dimensions", "spectrum", "prediction", "policy", "critic", "gradients", "updates", "drift")  #: on by default
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

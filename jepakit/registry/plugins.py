@@ -110,22 +110,6 @@ def _load_file(entry: str, run: bool) -> Plugin:
     return Plugin(entry, path, digest, content, _attempt(entry, name, partial(_execute, name, path, content)) if run else "")
 
 
-def _sources_below(folder: Path) -> Iterator[Path]:
-    """The Python files of a package, without those of the runs, sweeps' jobs and virtual environments that lie in it."""
-    for below, folders, files in os.walk(folder):
-        is_run = "recipe.yaml" in files and ("events.jsonl" in files or Path(below).parent.name == "jobs")  # as a sweep calls them
-        if is_run or "pyvenv.cfg" in files:
-            folders.clear()
-            continue
-        yield from (file for name in files if name.endswith(".py") and (file := Path(below, name)).is_file())
-
-
-def sources_of(places: Iterable[Path]) -> Iterator[Path]:
-    """The Python files of a package's folders, or of a module's file."""
-    for place in places:
-        yield from _sources_below(place) if place.is_dir() else [place]
-
-
 def _warn_of_what_is_beside(entry: str, path: Path, content: bytes) -> None:
     for beside in _imports_from_beside(path, content):
         told = f"the plug-in `{shown(entry, 300)}` imports `{beside}`, a file beside it"
@@ -304,3 +288,19 @@ def _source_digest(folders_of_package: Iterable[str], file_of_module: str) -> st
         return hashlib.sha256(Path(file_of_module).read_bytes()).hexdigest()
     parts = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for name, file in sorted(files)]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _sources_below(folder: Path) -> Iterator[Path]:
+    """The Python files of a package, without those of the runs, sweeps' jobs and virtual environments that lie in it."""
+    for below, folders, files in os.walk(folder):
+        is_run = "recipe.yaml" in files and ("events.jsonl" in files or Path(below).parent.name == "jobs")  # as a sweep calls them
+        if is_run or "pyvenv.cfg" in files:
+            folders.clear()
+            continue
+        yield from (file for name in files if name.endswith(".py") and (file := Path(below, name)).is_file())
+
+
+def sources_of(places: Iterable[Path]) -> Iterator[Path]:
+    """The Python files of a package's folders, or of a module's file."""
+    for place in places:
+        yield from _sources_below(place) if place.is_dir() else [place]

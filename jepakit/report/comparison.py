@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jepakit.recipe.schema import TASK
 from jepakit.report.labels import Configuration
 from jepakit.report.runs import Run
 from jepakit.report.statistics import (
@@ -106,9 +107,6 @@ def notes(rows: Sequence[Row]) -> list[str]:
         played = "; ".join(f"{row.label}: {' or '.join(map(str, row.episodes))}" for row in rows if row.episodes)
         found.append(f"Held-out returns are of different numbers of episodes ({played}): those of fewer vary more.")
     return found
-
-
-TASK = ("id", "game", "domain", "task")  #: the fields of an env that name its task
 
 
 def task_of(env: Mapping[str, Any]) -> str:

@@ -55,13 +55,13 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
     """
     summary = read_summary(folder)
     if summary and summary["status"] in ENDED_AS_MEANT:
-        _agree(run, stored := _stored_recipe(folder), folder)
+        watched = _agree(run, stored := _stored_recipe(folder), folder)
         _agree_on_code(run, folder)
-        return Found("finished", folder, summary, case=stored.get("case"), watched=_watched(run, stored))
+        return Found("finished", folder, summary, case=stored.get("case"), watched=watched)
     if record := find_record(recorded, run.id):
         held = read_record(record)
-        _agree(run, held.recipe, record)
-        return Found("recorded", record, held.summary, case=held.recipe.get("case"), watched=_watched(run, held.recipe))
+        watched = _agree(run, held.recipe, record)
+        return Found("recorded", record, held.summary, case=held.recipe.get("case"), watched=watched)
     if is_locked(folder):
         return Found("elsewhere", folder)
     if not (folder / "events.jsonl").exists():
@@ -73,24 +73,25 @@ def find_run(run: Planned, folder: Path, recorded: Sequence[Path] = ()) -> Found
     stored = _stored_recipe(folder)
     if not isinstance(stored, dict):
         return Found("broken", folder, why="its recipe.yaml cannot be read")
-    _agree(run, stored, folder)
+    watched = _agree(run, stored, folder)
     _agree_on_plugins(run, folder)
-    return Found("unfinished", folder, case=stored.get("case"), watched=_watched(run, stored))
+    return Found("unfinished", folder, case=stored.get("case"), watched=watched)
 
 
-def _agree(run: Planned, stored: Any, where: Path) -> None:
-    """Refuse a stored run with other values. An id leaves out defaults, and these may change between versions of jepakit."""
+def _agree(run: Planned, stored: Any, where: Path) -> dict[str, Any]:
+    """Refuse a stored run with other values. An id leaves out defaults, and these may change between versions of jepakit.
+
+    Returns:
+        Its values of the `WATCHING` fields that differ from the planned ones.
+    """
+    planned = _plain(dump(run.recipe))
     besides = (
         BESIDES | files_read(run.recipe).keys() | data_read(run.recipe).keys()
     )  # a run has its own copies of files of weights; their contents are in the id
-    differences = list(_differences(_plain(dump(run.recipe)), stored, "", besides))
+    differences = list(_differences(planned, stored, "", besides))
     if differences:
         wrong = f"{where} has the id of `{run.label}`, seed {run.seed}, but other values: {'; '.join(differences)}"
         raise UserError(f"{wrong}\n    another version of jepakit made it, or it was edited: remove it, or name another folder with --out")
-
-
-def _watched(run: Planned, stored: Mapping[str, Any]) -> dict[str, Any]:
-    planned = _plain(dump(run.recipe))
     return {name: stored[name] for name in sorted(WATCHING) if name in stored and any(_differences(planned[name], stored[name], "", set()))}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jepakit.protocols import Annealed
+from jepakit.protocols import is_annealed
 from jepakit.testing.modules import Inputs, Make, check_gradients, check_module, in_order, parameters_of, shake
 from jepakit.testing.rules import Rules, expect, expect_same, expect_tensor
 from jepakit.testing.settings import Setting
@@ -78,7 +78,7 @@ def check_target(rules: Rules, make: Make, setting: Setting) -> None:
                 expect(torch.equal(tensor, before[name]), f"it changes the online encoder's `{name}`")
         expect_tensor("s_y after an update", target(pixels), (*pixels.shape[:-4], setting.width))
     with rules.rule("schedule", "anneal(progress) takes a float from 0 to 1"):
-        if isinstance(target, Annealed):
+        if is_annealed(target):
             for progress in (0.0, 0.5, 1.0):
                 target.anneal(progress)
 

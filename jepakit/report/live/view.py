@@ -125,7 +125,9 @@ def _cells(run: Watched) -> list[Text]:
     dead = ratio is not None and isinstance(threshold, (int, float)) and ratio < threshold
     style = "bold red" if dead else "yellow" if ratio is not None and ratio < ALIVE else ""
     returns = np.array([value for _, value in run.returns])
-    newest = figure(run.summary, "return_last_100") or (float(returns[-1]) if len(returns) else None)
+    newest = figure(run.summary, "return_last_100")
+    if newest is None and len(returns):
+        newest = float(returns[-1])
     speed = figure(run.summary, "steps_per_second") or run.steps_per_second
     seed = run.recipe.get("seed")
     return [

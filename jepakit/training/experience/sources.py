@@ -11,12 +11,11 @@ from torchrl.envs import EnvBase
 from jepakit import registry
 from jepakit.errors import shown
 from jepakit.protocols import PIXELS, Source
+from jepakit.recipe.schema import TASK
 from jepakit.training.blame import Blame
 
 if TYPE_CHECKING:
     from jepakit.recipe import Recipe
-
-ENV = ("kind", "id", "game", "domain", "task")  #: the fields of an env that name it
 
 
 def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
@@ -54,7 +53,7 @@ def of_another_env(recipe: Recipe, source: Source | None) -> list[str]:
     theirs, mine = getattr(source, "env", None), recipe.env.model_dump(mode="json")
     if not isinstance(theirs, dict) or recipe.env.kind == "none":
         return []
-    recorded, here = (", ".join(str(env[name]) for name in ENV if name in env) for env in (theirs, mine))
+    recorded, here = (", ".join(str(env[name]) for name in ("kind", *TASK) if name in env) for env in (theirs, mine))
     if recorded == here:
         return []
     return [

@@ -181,3 +181,5 @@ def test_a_finished_run_without_metrics_shows_what_its_summary_says(tmp_path: Pa
     (run / "summary.json").write_text(json.dumps(summary))
     shown = text(Board(tmp_path).look())
     assert all(told in shown for told in ("1,000", "100%", "17.5", "finished"))
+    (run / "summary.json").write_text(json.dumps(summary | {"return_last_100": 0.0, "env_steps": 900, "steps_per_second": 70.0}))
+    assert text(Board(tmp_path).look()).count(" 0 ") == 2, "the seed's and the return's: zero is a return"

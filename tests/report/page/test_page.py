@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html
+import itertools
 import json
 import re
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from jepakit.errors import UserError
 from jepakit.report.page.page import build_page, write_report
-from jepakit.report.page.panels.differences import differing
+from jepakit.report.page.panels.differences import differences, differing
 from jepakit.report.page.study import load_study
 from jepakit.report.record import write_record
 from jepakit.report.runs import load_runs
@@ -152,3 +153,15 @@ def test_values_that_begin_alike_and_kinds_that_are_there_twice_are_told_apart()
     fields, more = differing(recipes)
     assert (list(fields), more) == (["augmentations.shift#1.pad", "path"], 0)
     assert fields["augmentations.shift#1.pad"] == ["1", "2"]
+
+
+def test_what_differs_beside_equal_recipes_is_what_their_labels_tell(make_run_folder: Make, tmp_path: Path) -> None:
+    said = {}
+    for what, provenance in (("code", {"sources": ["{}"]}), ("weights", {"sources": ["{}"], "weights_sha256": ["{}"]})):
+        for seed, begun in itertools.product((0, 1), ("one", "two")):
+            run = make_run_folder(tmp_path / what / f"{begun}{seed}", seed=seed, case="same")
+            told = json.dumps(provenance).replace("{}", begun)
+            (run / "provenance.json").write_text(json.dumps(json.loads((run / "provenance.json").read_text()) | json.loads(told)))
+        study = load_study([tmp_path / what])
+        (said[what],) = re.findall(r"what differs is ([^.<]*)", str(differences(study).body))
+    assert said == {"code": "the code of their plug-ins", "weights": "the weights that they began with"}

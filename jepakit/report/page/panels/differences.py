@@ -16,6 +16,8 @@ from jepakit.report.tables import pair_table, row_table
 
 MOST_FIELDS = 12  #: columns of differences
 LONGEST = 40  #: characters of a value
+#: What differs between configurations of one recipe, by the words that tell it in their labels.
+BESIDE_THE_RECIPE = {"code=": "the code of their plug-ins", "weights=": "the weights that they began with"}
 
 WORDS = html(
     "<p>A <b>configuration</b> is a recipe; its runs differ only in their seed, the number that fixes all chance. The columns on the right "
@@ -38,8 +40,9 @@ def differences(study: Study) -> Panel:
     if hidden:
         parts.append(html('<p class="note">{} more fields differ: <code>jepakit runs</code> and each recipe below name them.</p>', hidden))
     if len(configurations) > 1 and not fields:
-        apart = " and the weights that they began with" if any("weights=" in group.label for group in study.groups) else ""
-        parts.append(html('<p class="note">The recipes are the same; what differs is the code of their plug-ins{}.</p>', apart))
+        labels = " ".join(group.configuration.label for group in study.groups)
+        apart = " and ".join(what for mark, what in BESIDE_THE_RECIPE.items() if mark in labels)
+        parts.append(html('<p class="note">The recipes are the same; what differs is {}.</p>', apart))
     if pairs := compare_pairs(configurations):
         parts.append(html("<details><summary>Which ends higher?</summary>{}</details>", table(*pair_table(pairs))))
     parts.append(
