@@ -172,19 +172,24 @@ def _modules(found: Component, covered: Set[str], is_plugin: bool) -> Iterator[s
 
 def _of_simulator(id: str) -> Iterator[str]:
     """Digests of the user's own code that makes the Gymnasium env ``id``, or that has registered it, with or without a version."""
-    import gymnasium  # here, as commands that train nothing need it not
-
     if ":" in id:
         yield from _importable(id.partition(":")[0])
         return
+    for module, made in makers(id):
+        if _is_own(module):
+            yield from _importable(module)
+        elif module == "__main__" and isinstance(made, type):
+            with contextlib.suppress(OSError, TypeError):  # its source is nowhere
+                yield unchanged(_digest_of(made, getattr(sys.modules[module], "__file__", "")), [made], f"the source of the env `{id}`")
+
+
+def makers(id: str) -> Iterator[tuple[str, Any]]:
+    """What makes the envs that Gymnasium knows in this process as ``id``, with or without a version, each behind its module."""
+    import gymnasium  # here, as commands that train nothing need it not
+
     for known, spec in gymnasium.registry.items():
         if id in (known, known.rpartition("-v")[0]) and (made := spec.entry_point):
-            module = made if isinstance(made, str) else str(getattr(made, "__module__", ""))
-            if _is_own(module):
-                yield from _importable(module)
-            elif module == "__main__" and isinstance(made, type):
-                with contextlib.suppress(OSError, TypeError):  # its source is nowhere
-                    yield unchanged(_digest_of(made, getattr(sys.modules[module], "__file__", "")), [made], f"the source of the env `{id}`")
+            yield made if isinstance(made, str) else str(getattr(made, "__module__", "")), made
 
 
 def _is_own(path: str) -> bool:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ from jepakit.storage.recipes import Recipes
 CURVES = ("env_steps", "return_last_100", "embedding/variance", "embedding/mean_square", "embedding/rank", "loss/jepa")
 DIGITS = 5  #: significant digits of a curve's values
 POINTS = 500  #: of a curve at most; a longer one keeps every second, third, … train record, and the last
-FINISHED = ("finished", "stopped")  #: statuses of a run that ended as its recipe says; reports skip all others
+Finished = Literal["finished", "stopped"]
+FINISHED = get_args(Finished)  #: statuses of a run that ended as its recipe says; reports skip all others
 
 MAX_BYTES = 1024**3  #: of one file; a run's metrics may be long
 
@@ -40,7 +41,7 @@ class _Summary(BaseModel):
     """The part of ``summary.json`` that reports read."""
 
     model_config = ConfigDict(extra="allow", strict=True)
-    status: str
+    status: Finished
     env_steps: NonNegativeInt
     return_last_100: float | None
     return_auc: float | None

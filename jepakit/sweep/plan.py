@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import metadata
 
 from jepakit.components.engines.processes import visible_gpus
 from jepakit.errors import UserError
 from jepakit.machine.hardware import settle, usable_cores
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, recipe_id
+from jepakit.recipe.identity import makers, used_components
+from jepakit.registry.plugins import GROUP
 from jepakit.sweep.variants import expand_recipe
 from jepakit.training.build import build_env
 from jepakit.training.rehearsal import rehearse
@@ -121,7 +124,7 @@ def rehearse_runs(runs: Iterable[Planned]) -> int:
     """Push a fake batch through the first run of each configuration, and count the configurations.
 
     Raises:
-        UserError: The parts of a configuration do not fit together.
+        UserError: The parts of a configuration do not fit together, or other processes do not know one of them.
     """
     firsts: dict[str, Planned] = {}
     for run in runs:
@@ -129,8 +132,28 @@ def rehearse_runs(runs: Iterable[Planned]) -> int:
     for run in firsts.values():
         recipe, hardware = settle(run.recipe)
         try:
+            _expect_known_to_others(recipe)
             with contextlib.closing(build_env(recipe)) as env:
                 rehearse(recipe, env, hardware)
         except UserError as error:
             raise UserError(f"{error}\n    in the configuration `{run.label}`") from error
     return len(firsts)
+
+
+def _expect_known_to_others(recipe: Recipe) -> None:
+    """Refuse a part that only this process knows. Each run is a process of its own, and imports the recipe's plug-ins.
+
+    A plug-in may import further modules, so with plug-ins only what this script or notebook itself defines is surely unknown.
+    """
+    offered = {"jepakit", *(point.module.partition(".")[0] for point in metadata.entry_points(group=GROUP))}
+    for part in used_components(recipe):
+        module = str(part.cls.__module__)
+        if module == "__main__" or not (recipe.loaded_plugins or module.partition(".")[0] in offered):
+            raise _unknown_to_others(f"the {part.slot} `{part.kind}` ({part.place})")
+    if "__main__" in dict(makers(id := str(getattr(recipe.env, "id", "")))):
+        raise _unknown_to_others(f"the env `{id}`")
+
+
+def _unknown_to_others(part: str) -> UserError:
+    where = f"{part} is known to this process alone, and each run has its own"
+    return UserError(f"{where}: write its class in a file, and name that file in the recipe's `plugins:`")

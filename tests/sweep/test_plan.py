@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import pytest
 
+from jepakit import registry
+from jepakit.components.encoders.vit import ViT
+from jepakit.errors import UserError
 from jepakit.recipe import recipe_id
 from jepakit.sweep import plan as module
-from jepakit.sweep.plan import Plan, load_sweep
+from jepakit.sweep.plan import Plan, load_sweep, rehearse_runs
 
 
 def test_ids_are_computed_after_auto_is_resolved(recipe: Path) -> None:
@@ -50,3 +54,30 @@ def test_runs_on_an_accelerator_go_one_at_a_time(make_plan: Callable[..., Plan],
     assert plan.jobs() == 4
     on_gpu = replace(plan.runs[1], recipe=plan.runs[1].recipe.model_copy(update={"device": "cuda"}))
     assert replace(plan, runs=(plan.runs[0], on_gpu)).jobs() == 1
+
+
+@pytest.mark.parametrize(
+    ("defined_in", "plugins", "is_refused"),
+    [("__main__", True, True), ("__main__", False, True), ("imported_here", False, True), ("imported_here", True, False)],
+)
+def test_a_part_that_only_this_process_knows_is_refused(
+    recipe: Path, tmp_path: Path, request: pytest.FixtureRequest, defined_in: str, plugins: bool, is_refused: bool
+) -> None:
+    (tmp_path / "plugin.py").write_text("unused = 1\n")
+    request.addfinalizer(lambda: registry.forget(lambda module: module == defined_in))
+    registry.register("encoder", "here")(type("Here", (ViT,), {"__module__": defined_in, "__init__": ViT.__init__}))
+    changes = [f"plugins=[{tmp_path / 'plugin.py'}]"] if plugins else []
+    runs = load_sweep(recipe, overrides=["encoder={kind: here, dim: 16, depth: 1, heads: 2, patch: 10}", *changes]).runs
+    if is_refused:
+        with pytest.raises(UserError, match=r"the encoder `here` .*known to this process alone[^\n]*plugins:`\n    in the configuration"):
+            rehearse_runs(runs)
+    else:
+        assert rehearse_runs(runs) == 1
+
+
+def test_an_env_of_the_script_is_refused(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = gymnasium.registry["CartPole-v1"]
+    env = type("Env", (gymnasium.Env,), {"__module__": "__main__"})
+    monkeypatch.setitem(gymnasium.registry, "CartPole-v1", replace(known, entry_point=env))
+    with pytest.raises(UserError, match="the env `CartPole-v1` is known to this process alone"):
+        rehearse_runs(load_sweep(recipe).runs)
