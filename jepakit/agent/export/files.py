@@ -25,7 +25,7 @@ from jepakit.agent.export.parity import Check, Frames, compare, look, play
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError, shown
 from jepakit.files.tensors import save_tensors
-from jepakit.files.writing import partial_of
+from jepakit.files.writing import new_folder
 from jepakit.protocols import PIXELS, S_X
 from jepakit.storage.weights import RUNNING
 
@@ -77,21 +77,8 @@ def export(
     run, out = Path(run), Path(out)
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise UserError(f"export needs {', '.join(missing)}: pip install 'jepakit[export]'")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty: name a new folder")
-    partial = partial_of(out.absolute())
-    try:
-        with opened(run, best=best, trust=trust, warn=warn) as trained:
-            try:
-                partial.mkdir(parents=True)
-                exported = _write(trained, run, partial)
-            except OSError as error:
-                raise UserError(f"can't write to {out}: {error.strerror}") from error
-        out.mkdir(exist_ok=True)
-        for file in partial.iterdir():
-            file.rename(out / file.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with new_folder(out) as partial, opened(run, best=best, trust=trust, warn=warn) as trained:
+        exported = _write(trained, run, partial)
     return exported._replace(folder=out)
 
 

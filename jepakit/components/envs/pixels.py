@@ -12,8 +12,8 @@ from torch import Tensor
 
 from jepakit.components.envs.batched import BatchedEnv
 from jepakit.components.envs.proof import prove_pixels
-from jepakit.components.envs.simulators import described
 from jepakit.components.envs.tape import Simulator
+from jepakit.components.envs.wrappers.observed_image import described
 from jepakit.components.shared.frames import to_frame
 from jepakit.protocols import FrameShape
 

@@ -12,6 +12,7 @@ from jepakit.components.shared.frames import to_frame
 from jepakit.errors import UserError
 from jepakit.protocols import PIXELS, FrameShape
 
+FADE_IN = 50  #: steps within which something must be seen
 ANIMATED = 0.9  #: share of pixels that must match if the image changes without a step, as BipedalWalker's lidar does
 
 
@@ -26,6 +27,10 @@ class Rendered(Protocol):
 
     def reset(self) -> Any:
         """Start new episodes."""
+        ...
+
+    def rollout(self, max_steps: int, *, break_when_any_done: bool) -> Any:
+        """Take random actions."""
         ...
 
     def render(self) -> list[NDArray[np.uint8]]:
@@ -48,13 +53,29 @@ def prove_pixels(env: Rendered) -> None:
     shape = (*env.batch_size, *env.frame_shape)
     if pixels.shape != shape:
         raise UserError(f"id {env.id}: `pixels` must be {list(shape)} (envs, frames, channels, height, width), not {list(pixels.shape)}")
-    for stack in pixels:
-        if (stack == stack.flatten()[0]).all():
-            raise UserError(f"id {env.id}: `pixels` hold only the value {stack.flatten()[0]}: an empty image shows nothing of the state")
+    if any(map(_is_empty, pixels)):
+        _expect_more_than_one_value(env)
+        pixels = env.reset()[PIXELS]
     rendered = _rendered(env)
     same = (pixels == rendered[:, None]).double().mean()
     if same < 1 and (same < ANIMATED or torch.equal(rendered, _rendered(env))):
         raise UserError(f"id {env.id}: `pixels` after a reset must be K copies of render(), resized in the same way, but are not")
+
+
+def _is_empty(stack: torch.Tensor) -> bool:
+    return bool((stack == stack.flatten()[0]).all())
+
+
+def _expect_more_than_one_value(env: Rendered) -> None:
+    """Refuse an env if one of its simulators draws a single value for `FADE_IN` steps: some begin with a black screen."""
+    with torch.random.fork_rng(devices=[]):
+        shown = env.rollout(FADE_IN, break_when_any_done=False)[PIXELS]
+    for stacks in shown:
+        if _is_empty(stacks):
+            value = stacks.flatten()[0]
+            raise UserError(
+                f"id {env.id}: `pixels` hold only the value {value} in {FADE_IN} steps: an empty image shows nothing of the state"
+            )
 
 
 def _rendered(env: Rendered) -> torch.Tensor:

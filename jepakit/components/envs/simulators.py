@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from jepakit.components.envs.opengl import choose_opengl
 from jepakit.components.envs.tape import Simulator
 from jepakit.components.envs.wrappers.by_path import Wrapping, wrapped
-from jepakit.components.envs.wrappers.observed_image import ObservedImage
+from jepakit.components.envs.wrappers.observed_image import ObservedImage, described
 from jepakit.components.envs.wrappers.packed_surfaces import with_packed_surfaces
+from jepakit.components.envs.wrappers.raw_reward import with_raw_reward
 from jepakit.errors import UserError, raised_in
 
 
@@ -107,15 +108,16 @@ def make_wrapped(
     simulator = make_simulator(id, max_episode_steps, make_kwargs, drawing=draws)
     for wrapping in wrappers:
         simulator = wrapped(simulator, wrapping)
+    simulator = with_raw_reward(simulator)
     return simulator if draws else _observed(simulator, id, grayscale)
 
 
 def _observed(simulator: Simulator, id: str, grayscale: bool) -> Simulator:
     try:
         observed = ObservedImage(simulator)
-    except ValueError as error:
+        image, _ = observed.reset(seed=0)
+    except (TypeError, ValueError) as error:
         raise UserError(f"id {id}: `observation: env` does not fit: {error}; `observation: render` takes what it draws") from error
-    image, _ = observed.reset(seed=0)
     if not grayscale and image.shape[2:] != (3,):
         raise UserError(f"id {id}: its observations are grey: write `grayscale: true`")
     return observed
@@ -155,11 +157,6 @@ def draw(simulator: gymnasium.Env[Any, Any]) -> NDArray[np.uint8]:
         return image
     id = simulator.spec.id if simulator.spec else type(simulator.unwrapped).__name__
     raise UserError(f"id {id}: cannot render rgb_array: render() gave {described(image)}, not uint8 [H, W, 3]")
-
-
-def described(image: object) -> str:
-    """An image for messages, such as ``uint8 [40, 60, 3]``; of what is no array its type."""
-    return f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
 
 
 def _near_matches(id: str) -> str:

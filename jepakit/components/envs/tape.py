@@ -39,7 +39,7 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Reset the simulator, and clear the tape unless the episode continues."""
         bits = getattr(self.unwrapped.np_random, "bit_generator", None) if seed is None else None  # a RandomState of old has none
         generator = _plain(bits.state) if bits else None
-        observation, info = _whole(super().reset(seed=seed, options=options), RESET)
+        observation, info = whole(super().reset(seed=seed, options=options), RESET)
         if info.get("episode_over", True):
             self.generator, self.seed, self.actions = generator, seed, []
         elif not self._offers_state:
@@ -53,7 +53,7 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Step the simulator and record the action."""
         if not self._offers_state:
             self.actions.append(action)
-        return _whole(super().step(action), STEP)
+        return whole(super().step(action), STEP)
 
     def snapshot(self) -> JSON:
         """What `restore` needs to return here."""
@@ -98,7 +98,7 @@ class Tape(gymnasium.Wrapper[Any, Any, Any, Any]):
         return np.array(action, dtype=dtype) if isinstance(action, list) else action
 
 
-def _whole(returned: Any, names: tuple[str, ...]) -> Any:
+def whole(returned: Any, names: tuple[str, ...]) -> Any:
     """What a simulator has returned: as many entries as ``names``, the last one a dict.
 
     Raises:

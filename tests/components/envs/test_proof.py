@@ -19,7 +19,7 @@ from jepakit.errors import UserError
         ("single_channel", r"render\(\) gave uint8 \[12, 20\]"),
         ("four_channels", r"render\(\) gave uint8 \[12, 20, 4\]"),
         ("row_of_colours", r"render\(\) gave uint8 \[12, 3\]"),
-        ("nothing", r"render\(\) gave NoneType"),
+        ("nothing", r"render\(\) gave a NoneType"),
         ("missing", r"id Toy-v0: cannot render rgb_array, so it has no pixels to learn from"),
         ("noisy", r"`pixels` after a reset must be K copies of render\(\), resized in the same way"),
     ],
@@ -62,6 +62,28 @@ class LastEnvOnly(GymEnv):
     def _observation(self) -> TensorDict:
         observation = super()._observation()
         return observation.set("pixels", observation["pixels"][-1:].expand(2, -1, -1, -1, -1).clone())
+
+
+class FadesIn(GymEnv):
+    """Black at first, and longer in the second env."""
+
+    def _observation(self) -> TensorDict:
+        observation = super()._observation()
+        for n, last in enumerate((2, 6)):
+            observation["pixels"][n] *= observation["episode_length"][n] > last
+        return observation
+
+    def render(self) -> list[Any]:
+        return [image * (length > last) for image, length, last in zip(super().render(), self.lengths[:, 0].tolist(), (2, 6), strict=True)]
+
+
+def test_an_env_may_begin_with_a_black_screen() -> None:
+    torch.manual_seed(0)
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    env = FadesIn(0, id="CartPole-v1", num_envs=2, size=(6, 10))
+    assert torch.equal(torch.rand(1), drawn)
+    assert not env.reset()["pixels"].any()
 
 
 class OneEnvBlank(GymEnv):

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from jepakit.components.envs.tape import Simulator
+from jepakit.components.envs.tape import RESET, STEP, Simulator, whole
 
 
 class ObservedImage(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -31,13 +31,13 @@ class ObservedImage(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the simulator."""
-        observation, info = super().reset(seed=seed, options=options)
+        observation, info = whole(super().reset(seed=seed, options=options), RESET)
         self.seen = self._image(observation)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps the simulator."""
-        observation, *rest = super().step(action)
+        observation, *rest = whole(super().step(action), STEP)
         self.seen = self._image(observation)
         return observation, *rest
 
@@ -49,5 +49,10 @@ class ObservedImage(gymnasium.Wrapper[Any, Any, Any, Any]):
         """A copy of ``observation``: simulators may share the memory that they write it to."""
         image = np.array(observation)
         if image.dtype != np.uint8 or image.shape != self.shape:
-            raise ValueError(f"its observation is {image.dtype} {list(image.shape)}, where its space promises uint8 {list(self.shape)}")
+            raise ValueError(f"its observation is {described(observation)}, where its space promises uint8 {list(self.shape)}")
         return image
+
+
+def described(image: object) -> str:
+    """An image for messages, such as ``uint8 [40, 60, 3]``; of what is no array its type."""
+    return f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"

@@ -51,6 +51,41 @@ def test_image_observations_can_be_the_frames() -> None:
     assert grey.restores_exactly()
 
 
+@pytest.mark.parametrize("outer", [[], [Wrapping(path="gymnasium.wrappers:MaxAndSkipObservation", skip=4)]])
+@pytest.mark.parametrize(
+    "changing",
+    [
+        [Wrapping(path="gymnasium.wrappers:ClipReward", min_reward=0.0, max_reward=0.25)],
+        [Wrapping(path="gymnasium.wrappers:NormalizeReward"), Wrapping(path="gymnasium.wrappers:ClipReward", max_reward=0.5)],
+    ],
+)
+def test_returns_are_the_tasks_and_not_those_of_rewards_that_are_changed_for_learning(
+    changing: list[Wrapping], outer: list[Wrapping]
+) -> None:
+    played = []
+    for between in (changing, []):
+        env = make(*between, *outer)
+        env.set_seed(1)
+        torch.manual_seed(0)  # seeds the actions
+        played.append(env.rollout(40, break_when_any_done=False)["next"])
+    changed, plain = played
+    assert plain["done"].any()
+    assert torch.equal(changed["episode_return"], plain["episode_return"])
+    assert not torch.equal(changed["reward"], plain["reward"])
+    assert not torch.equal(changed["learned_return"], plain["learned_return"])
+
+
+def test_a_wrapper_that_gives_the_task_another_reward_is_the_task() -> None:
+    env = make(Wrapping(path="tests.components.envs.wrappers.test_by_path:Halved"))
+    last = env.rollout(5, break_when_any_done=False)["next"][:, -1]
+    assert last["episode_return"].tolist() == last["learned_return"].tolist() == [[2.5], [2.5]]
+
+
+class Halved(gymnasium.RewardWrapper[Any, Any]):
+    def reward(self, reward: Any) -> float:
+        return 0.5 * float(reward)
+
+
 @pytest.mark.parametrize(
     ("wrappers", "fields", "reason"),
     [
