@@ -92,8 +92,13 @@ def command(
         typer.echo(f"interrupted: {stopped}\nto continue: {shlex.join(['jepakit', *sys.argv[1:]])}", err=True)
         raise typer.Exit(130) from None
     emit(*_result(tuned, [recipe, *(word for text in overrides or () for word in ("--set", text))]))
-    if not tuned.best:
+    if not tuned.best or (len(tuned.trials) > 1 and not _compared(tuned)):
         raise typer.Exit(1)
+
+
+def _compared(tuned: Tuned) -> bool:
+    """Whether there is a trial beside the recipe itself that has not failed."""
+    return any(trial.number and trial.state in ("finished", "pruned") for trial in tuned.trials)
 
 
 def _result(tuned: Tuned, recipe: list[str]) -> list[str | Text]:
@@ -119,9 +124,11 @@ def _result(tuned: Tuned, recipe: list[str]) -> list[str | Text]:
     lines: list[str | Text] = [fitting_table(headings, rows, foldable=headings, less=headings[:2:-1])[0]]
     steps = sum(trial.env_steps for trial in tuned.trials)
     lines.append(f"{counted(len(tuned.trials), 'trial')} ({ended}), {steps:,} env steps, in {tuned.path}")
+    if not _compared(tuned):
+        why = next((f": {trial.why}" for trial in tuned.trials if trial.number and trial.why), "")
+        return [*lines, f"no trial but the recipe itself has finished, so nothing was compared{why}"]
     if best.number == 0:
-        lines.append("no trial was better than the recipe as it is")
-        return lines
+        return [*lines, "no trial was better than the recipe as it is"]
     fresh = ["--seeds", ",".join(str(max(tuned.rules.seeds) + 1000 + at) for at in range(3))]
     lines.append(
         f"trial {best.number} is the best of {len(tuned.ranking)} noisy trials, which flatters it: give it and the recipe fresh seeds"

@@ -29,7 +29,7 @@ def check_metric(metric: str, recipe: Recipe) -> None:
         raise UserError(
             f"--metric {metric}: a run that learns from recorded data has no returns: write --metric embedding_rank, for example"
         )
-    if metric in EVALUATED and not recipe.eval_every:
+    if metric in EVALUATED and not 0 < (recipe.eval_every or 0) <= recipe.total_steps:
         raise UserError(f"--metric {metric}: this recipe does not evaluate while it trains: add --set eval_every={recipe.total_steps}")
 
 

@@ -21,6 +21,7 @@ class Range:
     log: bool
     step: float | None
     ends: tuple[Place, Place]
+    step_place: Place | None = None
 
     @property
     def whole(self) -> bool:
@@ -96,9 +97,10 @@ def with_entries(part: Value, entries: Mapping[str | int, Node]) -> Node:
 
 
 def ends(part: Part) -> list[Node]:
-    """Values in which both ends of every range, and every option, appear."""
+    """Values in which both ends of every range, its first step, and every option appear."""
     if isinstance(part, Range):
-        return [Node(part.low, part.ends[0]), Node(part.high, part.ends[1])]
+        between = [Node(part.low + part.step, part.step_place)] if part.step and part.step_place else []
+        return [Node(part.low, part.ends[0]), Node(part.high, part.ends[1]), *between]
     if isinstance(part, Choice):
         return [node for option in part.options.values() for node in ends(option)]
     inner = {key: ends(entry) for key, entry in part.parts.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from jepakit.recipe.compose import can_be_path
 from jepakit.recipe.dump import flow
 from jepakit.recipe.errors import Source
 from jepakit.recipe.schema import besides_results
-from jepakit.recipe.tree import Node
+from jepakit.recipe.tree import Node, key_path
 from jepakit.recipe.yaml12 import read_yaml
 from jepakit.tuning.space import Choice, Part, Range, Space, Value
 
@@ -91,6 +91,9 @@ class _Reading:
                 self.wrong(place, f"`{shown(path)}` cannot be searched", advice)
             elif first in besides_results(Recipe):
                 self.wrong(place, f"`{shown(path)}` cannot be searched: it does not change what is learned", f"use --set {shown(path)}=…")
+            elif around := _around(path, node.data):
+                advice = f"keep one of the two, or write what varies into the values of `{shown(around)}`"
+                self.wrong(place, f"`{shown(path)}` lies within `{shown(around)}`, which is searched too", advice)
             else:
                 yield path, entry
 
@@ -135,6 +138,8 @@ class _Reading:
         if len(self.problems) > before:
             return nothing
         low, high, log, step = (data[name].data if name in data else None for name in RANGE)
+        if isinstance(step, float) and step.is_integer():
+            step = int(step)  # so that whole ends stay whole
         assert isinstance(low, int | float)
         assert isinstance(high, int | float)
         if not low < high:
@@ -152,7 +157,8 @@ class _Reading:
                 self.wrong(data["high"].place, f"no whole number of steps leads from `low` to `high`; the last one is {last:g}")
         if len(self.problems) > before:
             return nothing
-        return Range(low, high, bool(log), step if isinstance(step, int | float) else None, (data["low"].place, data["high"].place))
+        between = (step, data["step"].place) if isinstance(step, int | float) else (None, None)
+        return Range(low, high, bool(log), between[0], (data["low"].place, data["high"].place), between[1])
 
     def choice(self, node: Node, around: Node) -> Part:
         entries = node.data
@@ -166,6 +172,14 @@ class _Reading:
                 second = [entry for entry, mine in zip(entries, labels, strict=True) if mine == label][1]
                 self.wrong(second.place, f"`{shown(label)}` is written twice in this choice", "keep one of the two")
         return Choice(dict(zip(labels, parts, strict=True)))
+
+
+def _around(path: str, paths: Iterable[str]) -> str | None:
+    """The one of ``paths`` whose value holds what is at ``path``."""
+    keys = key_path(path)
+    return next(
+        (other for other in paths if can_be_path(other) and len(outer := key_path(other)) < len(keys) and outer == keys[: len(outer)]), None
+    )
 
 
 def _distributions(part: Part) -> Iterator[Range | Choice]:

@@ -232,5 +232,8 @@ def _differences(stored: Any, ours: Mapping[str, Any]) -> str:
         return "it says nothing of its recipe"
     names = [name for name in ours if stored.get(name) != ours[name]]
     long = ("recipe", "space")
-    told = [f"another {name}" if name in long else f"`{name}` is {shown(json.dumps(stored.get(name)))}, not {ours[name]}" for name in names]
+    told = [
+        f"another {name}" if name in long else f"`{name}` is {shown(json.dumps(stored.get(name)))}, not {shown(json.dumps(ours[name]))}"
+        for name in names
+    ]
     return ", ".join(told) or "with further rules"

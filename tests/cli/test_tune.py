@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from jepakit.cli.app import app
 from jepakit.errors import UserError
+from jepakit.recipe import load_recipe
 from jepakit.sweep import scheduler
 from jepakit.tuning import tune as tuning
 from tests.tuning.conftest import RECIPE
@@ -36,6 +38,19 @@ def test_the_table_has_the_recipe_and_the_best_trials(words: list[str], columns:
     assert "6 trials (" in outcome.stdout
     assert "jepakit ablate tuned.yaml --seeds 1000,1001,1002" in outcome.stdout
     assert "jepakit ablate runs/tuned/tune/space/best.yaml --seeds 1000,1001,1002" in outcome.stdout
+
+
+def test_a_search_whose_trials_have_all_failed_has_compared_nothing(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def has_return(recipe: dict[str, Any], env_steps: int) -> Any:
+        return 1.0 if recipe["optimizer"]["lr"] == default else None
+
+    default = load_recipe(Path("tuned.yaml")).optimizer.lr
+    monkeypatch.setattr(tuning, "load_engine", lambda *_: FakeEngine(has_return))
+    outcome = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert outcome.exit_code == 1
+    assert outcome.stdout.splitlines()[-1] == (
+        "no trial but the recipe itself has finished, so nothing was compared: its runs have no return_last_100"
+    )
 
 
 def test_without_optuna_the_error_says_how_to_get_it(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,8 @@ def test_a_value_that_belongs_to_an_option_is_drawn_with_it_alone() -> None:
         ("checkpoint_every: [1, 2]", "1:1", "does not change what is learned"),
         ("a b: [1, 2]", "1:1", "no path"),
         ("a: [1, 2]\na: [1, 2]", "2:1", "written twice"),
+        ("jepa: [null, {horizon: 2}]\njepa.weight: [1.0, 2.0]", "2:1", "`jepa.weight` lies within `jepa`, which is searched too"),
+        ("regularizers.0.weight: [1, 2]\nregularizers: [[], [{kind: vicreg}]]", "1:1", "lies within `regularizers`"),
     ],
 )
 def test_a_mistake_in_a_space_is_told_with_its_place(tmp_path: Path, text: str, place: str, says: str) -> None:
@@ -113,7 +115,8 @@ def test_a_mistake_in_a_space_is_told_with_its_place(tmp_path: Path, text: str, 
         ("encoder.kind: [vit, vitt]", "1:21", "unknown encoder `vitt`"),
         ("jepa.target: [{kind: ema}, {kind: frozen, decay: {low: 0.1, high: 0.9}}]", "1:43", "unknown field `decay`"),
         ("encoder.kind: [vit, nature_cnn]\nencoder.depth: {low: 1, high: 2}", "2:9", "unknown field `depth`"),
-        ("jepa: [null, {horizon: 2}]\njepa.weight: [1.0, 2.0]", "2:1", "is null"),
+        ("algorithm.epochs: {low: 1, high: 3, step: 0.5}", "1:43", "cannot be `1.5`"),
+        ("jepa.target: [{kind: frozen}, {kind: periodic, every: {low: 1, high: 2, step: 0.25}}]", "1:79", "cannot be `1.25`"),
     ],
 )
 def test_what_the_recipe_refuses_is_told_at_its_place_in_the_space(tmp_path: Path, recipe: Path, text: str, place: str, says: str) -> None:
@@ -122,6 +125,13 @@ def test_what_the_recipe_refuses_is_told_at_its_place_in_the_space(tmp_path: Pat
     with pytest.raises(RecipeError, match=f"space.yaml:{place}: ") as told:
         load_candidates(recipe, (), read_space(file))
     assert says in str(told.value)
+
+
+def test_whole_steps_written_as_floats_are_whole(recipe: Path) -> None:
+    space = read_space({"algorithm.epochs": {"low": 1, "high": 3, "step": 1.0}, "optimizer.lr": {"low": 1, "high": 2, "step": 0.5}})
+    candidates = load_candidates(recipe, (), space)
+    whole = {path: candidates.is_whole(path, part) for path, part in space.parts.items() if isinstance(part, Range)}
+    assert whole == {"algorithm.epochs": True, "optimizer.lr": False}
 
 
 def test_a_range_of_whole_numbers_is_continuous_where_the_field_is(recipe: Path) -> None:

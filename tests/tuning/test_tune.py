@@ -295,6 +295,7 @@ def test_returns_are_no_metric_where_no_env_is_stepped() -> None:
     [
         ({"metric": "return"}, "no such figure; did you mean `return_auc`"),
         ({"metric": "eval/return_greedy"}, "add --set eval_every=64"),
+        ({"metric": "eval/return_greedy", "overrides": ["eval_every=65"]}, "add --set eval_every=64"),
         ({"pruner": "halving"}, "write one of asha, hyperband, none"),
         ({"sampler": "grid"}, "write one of tpe, random"),
         ({"reduction": 1}, "write at least 2"),
