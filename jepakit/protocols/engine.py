@@ -28,7 +28,7 @@ class Ended(NamedTuple):
     code: int  #: the process's exit code; below 0: minus the signal that killed it
     lost: bool = False  #: True if the place where it ran was lost, not the run: it is worth another try
     why: str = ""  #: what happened, if the exit code and the log do not say it
-    host: str = ""  #: the name of a machine that is gone, from which no process writes the run's folder any more
+    host: str = ""  #: a machine from which no process writes the run's folder any more: it is gone, or the process was killed
 
 
 @runtime_checkable
@@ -37,7 +37,7 @@ class Going(Protocol):
 
     @property
     def queued(self) -> bool:
-        """True until the job has a place to run."""
+        """True until the job has a place to run, and again if it was put back into a queue."""
         ...
 
     def poll(self) -> Ended | None:

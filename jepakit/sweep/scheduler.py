@@ -255,6 +255,9 @@ class Scheduler:
             if run.state == "waiting" and not going.queued and not (ended and ended.lost):
                 run.state = "running"
                 self.board.tell(run)
+            elif run.state == "running" and going.queued and not ended:  # its place was lost
+                run.state = "waiting"
+                self.board.tell(run)
             if ended:
                 del self.running[run.planned.id]
                 self.end(run, ended)

@@ -22,10 +22,10 @@ from jepakit.agent.evaluate import SEED_OFFSET
 from jepakit.agent.export.card import Parity, write_card
 from jepakit.agent.export.greedy import GreedyPolicy, fixed
 from jepakit.agent.export.parity import Check, Frames, compare, look, play
+from jepakit.agent.new_folder import new_folder
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError, shown
 from jepakit.files.tensors import save_tensors
-from jepakit.files.writing import new_folder
 from jepakit.protocols import PIXELS, S_X
 from jepakit.storage.weights import RUNNING
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jepakit.agent.new_folder import new_folder
 from jepakit.components.shared.recordings import Writer
-from jepakit.files.writing import needing, new_folder
+from jepakit.files.writing import needing
 
 
 @contextmanager

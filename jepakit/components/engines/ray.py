@@ -217,7 +217,7 @@ class RayJob:
             self.stamps = news.stamps
         if news.code is not None:
             killed = news.code == -9
-            self.ended = Ended(news.code, lost=killed)
+            self.ended = Ended(news.code, lost=killed, host=self.host if killed else "")
             self._let_go()
 
     def _lost(self, error: Exception) -> Ended:

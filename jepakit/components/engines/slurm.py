@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shlex
-import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,17 +12,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from jepakit.components.engines.submitted import ENDED, PLACE, STOP, Submitted, read_json
+from jepakit.components.engines.slurm_job import LIVE, SUBMITTED, Refused, SlurmJob, answers, state_of
+from jepakit.components.engines.submitted import ENDED, PLACE, Submitted, read_json
 from jepakit.components.engines.worker import write_file
-from jepakit.errors import UserError, told
-from jepakit.protocols import Ended, Job
+from jepakit.errors import UserError, shown
+from jepakit.protocols import Going, Job
 from jepakit.registry import register
-
-SUBMITTED = "submitted.json"  #: in the job's own folder: its number in the queue
-LIVE = ("PENDING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING", "SUSPENDED", "CONFIGURING", "COMPLETING", "SIGNALING")
-PLACE_LOST = ("NODE_FAIL", "PREEMPTED", "TIMEOUT", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY")
-ASK_SECONDS = 30.0  #: between two questions to Slurm about a job that has not said that it has ended
-KILL_SECONDS = 60.0  #: Slurm kills a cancelled job after its KillWait, 30 by default
 
 
 @register("engine", "slurm")
@@ -49,7 +39,7 @@ class Slurm:
         at_a_time: Jobs of the array at a time.
         grace_seconds: Between Slurm's signal and the end of the time limit: enough for a batch and a checkpoint.
         requeues: How often a job may run out of time.
-        retries: How often a job is submitted again that Slurm has given up (a failed node, out of memory).
+        retries: How often a job is submitted again that Slurm has given up, or whose run was killed (a failed node, out of memory).
         setup: Shell commands before a run, such as ``module load cuda``.
         options: More options of sbatch, by name: ``{qos: long, constraint: a100}``.
     """
@@ -95,9 +85,9 @@ class Slurm:
         """All of them: Slurm has a queue. submitit's own processes have none."""
         return None if self.cluster == "local" else max(1, len(jobs))
 
-    def start(self, jobs: Sequence[Job]) -> list[SlurmJob]:
-        """Submit jobs that want the same as one array."""
-        started: dict[str, SlurmJob] = {}
+    def start(self, jobs: Sequence[Job]) -> list[Going]:
+        """Submit jobs that want the same as one array. Where sbatch refuses one array, the others go on."""
+        started: dict[str, Going] = {}
         for alike in self._alike(jobs):
             for job in alike:
                 for name in (PLACE, ENDED, SUBMITTED):
@@ -107,21 +97,32 @@ class Slurm:
                 with executor.batch():
                     submitted = [executor.submit(Submitted(job)) for job in alike]
             except Exception as error:  # submitit's own, or sbatch's
-                raise UserError(f"the engine `slurm` cannot submit {len(alike)} jobs: {told(error)}") from error
+                said = shown("; ".join(str(error).split("\n")).strip("; "), 300)
+                started |= {job.name: Refused(f"the engine `slurm` cannot submit {len(alike)} jobs: {said}") for job in alike}
+                continue
             for job, handle in zip(alike, submitted, strict=True):
                 write_file(job.needs / SUBMITTED, json.dumps({"job": handle.job_id, "cluster": self.cluster}).encode())
                 started[job.name] = SlurmJob(job, handle)
         return [started[job.name] for job in jobs]
 
     def find(self, job: Job) -> SlurmJob | None:
-        """The job that an earlier sweep has submitted, if Slurm still has it."""
+        """The job that an earlier sweep has submitted, if Slurm still has it.
+
+        Raises:
+            UserError: Slurm does not say. Submitted again, the run might have two jobs.
+        """
         number = str(read_json(job.needs / SUBMITTED).get("job", ""))
         if self.cluster != "slurm" or not re.fullmatch(r"\d+(_\d+)?", number) or (job.needs / ENDED).exists():
             return None
         import submitit
 
         handle: Any = submitit.SlurmJob(folder=self.folder, job_id=number)
-        return SlurmJob(job, handle) if _state(handle) in LIVE else None
+        state = state_of(handle)
+        if state == "UNKNOWN" and not answers(number):
+            raise UserError(
+                f"Slurm does not say whether it still has job {number}, which an earlier sweep has submitted: give the command again"
+            )
+        return SlurmJob(job, handle) if state in LIVE else None
 
     def end(self) -> None:
         """Nothing to disconnect from."""
@@ -174,80 +175,3 @@ class Slurm:
         more = {"requeue": True, **self.options}  # a failed node's job goes back into the queue
         executor.update_parameters(**wanted, **{name: value for name, value in given.items() if value}, additional_parameters=more)
         return executor
-
-
-class SlurmJob:
-    """A submitted job. It says in files where it runs and how it has ended; if it does not, Slurm is asked."""
-
-    def __init__(self, job: Job, handle: Any) -> None:
-        self.job, self.handle = job, handle
-        self.ask_at = time.monotonic() + ASK_SECONDS
-        self.ended: Ended | None = None
-
-    @property
-    def queued(self) -> bool:
-        """True until it has a place, and again after a place was lost."""
-        return not self.ended and not (self.job.needs / PLACE).exists()
-
-    def poll(self) -> Ended | None:
-        """Read how it has ended; ask Slurm every half a minute, in case it could not say."""
-        if self.ended:
-            return self.ended
-        said = read_json(self.job.needs / ENDED)
-        if said:
-            self.ended = Ended(int(said["code"]), lost=bool(said["lost"]))
-        elif time.monotonic() >= self.ask_at:
-            self.ask_at = time.monotonic() + ASK_SECONDS
-            state = _state(self.handle)
-            if state not in (*LIVE, "UNKNOWN") and not (self.job.needs / ENDED).exists():
-                host = str(read_json(self.job.needs / PLACE).get("host", "")) if state == "NODE_FAIL" else ""
-                self.ended = Ended(1, lost=state in PLACE_LOST, why=f"Slurm's job {self.handle.job_id}: {state}", host=host)
-        if self.ended:
-            (self.job.needs / SUBMITTED).unlink(missing_ok=True)
-        return self.ended
-
-    def stop(self) -> None:
-        """Let the run save and not come back; take a queued job from the queue."""
-        if self.queued:
-            self.kill()
-        elif not self.ended:
-            self._signal(STOP)
-
-    def kill(self) -> None:
-        """Cancel the job, and wait until it has ended."""
-        if self.ended:
-            return
-        if self._is_here():
-            self.handle._process.kill()  # the one that would start it again
-            self._signal(signal.SIGKILL)
-        else:
-            self.handle.cancel(check=False)
-            until = time.monotonic() + KILL_SECONDS
-            while not self.queued and _state(self.handle) in LIVE and time.monotonic() < until:
-                time.sleep(1.0)
-        (self.job.needs / SUBMITTED).unlink(missing_ok=True)
-        self.ended = Ended(130)
-
-    def _is_here(self) -> bool:
-        """Whether it is a process of submitit's local executor."""
-        return getattr(self.handle, "_process", None) is not None
-
-    def _signal(self, number: int) -> None:
-        if not self._is_here():
-            subprocess.run(["scancel", f"--signal={signal.Signals(number).name[3:]}", self.handle.job_id], check=False)
-            return
-        place = read_json(self.job.needs / PLACE)
-        for name in ("pid", "run") if number == signal.SIGKILL else ("pid",):
-            if name in place:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(place[name]), number)
-
-
-def _state(handle: Any) -> str:
-    """What Slurm says of a job now, such as ``RUNNING``; of a process of this machine, ``FAILED`` once it has ended."""
-    if getattr(handle, "_process", None) is not None:
-        return "RUNNING" if handle._process.poll() is None else "FAILED"
-    try:
-        return str(handle.get_info(mode="force").get("State") or "UNKNOWN").split()[0].rstrip("+")
-    except Exception:  # sacct does not answer for a moment
-        return "UNKNOWN"

@@ -45,7 +45,10 @@ class Submitted:
             time.sleep(0.2)
         if code == SAVED and not self.asked:
             time.sleep(PATIENCE)  # Slurm's SIGTERM came first, to all; submitit's signal, which requeues the job, or the end follows
-        write_file(self.job.needs / ENDED, json.dumps({"code": code, "lost": code == SAVED and not self.asked}).encode())
+        killed = code == -signal.SIGKILL  # out of memory, the kernel kills the run alone
+        lost = (killed or code == SAVED) and not self.asked
+        ended = {"code": code, "lost": lost, "host": platform.node() if killed else ""}
+        write_file(self.job.needs / ENDED, json.dumps(ended).encode())
         return code
 
     def checkpoint(self) -> Any:
