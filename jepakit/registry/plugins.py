@@ -105,13 +105,15 @@ def _load_file(entry: str, run: bool) -> Plugin:
     digest = hashlib.sha256(content).hexdigest()
     # The module's name is a hash of its content: a file reached by two paths, or copied into a run's folder, is one plug-in.
     name = f"{registry.FILE_MODULE}{digest[:12]}"
-    if run:
-        _warn_of_what_is_beside(entry, path, content)
-    return Plugin(entry, path, digest, content, _attempt(entry, name, partial(_execute, name, path, content)) if run else "")
+    beside = _imports_from_beside(path, content) if run else []
+    failure = _attempt(entry, name, partial(_execute, name, path, content), beside) if run else ""
+    if not failure:
+        _warn_of_what_is_beside(entry, beside)
+    return Plugin(entry, path, digest, content, failure)
 
 
-def _warn_of_what_is_beside(entry: str, path: Path, content: bytes) -> None:
-    for beside in _imports_from_beside(path, content):
+def _warn_of_what_is_beside(entry: str, names: Iterable[str]) -> None:
+    for beside in names:
         told = f"the plug-in `{shown(entry, 300)}` imports `{beside}`, a file beside it"
         advice = "write both in one file, or name a package in `plugins:`"
         warnings.warn(PluginWarning(f"{told}: runs keep no copy of it, and need it where and as it was; {advice}"), stacklevel=4)
@@ -176,12 +178,13 @@ def _load_module(entry: str, run: bool) -> Plugin:
     source = getattr(module, "__file__", None)
     if not failure and source and "." not in entry and not hasattr(module, "__path__"):
         file = Path(source)
-        _warn_of_what_is_beside(entry, file, file.read_bytes() if file.suffix == ".py" and file.is_file() else b"")
+        if file.suffix == ".py" and file.is_file():
+            _warn_of_what_is_beside(entry, _imports_from_beside(file, file.read_bytes()))
     return Plugin(entry, digest=None if failure else _digest(entry), failure=failure)
 
 
-def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
-    """Import a plug-in. If that fails, unregister its components, warn, and return the traceback's last line."""
+def _attempt(name: str, module: str, load: Callable[[], object], beside: Collection[str] = ()) -> str:
+    """Import a plug-in, which imports what lies ``beside`` it. If that fails, unregister its components, warn, and say why in one line."""
 
     def within(other: str) -> bool:
         return f"{other}.".startswith(f"{module}.")
@@ -197,14 +200,17 @@ def _attempt(name: str, module: str, load: Callable[[], object]) -> str:
     except BaseException as error:
         registry.forget(within)
         warnings.filters[:] = filters  # type: ignore[index]  # it may have turned warnings into errors
-        failure = _failure(error)
+        failure = _failure(error, beside)
         warnings.warn(PluginWarning(f"the plug-in `{shown(name, 300)}` cannot be imported: {failure}"), stacklevel=3)
         return failure
     return ""
 
 
-def _failure(error: BaseException) -> str:
+def _failure(error: BaseException, beside: Collection[str]) -> str:
     """The error and its place on one line."""
+    if isinstance(error, ModuleNotFoundError) and error.name in beside:
+        advice = "write both in one file, or name a package in `plugins:`"
+        return f"{told(error)}: it lies beside the plug-in, where Python does not look; {advice}"
     if isinstance(error, RegistrationError):
         return shown(str(error), 1_000)  # it already begins with the place
     if isinstance(error, ImportError) and "relative import" in str(error):

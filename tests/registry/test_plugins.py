@@ -318,6 +318,14 @@ def test_a_file_beside_a_plugin_that_it_imports_is_no_part_of_a_run(write: Write
     sys.modules.pop("beside", None)
 
 
+def test_a_file_beside_a_plugin_that_python_does_not_find_is_told(write: Write, recwarn: pytest.WarningsRecorder) -> None:
+    write("mine.py", "import out_of_reach\nfrom jepakit import register\n")
+    write("out_of_reach.py", "")
+    load_recipe(write("r.yaml", TEXT.format(kind="vit", plugins="[mine.py]")))
+    (told,) = [str(warning.message) for warning in recwarn if issubclass(warning.category, PluginWarning)]
+    assert "No module named 'out_of_reach': it lies beside the plug-in, where Python does not look; write both in one file" in told
+
+
 def test_so_is_a_file_beside_a_module(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     write("lone_module.py", "import beside_it\nfrom jepakit import register\n")

@@ -30,7 +30,7 @@ KILL_SECONDS = 60.0  #: Slurm kills a cancelled job after its KillWait, 30 by de
 class Refused:
     """A job that was not submitted."""
 
-    queued = False
+    queued = True
 
     def __init__(self, why: str) -> None:
         self.why = why

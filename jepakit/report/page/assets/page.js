@@ -200,7 +200,11 @@
       if (!hidden.delete(own)) hidden.add(own);
       show(hidden);
     });
-    key.addEventListener("dblclick", () => show(new Set(data.configs.map((_, index) => index).filter(index => index !== own))));
+    key.addEventListener("dblclick", () => {
+      const others = data.configs.map((_, index) => index).filter(index => index !== own);
+      const alone = !state.hidden.has(own) && state.hidden.size === others.length;
+      show(new Set(alone ? [] : others));
+    });
   }
   const seeds = document.getElementById("seeds");
   seeds.hidden = data.configs.every(config => config.runs === 1);
@@ -215,13 +219,14 @@
   dark.addEventListener("change", () => { paint(); redraw(); });
 
   paint();
-  const near = new IntersectionObserver(entries => {
-    for (const entry of entries.filter(entry => entry.isIntersecting)) {
-      near.unobserve(entry.target);
-      ready.add(entry.target);
-      draw(entry.target);
-    }
-  }, { rootMargin: "700px" });
+  function begin(place) {
+    near.unobserve(place);
+    ready.add(place);
+    draw(place);
+  }
+  const near = new IntersectionObserver(entries => entries.filter(entry => entry.isIntersecting).forEach(entry => begin(entry.target)),
+    { rootMargin: "700px" });
   places.forEach(place => near.observe(place));
+  addEventListener("beforeprint", () => places.filter(place => !ready.has(place)).forEach(begin));
   document.documentElement.dataset.ready = "yes";
 })();
