@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torchrl.envs import EnvBase
@@ -15,6 +15,7 @@ from jepakit.agent.evaluate import MODES, SEED_OFFSET
 from jepakit.agent.intent import intent
 from jepakit.agent.movie import QUALITY, Movie, suffix
 from jepakit.agent.trained import Trained, opened
+from jepakit.diagnostics.probes.episodes import expect_an_end
 from jepakit.errors import UserError
 from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN, PIXELS, Pictured
@@ -63,6 +64,13 @@ def film(
         return _film(trained, Path(out), mode, _seed(trained, seed), Path(run).name, fps)
 
 
+class Filmed(NamedTuple):
+    """A video of an episode."""
+
+    path: Path
+    episode_return: float
+
+
 def film_both(
     run: Path,
     folder: Path,
@@ -74,7 +82,7 @@ def film_both(
     overrides: Overrides = (),
     best: bool = False,
     trust: bool = False,
-) -> list[Path]:
+) -> list[Filmed]:
     """Film ``episodes`` greedy and as many sampled episodes, or those of ``modes`` alone, with the seeds from ``seed`` on.
 
     ``quality`` is that of MP4s, from 0 to 10.
@@ -86,14 +94,15 @@ def film_both(
         UserError: As `film`.
     """
     make_folder(folder)
-    kind, made = suffix(), []
+    kind = suffix()
+    made: list[Filmed] = []
     with opened(run, best=best, trust=trust, warn=lambda _: None, overrides=overrides, alone=True) as trained:
         for mode in modes:
             for number in range(1, episodes + 1):
                 partial = folder / f".{mode}-{number}.partial{kind}"
                 try:
                     total = _film(trained, partial, mode, (_seed(trained, seed) + number - 1) % 2**32, run.name, FPS, quality)
-                    made.append(partial.rename(folder / f"{mode}-{number}-return_{total:.4g}{kind}"))
+                    made.append(Filmed(partial.rename(folder / f"{mode}-{number}-return_{total:.4g}{kind}"), total))
                 finally:
                     partial.unlink(missing_ok=True)
     return made
@@ -131,6 +140,7 @@ def _episode(trained: Trained, mode: str, seed: int, heading: str) -> Iterator[M
         yield _moment(env, acted, heading)._replace(intent=intent(acted, learner, policy.head, trained.env.single_action_spec))
         stepped = env.step(acted)
         after = stepped["next"]
+        expect_an_end(after)
         over = bool(after.get(EPISODE_OVER, after["done"])[0])
         if over:
             yield _moment(env, after, heading)

@@ -133,4 +133,4 @@ def _film(run: Path, folder: Path, episodes: int, seed: int, **how: Any) -> None
 
     if suffix() == ".gif":
         typer.echo(NO_FFMPEG, err=True)
-    emit("filmed:", *(f"    {path}" for path in film_both(run, folder, episodes, seed, **how)))
+    emit("filmed:", *(f"    {filmed.path}" for filmed in film_both(run, folder, episodes, seed, **how)))

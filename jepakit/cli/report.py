@@ -90,7 +90,7 @@ def _film(run: Path, trust: bool) -> list[Film]:
 
     with TemporaryDirectory() as folder:
         made = film_both(run, Path(folder), EPISODES, modes=("sampled",), quality=QUALITY, trust=trust)
-        return [Film(path.read_bytes(), path.suffix, float(path.stem.rpartition("return_")[2])) for path in made]
+        return [Film(path.read_bytes(), path.suffix, episode_return) for path, episode_return in made]
 
 
 def _warn(text: str) -> None:

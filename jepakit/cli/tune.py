@@ -76,7 +76,7 @@ def command(
             space,
             trials=trials,
             overrides=overrides or (),
-            seeds=read_seeds("1" if seeds is None else seeds),
+            seeds=read_seeds(seeds),
             metric=metric,
             reduction=reduction,
             first_rung=first_rung,

@@ -89,6 +89,7 @@ def _rehearsed(recipe: Recipe) -> Iterator[str]:
 def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Iterator[str]:
     """Check a recipe while running no code but jepakit's own."""
     from jepakit.recipe import RecipeError
+    from jepakit.recipe.load import code_named
     from jepakit.registry.plugins import installed_names
     from jepakit.sweep.variants import expand_recipe
 
@@ -101,10 +102,10 @@ def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Ite
         yield from map(str, error.problems)
         return
     runs = [configuration.runs[0] for configuration in configurations]
-    modules = sorted({id.partition(":")[0] for run in runs if ":" in (id := str(getattr(run.env, "id", "")))})
+    named = dict.fromkeys(name for run in runs for name in code_named(run.model_dump(mode="json", exclude={"plugins"})))
     yield f"valid as far as checked: {base.name}" + (f", a sweep of {len(runs)} configurations" if len(runs) > 1 else "")
-    rehearsed = [] if modules else [list(_rehearsed(run)) for run in runs]
+    rehearsed = [] if named else [list(_rehearsed(run)) for run in runs]
     yield from rehearsed[0] if len(rehearsed) == 1 else []
-    yield from (f"not checked: the env's module `{module}` was not imported, so nothing was built" for module in modules)
+    yield from (f"not checked: {name}; it was not run, so nothing was built" for name in named)
     yield from (f"not imported: the plug-in `{plugin.name}`" for plugin in runs[0].loaded_plugins)
     yield from (f"not imported: the package `{package}`" for package in installed_names())

@@ -31,28 +31,32 @@ def spread(s_x: Tensor) -> Spread:
 
 
 @torch.no_grad()
-def effective_rank(embeddings: Tensor, eps: float = 1e-7) -> Tensor:
-    """RankMe: exp(-Σ p log p), p = σ / Σσ + ε, of the uncentred ``embeddings`` [M, D] with M > D; between 1 and D.
+def effective_rank(embeddings: Tensor) -> Tensor:
+    """RankMe: exp(-Σ p log p), p = σ / Σσ + 1e-7, of the uncentred ``embeddings`` [M, D] with M > D; between 1 and D.
 
     Read it beside the variance: a collapsed encoder's rounding noise can look full rank.
 
     Source: Garrido et al. 2023, RankMe, Eqs. 1-2.
     """
     singular_values = torch.linalg.svdvals(embeddings.float())
-    p = singular_values / singular_values.sum().clamp(min=torch.finfo(torch.float32).tiny) + eps  # a dead encoder's are all zero
+    p = singular_values / singular_values.sum().clamp(min=torch.finfo(torch.float32).tiny) + 1e-7  # a dead encoder's are all zero
     return (-(p * p.log()).sum()).exp()
 
 
 @contextmanager
-def only_looking(encoder: nn.Module) -> Iterator[None]:
-    """No gradient, and eval mode: measuring must not change batch statistics or draw random numbers for dropout."""
-    was_training = encoder.training
-    encoder.eval()
+def only_looking(parts: nn.Module) -> Iterator[None]:
+    """No gradient, and eval mode: measuring must not change batch statistics or draw random numbers for dropout.
+
+    Afterwards each module has its own mode again: of a component's own modules some may always be in eval mode.
+    """
+    modes = {module: module.training for module in parts.modules()}
+    parts.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        encoder.train(was_training)
+        for module, training in modes.items():
+            module.training = training
 
 
 class EmbeddingProbe:

@@ -14,7 +14,8 @@ from jepakit import registry
 from jepakit.errors import listing, nearest, printable, shown, suggestion
 from jepakit.recipe.dump import flow
 from jepakit.recipe.errors import Problem
-from jepakit.recipe.schema import recipe_schema
+from jepakit.recipe.schema import Recipe, recipe_schema
+from jepakit.recipe.slots import slot_paths
 from jepakit.recipe.tree import KeyPath, Node, dotted
 from jepakit.recipe.words import Schema, Vocabulary, describe_value
 from jepakit.registry.nearby import file_registering
@@ -163,9 +164,10 @@ class _Teller:
         wrong = f"unknown {slot} `{shown(kind)}`" if isinstance(kind, str) else f"`kind` must be a name, got {describe_value(kind)}"
         return Problem(place, wrong, advice)
 
-    def slot(self, path: KeyPath) -> str:
-        name = str(next(step for step in reversed(path) if isinstance(step, str)))
-        return name.removesuffix("s") if isinstance(path[-1], int) else name
+    @staticmethod
+    def slot(path: KeyPath) -> str:
+        place = tuple(0 if isinstance(step, int) else step for step in path)
+        return next(slot for known, slot, _ in slot_paths(Recipe) if known == place)
 
     def bad_value(self, path: KeyPath, detail: ErrorDetails) -> Problem:
         schema, value = self.at(path)

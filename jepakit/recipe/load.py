@@ -198,3 +198,21 @@ def _fill_kinds(values: dict[str, Any], kinds: Mapping[KeyPath, str]) -> None:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, dict):
             value.setdefault("kind", kind)
+
+
+def code_named(recipe: Mapping[str, Any]) -> list[str]:
+    """The code that a recipe's values would run: plug-ins, an env's module and wrappers, what a collector's cluster sends."""
+    plugins = recipe.get("plugins") or []
+    named = [f"the plug-in `{entry}`" for entry in (plugins if isinstance(plugins, list) else [plugins])]
+    env = recipe.get("env")
+    env = env if isinstance(env, dict) else {}
+    id, wrappers = env.get("id"), env.get("wrappers")
+    if isinstance(id, str) and ":" in id:
+        named.append(f"the module `{id.partition(':')[0]}` of the env's id")
+    for wrapper in wrappers if isinstance(wrappers, list) else []:
+        named.append(f"the env's wrapper `{wrapper.get('path') if isinstance(wrapper, dict) else wrapper}`")
+    collector = recipe.get("collector")
+    address = collector.get("address") if isinstance(collector, dict) else None
+    if address and address != "auto":  # a cluster of somebody else's sends objects that are unpickled here
+        named.append(f"the cluster `{address}` of the collector")
+    return named

@@ -94,16 +94,24 @@ def default_kind(kind: str) -> Any:
 
 
 def default_kinds(model: type[BaseModel], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Every path of a component, and the kind that a mapping without ``kind`` means there; empty if it must name one.
+    """Every path of a component (`slot_paths`), and the kind that a mapping without ``kind`` means there; empty if it must name one."""
+    yield from ((place, kind) for place, _, kind in slot_paths(model, path))
+
+
+def slot_paths(model: type[BaseModel], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str, str]]:
+    """Every path of a component, its slot and its default kind; empty if there is none.
 
     The entries of a list all have the path of the first.
     """
     for name, field in model.model_fields.items():
-        if any(isinstance(mark, InSlot) for mark in field.metadata):
-            yield (*path, name), "" if field.is_required() else field.default["kind"]
+        for mark in field.metadata:
+            if isinstance(mark, InSlot):
+                yield (*path, name), mark.slot, "" if field.is_required() else field.default["kind"]
         within = (0,) if typing.get_origin(field.annotation) is tuple else ()
-        if any(isinstance(mark, InSlot) for part in typing.get_args(field.annotation) for mark in getattr(part, "__metadata__", ())):
-            yield (*path, name, *within), ""
+        for part in typing.get_args(field.annotation):
+            for mark in getattr(part, "__metadata__", ()):
+                if isinstance(mark, InSlot):
+                    yield (*path, name, *within), mark.slot, ""
         for part in (field.annotation, *typing.get_args(field.annotation)):
             if isinstance(part, type) and issubclass(part, BaseModel):
-                yield from default_kinds(part, (*path, name))
+                yield from slot_paths(part, (*path, name))

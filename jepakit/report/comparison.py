@@ -99,6 +99,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         found.append(f"The configurations differ in their number of env steps ({lengths}): do not compare their final return and AUC.")
     if early := [row.label for row in rows if row.stopped]:
         found.append(f"Some runs stopped early ({'; '.join(early)}): their final return and AUC cover fewer env steps.")
+    if endless := [row.label for row in rows if row.final_return is None]:
+        found.append(f"Some runs ended no episode ({'; '.join(endless)}): there is no final return and no AUC of their configurations.")
     envs = {row.label: row.env for row in rows}
     if len(set(envs.values())) > 1:
         places = "; ".join(f"{label}: {env}" for label, env in envs.items())

@@ -210,7 +210,7 @@ def _caption(configurations: Sequence[Configuration]) -> str:
     middle = (
         "Interquartile mean" if min(counts) >= 4 else "Mean" if max(counts) < 4 else "Interquartile mean (of fewer than 4 runs the mean)"
     )
-    return f"{middle} over runs; shaded: its {CONFIDENCE:.0%} bootstrap interval.{crosses}"
+    return f"{middle} over runs, where all have one; shaded: its {CONFIDENCE:.0%} bootstrap interval.{crosses}"
 
 
 def literal(text: str) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jepakit.errors import UserError, shown
 from jepakit.files.reading import walk
@@ -71,11 +71,19 @@ def newest_record(metrics: Path) -> dict[str, Any]:
     """The newest train record of a ``metrics.jsonl``, which a process may be writing; empty if there is none."""
     try:
         with _plain(metrics).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            lines = file.read().split(b"\n")[:-1]  # the last line is empty or incomplete
+            end, tail = file.seek(0, os.SEEK_END), TAIL
+            while not (found := _newest_in(file, max(0, end - tail), end)) and tail < end:
+                tail *= 16  # thousands of episodes may have ended since
     except OSError:
         return {}
-    for line in reversed(lines):
+    return found
+
+
+def _newest_in(file: BinaryIO, start: int, end: int) -> dict[str, Any]:
+    file.seek(start)
+    for line in reversed(file.read(end - start).split(b"\n")[:-1]):  # the last line is empty or incomplete
+        if b'"train"' not in line:
+            continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):

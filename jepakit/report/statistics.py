@@ -128,12 +128,12 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Estimate:
     return estimate(x, y, statistic=improvement)
 
 
-def share_interval(hits: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """The interval of a probability after ``hits`` in ``trials``.
+def share_interval(hits: int, trials: int) -> Interval:
+    """The 95% interval of a probability after ``hits`` in ``trials``.
 
     Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
     """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     share, slack = hits / trials, z**2 / trials
     middle, half = share + slack / 2, z * (share * (1 - share) / trials + slack / (4 * trials)) ** 0.5
     return Interval(max(0.0, (middle - half) / (1 + slack)), min(1.0, (middle + half) / (1 + slack)))

@@ -10,7 +10,7 @@ from shlex import quote
 from jepakit.errors import UserError
 from jepakit.files.reading import walk
 from jepakit.recipe import Recipe, load_recipe
-from jepakit.recipe.load import draft_recipe
+from jepakit.recipe.load import code_named, draft_recipe
 from jepakit.storage.folder import read_provenance
 from jepakit.storage.manifest import Corrupt, best_checkpoint, newest_whole, verify
 
@@ -110,19 +110,5 @@ def ranks_of(run: Path) -> int:
 
 
 def _code(path: Path) -> list[str]:
-    """The code that a recipe and all it extends would run: plug-ins, an env's module and wrappers, what a collector's cluster sends."""
-    plain = draft_recipe(path, run_plugins=False).tree.plain()
-    plugins = plain.get("plugins") or []
-    named = [f"the plug-in `{entry}`" for entry in (plugins if isinstance(plugins, list) else [plugins])]
-    env = plain.get("env")
-    env = env if isinstance(env, dict) else {}
-    id, wrappers = env.get("id"), env.get("wrappers")
-    if isinstance(id, str) and ":" in id:
-        named.append(f"the module `{id.partition(':')[0]}` of the env's id")
-    for wrapper in wrappers if isinstance(wrappers, list) else []:
-        named.append(f"the env's wrapper `{wrapper.get('path') if isinstance(wrapper, dict) else wrapper}`")
-    collector = plain.get("collector")
-    address = collector.get("address") if isinstance(collector, dict) else None
-    if address and address != "auto":  # a cluster of somebody else's sends objects that are unpickled here
-        named.append(f"the cluster `{address}` of the collector")
-    return named
+    """The code that a recipe and all it extends would run."""
+    return code_named(draft_recipe(path, run_plugins=False).tree.plain())

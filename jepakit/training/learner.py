@@ -199,10 +199,10 @@ class Learner:
         self.optimizer.zero_grad()
         total.backward()
         ranks.average_gradients(self.parameters)
-        metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        norms = {"grad_norm": nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)}
         if self.aside:
-            metrics["curiosity/grad_norm"] = nn.utils.clip_grad_norm_(self.aside, self.max_grad_norm)
-        if not self.checks.passed(total, *(metrics[name] for name in metrics if name.endswith("grad_norm"))):
+            norms["curiosity/grad_norm"] = nn.utils.clip_grad_norm_(self.aside, self.max_grad_norm)
+        if not self.checks.passed(total, *norms.values()):
             self._count_bad(minibatch)
             return None
         self.bad_updates, self.first_bad = 0, ""
@@ -211,7 +211,7 @@ class Learner:
             follow()
         self.experience.learned(minibatch)
         self.updates += 1
-        metrics |= {f"loss/{name}": term.loss for name, term in terms.items()} | {"loss/total": total}
+        metrics |= norms | {f"loss/{name}": term.loss for name, term in terms.items()} | {"loss/total": total}
         return {name: value.detach() for name, value in metrics.items()}
 
     def _count_bad(self, minibatch: Minibatch, what: str = "") -> None:

@@ -125,10 +125,10 @@ class Loop:
             self._watch(metrics["embedding/variance"], metrics["embedding/mean_square"], batch[PIXELS])
             if any_rank(self.stop_requested()):
                 return self._end("interrupted")
-            if best_so_far:
+            is_due = history.env_steps >= checkpoint_due
+            if best_so_far or is_due:
                 self.checkpoint()
-            if history.env_steps >= checkpoint_due:
-                self.checkpoint()
+            if is_due:
                 checkpoint_due = history.env_steps + every
         return self._end("stopped" if self.stops else "finished")
 
@@ -172,9 +172,7 @@ class Loop:
         if figures := self.state.diagnoses.end(self.history.env_steps, self.state.probe):
             self._record("diagnostics", figures)
         for kind, error in self.state.diagnoses.failures().items():
-            text = f"the diagnostic `{kind}` has failed and is left out; the run goes on: {error}"
-            self.folder.event("warning", text=text)
-            self.progress.warn(text)
+            self._warn(f"the diagnostic `{kind}` has failed and is left out; the run goes on: {error}")
 
     def _evaluate(self, before: int) -> bool:
         """Evaluate if it is due after a batch that began at ``before`` env steps; whether the weights are the best that were evaluated."""
@@ -183,6 +181,9 @@ class Loop:
             return False
         with ranks.alone():
             figures = self.evaluation.measure()
+        if not figures:
+            self._warn(f"the evaluation has failed, and there are no more of them; the run goes on: {self.evaluation.failure}")
+            return False
         self._record("eval", figures)
         self.history.eval_return = max(figures[f"eval/return_{mode}"] for mode in MODES)
         best = best_evaluated(self.folder.checkpoints)
@@ -198,18 +199,18 @@ class Loop:
         if figures:
             self._record("probe", figures)
         if self.probes.failure and not failed:
-            text = f"the state probes have failed, and there are no more of them; the run goes on: {self.probes.failure}"
-            self.folder.event("warning", text=text)
-            self.progress.warn(text)
+            self._warn(f"the state probes have failed, and there are no more of them; the run goes on: {self.probes.failure}")
 
     def _count_skipped(self, updates: int) -> None:
         """Count updates that were skipped, and tell of the first ones."""
         if updates and not self.history.updates_skipped:
             why = "loss or gradient was not finite: is `optimizer.lr` too high, or are rewards too large?"
-            text = f"{updates} updates were skipped at {self.history.env_steps:,} env steps, because {why}"
-            self.folder.event("warning", text=text)
-            self.progress.warn(text)
+            self._warn(f"{updates} updates were skipped at {self.history.env_steps:,} env steps, because {why}")
         self.history.updates_skipped += updates
+
+    def _warn(self, text: str) -> None:
+        self.folder.event("warning", text=text)
+        self.progress.warn(text)
 
     def _record(self, phase: str, figures: dict[str, Any]) -> None:
         """Write what was measured between two batches, and count the time that it took."""

@@ -64,7 +64,8 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
     reached = held or taught or any(config.weight > 0 for config in recipe.auxiliary)
     if not (jepa or reached or recipe.encoder.frozen or recipe.encoder.checkpoint):
         found.append("no loss term reaches the encoder: it keeps its random weights")
-    if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and recipe.jepa.objective.kind != "infonce" and not held:
+    contrasts = recipe.jepa and getattr(recipe.jepa.objective.component.cls, "compares_rows", False)
+    if recipe.jepa and jepa and recipe.jepa.target.kind == "online" and not contrasts and not held:
         found.append("with gradients through both encoders a constant embedding minimises L_JEPA: a regularizer prevents that")
     views = max(getattr(recipe.algorithm, "views", 1), getattr(recipe.algorithm, "next_views", 1))
     if (views > 1 or (recipe.jepa and recipe.jepa.y == "same")) and not recipe.augmentations:

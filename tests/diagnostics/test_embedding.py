@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from jepakit.diagnostics.embedding import EmbeddingProbe, effective_rank, spread
+from jepakit.diagnostics.embedding import EmbeddingProbe, effective_rank, only_looking, spread
 from jepakit.diagnostics.finite import BadEmbedding
 
 
@@ -113,3 +113,11 @@ def test_the_probe_keeps_no_more_than_it_needs() -> None:
         assert probe.stacks == sum(map(len, probe.kept)) < 2 * 8
         if begin == 15:
             probe.recent = probe.recent  # as a resume does
+
+
+def test_looking_leaves_each_module_in_its_own_mode() -> None:
+    encoder = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    encoder[1].eval()  # a backbone that is always in eval mode
+    with only_looking(encoder):
+        assert not encoder.training
+    assert (encoder.training, encoder[0].training, encoder[1].training) == (True, True, False)

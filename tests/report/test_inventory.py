@@ -114,5 +114,8 @@ def test_the_newest_train_record_is_found_at_the_end_of_a_long_file(tmp_path: Pa
     line = json.dumps({"phase": "train", "env_steps": 8, "x": "-" * 900}) + "\n"
     metrics.write_text(line * 500 + '{"phase": "episode"}\nnull\n7\n[]\n{"phase": "train", "env_ste')
     assert newest_record(metrics)["env_steps"] == 8
+    with metrics.open("a") as file:  # thousands of episodes within one batch
+        file.write("\n" + '{"phase": "episode", "env_steps": 9}\n' * 10_000)
+    assert newest_record(metrics)["env_steps"] == 8
     os.truncate(metrics, len(line) - 1)  # a resume has truncated the file and is writing
     assert newest_record(metrics) == {}

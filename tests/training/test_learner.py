@@ -612,3 +612,15 @@ def test_learning_reduces_the_jepa_loss(make_learner: Any, collect: Any) -> None
     batch = collect(learner)
     losses = [learner.learn(batch, progress=0.0)["loss/jepa"] for _ in range(5)]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_an_algorithms_metric_decides_no_step(make_learner: Any, collect: Any) -> None:
+    learner = make_learner()
+    minibatch = a_minibatch(learner, collect)
+    losses = learner.algorithm.losses
+    learner.algorithm.losses = lambda *given: (lambda terms, metrics: (terms, {**metrics, "actor_grad_norm": torch.tensor(math.nan)}))(
+        *losses(*given)
+    )
+    metrics = learner.update(minibatch)
+    assert metrics is not None
+    assert math.isnan(metrics["actor_grad_norm"])

@@ -254,3 +254,16 @@ def test_a_resume_says_that_the_data_is_other_data(data: Path, tmp_path: Path, c
     assert f"`source.folder`, {mine}, does not hold the data that the run began with (SHA-256 {str(before)[:11]}" in told
     assert f"{str(digest_of_data(mine))[:11]}… now)" in told
     assert "edited" not in told
+
+
+def test_a_term_may_be_a_plain_class(data: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "plain.py"
+    plugin.write_text(
+        "from jepakit import register\n"
+        "@register('regularizer', 'plain_class')\n"
+        "class Plain:\n"
+        "    def __call__(self, s_x):\n"
+        "        return (1 - s_x.std(0)).relu().mean()\n"
+    )
+    recipe = {**pretrain(data), "plugins": [str(plugin)], "regularizers": [{"kind": "plain_class"}]}
+    assert run(recipe, out=tmp_path / "run", quiet=True).summary["status"] == "finished"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from jepakit.diagnostics.figures import by_part, norm
@@ -19,7 +18,7 @@ class Updates:
     """
 
     def __call__(self, weights_before: Mapping[str, Tensor], weights_after: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Parameters by name, before and after -> figures; NaN for a part whose weights are all zero, and after a skipped update."""
-        steps = {name: (weights_after[name] if weights_after else torch.nan) - before for name, before in weights_before.items()}
+        """Parameters by name, before and after -> figures; NaN for a part whose weights are all zero."""
+        steps = {name: weights_after[name] - before for name, before in weights_before.items()}
         moved = by_part(steps)
         return {f"update_ratio/{part}": norm(moved[part].values()) / norm(held.values()) for part, held in by_part(weights_before).items()}

@@ -38,9 +38,12 @@ class Local:
 
     def start(self, jobs: Sequence[Job]) -> list[LocalJob]:
         """Start a process each. One that cannot be started has ended."""
+        started: list[LocalJob] = []
         for job in jobs:  # one after the other, as the choice of a GPU depends on those before
-            self.going = [going for going in self.going if not going.poll()] + [LocalJob(job, self._gpu(job))]
-        return self.going[-len(jobs) :]
+            self.going = [going for going in self.going if not going.poll()]
+            started.append(LocalJob(job, self._gpu(job)))
+            self.going.append(started[-1])
+        return started
 
     def find(self, job: Job) -> None:
         """A process of an earlier sweep is none of this one's: its lock says that it runs."""

@@ -13,11 +13,12 @@ from torch import Tensor
 from torchrl.envs import EnvBase
 
 from jepakit.errors import UserError, listing, raised_in, shown, told
-from jepakit.protocols import ACTION, EPISODE_OVER, PIXELS, HasState
+from jepakit.protocols import ACTION, EPISODE_LENGTH, EPISODE_OVER, PIXELS, HasState
 
 #: ``pixels`` -> s_x [N, D], and z [N, P], in which predictions are compared with targets; None: that is s_x
 Embed = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 Reader = Callable[[Any], Mapping[str, float]]  #: a simulator -> its state
+LONGEST = 120_000  #: env steps of an episode; Atari's longest has 108,000 frames
 FOLDS = 4  #: of the episodes to fit on
 MEAN = "mean"  #: of all variables: no variable has this name
 
@@ -99,7 +100,7 @@ def play(
         on_episode: Called after each episode.
 
     Raises:
-        UserError: The env tells no state, or not one finite number by name each.
+        UserError: The env tells no state, or not one finite number by name each, or an episode does not end within `LONGEST` env steps.
     """
     num_envs = env.batch_size[0]
     quota = torch.tensor([episodes // num_envs + (n < episodes % num_envs) for n in range(num_envs)])
@@ -110,6 +111,7 @@ def play(
     while bool((playing := episode < quota).any()):
         embedded = embed(now[PIXELS])
         stepped = env.step(act(now))
+        expect_an_end(stepped["next"])
         log.add(playing, episode, stretch, embedded, state, stepped[ACTION])
         _, state = states(env, read, names)  # before a reset: of the episode's last observation
         done = stepped["next", "done"].flatten()
@@ -125,6 +127,16 @@ def play(
         if done.any():
             _, state = states(env, read, names)
     return log.observations(names)
+
+
+def expect_an_end(observation: TensorDictBase) -> None:
+    """Refuse to wait any longer for the ends of episodes.
+
+    Raises:
+        UserError: An episode has not ended within `LONGEST` env steps.
+    """
+    if (longest := int(observation[EPISODE_LENGTH].max())) > LONGEST:
+        raise UserError(f"an episode has not ended after {longest - 1:,} env steps: `env.max_episode_steps` ends episodes")
 
 
 def states(env: EnvBase, read: Reader | None, expected: tuple[str, ...] | None = None) -> tuple[tuple[str, ...], Tensor]:

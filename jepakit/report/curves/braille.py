@@ -71,7 +71,7 @@ def number(value: float) -> str:
     """A number in at most eight characters."""
     if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
         return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def _scaled(values: Array, logarithmic: bool) -> Array:

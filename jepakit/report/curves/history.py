@@ -33,6 +33,10 @@ class Series(NamedTuple):
     env_steps: Array  #: [points]
     values: Array  #: [points], all finite
 
+    def every(self, stride: int) -> Series:
+        """Every ``stride``-th point: for dots, whose spread is to stay as it is."""
+        return Series(self.env_steps[::stride], self.values[::stride])
+
     def thinned(self, most: int) -> Series:
         """At most ``most`` points: of each of ``most // 2`` equal parts its lowest and its highest value, so that no peak is lost."""
         if len(self.values) <= most:

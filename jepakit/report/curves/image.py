@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from posixpath import commonpath
@@ -75,7 +76,7 @@ def _style(index: int, within: int = 0) -> dict[str, Any]:
 def _returns(axes: Axes, runs: Sequence[Recorded]) -> None:
     for index, run in enumerate(runs):
         if len(runs) == 1 and (episodes := run.history.get(EPISODE)) is not None:
-            points = episodes.thinned(POINTS)
+            points = episodes.every(math.ceil(len(episodes.values) / POINTS))
             axes.plot(*points, ".", color=GREY, markersize=2, alpha=0.35, label="one episode")
         if (curve := run.history.get(RETURN)) is not None:
             axes.plot(*curve.thinned(POINTS), **_style(index), label="mean of the last 100")

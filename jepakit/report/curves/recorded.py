@@ -36,6 +36,7 @@ class Recorded:
     verdicts: tuple[tuple[str, int], ...]  #: ``collapsed`` and ``recovered``, each with its env steps
     history: History
     recipe: dict[str, Any]
+    id: str | None  #: None as long as it has no summary
     label: str = ""  #: what sets it apart from the other runs
 
     @property
@@ -64,7 +65,8 @@ def load_recorded(paths: Sequence[str | Path]) -> list[Recorded]:
     index = Recipes()
     runs = [_folder(place, index) if place.is_dir() else _record(place) for place in places.values() if _has_begun(place)]
     index.save()
-    runs = [run for run in runs if run.history]
+    in_folders = {run.id for run in runs if run.path.is_dir()} - {None}
+    runs = [run for run in runs if run.history and (run.path.is_dir() or run.id not in in_folders)]
     if not runs:
         raise UserError(f"no run in {', '.join(map(str, paths))} has recorded anything yet")
     return _labelled(runs)
@@ -76,7 +78,8 @@ def _has_begun(place: Path) -> bool:
 
 def _folder(path: Path, index: Recipes) -> Recorded:
     recipe = read_recipe(path / "recipe.yaml", index)
-    state = "running" if is_locked(path) else str((read_summary(path) or {"status": "killed"})["status"])
+    summary = read_summary(path) or {"status": "killed"}
+    state = "running" if is_locked(path) else str(summary["status"])
     steps = whole_number(recipe, "total_steps")
     return Recorded(
         path,
@@ -87,6 +90,7 @@ def _folder(path: Path, index: Recipes) -> Recorded:
         _verdicts(path / "events.jsonl"),
         read_history(path),
         recipe,
+        summary.get("id"),
     )
 
 
@@ -95,7 +99,7 @@ def _record(path: Path) -> Recorded:
     at = run.summary.get("collapsed_at")
     verdicts = (("collapsed", at),) if run.summary["collapsed"] and isinstance(at, int) else ()
     steps = run.recipe["total_steps"]
-    return Recorded(path, name_of(run.recipe), run.seed, shown(run.summary["status"]), steps, verdicts, history_of(run), run.recipe)
+    return Recorded(path, name_of(run.recipe), run.seed, shown(run.summary["status"]), steps, verdicts, history_of(run), run.recipe, run.id)
 
 
 def _verdicts(events: Path) -> tuple[tuple[str, int], ...]:

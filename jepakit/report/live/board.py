@@ -64,6 +64,11 @@ class Watched:
         return min(1.0, self.env_steps / total) if total and total > 0 else None
 
     @property
+    def returns(self) -> list[tuple[float, float]]:
+        """Env steps and return from the first record to the newest, evenly thinned."""
+        return self.kept if self.newest is None or self.newest == self.kept[-1] else [*self.kept, self.newest]
+
+    @property
     def ratio(self) -> float | None:
         """Variance over mean square of the embedding."""
         variance, square = figure(self.latest, "embedding/variance"), figure(self.latest, "embedding/mean_square")
@@ -81,7 +86,10 @@ class Watched:
         self.metrics = Tail(self.path / "metrics.jsonl", holding=b'"phase": "train"')
         self.events = Tail(self.path / "events.jsonl")
         self.latest: dict[str, Any] = {}
-        self.returns: list[tuple[float, float]] = []  #: env steps and return, at most `POINTS`
+        self.kept: list[tuple[float, float]] = []  #: env steps and return, of every so many train records: at most `POINTS`
+        self.records = 0  #: how many had a return
+        self.newest: tuple[float, float] | None = None
+        self.stride = 1
         self.steps_per_second: float | None = None
         self.warning = self.warned_at = ""
 
@@ -93,9 +101,12 @@ class Watched:
         self.latest = record
         value = figure(record, "return_last_100")
         if steps is not None and value is not None:
-            self.returns.append((steps, value))
-            if len(self.returns) > POINTS:
-                self.returns = self.returns[1::2]  # keeps the newest
+            self.newest = steps, value
+            if self.records % self.stride == 0:
+                self.kept.append(self.newest)
+            self.records += 1
+            if len(self.kept) > POINTS:
+                self.kept, self.stride = self.kept[::2], 2 * self.stride
 
 
 class Board:

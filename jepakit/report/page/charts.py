@@ -20,14 +20,13 @@ MOST, LEAST = 200, 40  #: points of one line
 DIGITS = 4  #: significant digits
 
 
-def metric_chart(study: Study, metrics: Metrics, *, interval: bool = False, rules: Sequence[tuple[float, str]] = ()) -> Chart:
+def metric_chart(study: Study, metrics: Metrics, *, interval: bool = False) -> Chart:
     """A metric against env steps: for each configuration a line and a band, for each run a thin line.
 
     Args:
         study: The runs.
         metrics: The metric; of several that share a panel each is a line, told apart by dashes.
         interval: Whether the band is the 95% interval of the interquartile mean, not the range of the runs.
-        rules: Horizontal lines, each with its text.
     """
     count = sum(name in member.history for member in study.members for name in metrics.metrics)
     points = max(LEAST, min(MOST, POINTS // max(1, count)))
@@ -36,12 +35,11 @@ def metric_chart(study: Study, metrics: Metrics, *, interval: bool = False, rule
     for group in study.groups:
         for at, name in enumerate(metrics.metrics):
             curves = [member.history[name] for member in group.members if name in member.history]
-            mean = _mean(curves, points, interval)
-            if mean is None:
-                continue
             own = {"config": group.index} | ({"part": name.split("/", 2)[-1], "dash": at} if several else {})
-            band = {} if len(curves) == 1 or several else {"low": rounded(mean.low), "high": rounded(mean.high)}
-            lines.append({"role": "mean", "x": rounded(mean.env_steps, 7), "y": rounded(mean.value), **band, **own})
+            is_whole = len(curves) == len(group.members) or not interval  # a mean over other runs would be another figure than the tables'
+            if is_whole and (mean := _mean(curves, points, interval)):
+                band = {} if len(curves) == 1 or several else {"low": rounded(mean.low), "high": rounded(mean.high)}
+                lines.append({"role": "mean", "x": rounded(mean.env_steps, 7), "y": rounded(mean.value), **band, **own})
             for member in group.members if len(curves) > 1 and not several else ():
                 if name in member.history:
                     thin = member.history[name].thinned(points)
@@ -55,7 +53,7 @@ def metric_chart(study: Study, metrics: Metrics, *, interval: bool = False, rule
         "y": metrics.label,
         "log": metrics.logarithmic and lowest >= 0,
         "lines": lines,
-        "rules": [{"y": value, "text": text} for value, text in rules],
+        "rules": [],
     }
 
 

@@ -42,7 +42,9 @@ def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
     for slot in ("auxiliary", "regularizers"):
         for i, term in enumerate(getattr(recipe, slot)):
             with Blame(recipe).at(f"{slot}.{i}"):
-                given = {name.removeprefix("s_hat_") for name in inspect.signature(term.component.cls.forward).parameters}
+                cls = term.component.cls
+                asked = inspect.signature(getattr(cls, "forward", cls.__call__)).parameters
+                given = {name.removeprefix("s_hat_") for name in asked}
                 if needs := sorted(given.intersection(source.lacks)):
                     raise ValueError(f"kind `{term.kind}` learns from {', '.join(needs)}, which the source `{config.kind}` does not have")
     return source

@@ -12,7 +12,8 @@ from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from jepakit.errors import UserError
+from jepakit.diagnostics.probes.episodes import expect_an_end
+from jepakit.errors import UserError, told
 from jepakit.machine.generators import seed_everything
 from jepakit.protocols import EPISODE_LENGTH, EPISODE_OVER, EPISODE_RETURN
 from jepakit.training.build import build_env
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 MODES = {"greedy": ExplorationType.MODE, "sampled": ExplorationType.RANDOM}
 SEED_OFFSET = 1_000_003  #: added to the run's seed, so that evaluation repeats no training episode
 PERIODIC_OFFSET = 2_000_003  #: the same within a run: `jepakit eval` judges on other episodes than those that chose the best checkpoint
-LONGEST = 120_000  #: env steps of an episode; Atari's longest has 108,000 frames
 
 
 class Acting(Protocol):
@@ -42,6 +42,8 @@ class Acting(Protocol):
 class Evaluation:
     """Periodic evaluation of a run, in an env of its own, on the same held-out episodes each time. It changes no training number.
 
+    If one fails, there are no more of them; the run goes on.
+
     Args:
         recipe: The run's.
         learner: The run's.
@@ -51,22 +53,30 @@ class Evaluation:
         self.recipe = recipe
         self.learner = learner
         self.env: EnvBase | None = None
+        self.failure = ""  #: why there are no more evaluations
 
     def is_due(self, before: int, now: int) -> bool:
         """Whether a batch that begins at ``before`` env steps and ends at ``now`` passes a multiple of ``eval_every``."""
         every = self.recipe.eval_every
-        return every is not None and now // every > before // every
+        return every is not None and now // every > before // every and not self.failure
 
     def measure(self) -> dict[str, Any]:
-        """Play ``eval_episodes`` episodes greedily, and as many sampling: mean returns and lengths, by the names of their metrics."""
+        """Play ``eval_episodes`` episodes greedily, and as many sampling: mean returns and lengths, by the names of their metrics.
+
+        Empty if that fails; `failure` says why.
+        """
         started = perf_counter()
         figures: dict[str, float] = {}
-        with quietly(self.learner.parts):
-            self.env = self.env or build_env(self.recipe)
-            for mode in MODES:
-                seed = (self.recipe.seed + PERIODIC_OFFSET) % 2**32
-                played = play(self.env, Policy(self.learner), mode, self.recipe.eval_episodes, seed)
-                figures |= {f"eval/return_{mode}": played["mean"], f"eval/length_{mode}": fmean(played["lengths"])}
+        try:
+            with quietly(self.learner.parts):
+                self.env = self.env or build_env(self.recipe)
+                for mode in MODES:
+                    seed = (self.recipe.seed + PERIODIC_OFFSET) % 2**32
+                    played = play(self.env, Policy(self.learner), mode, self.recipe.eval_episodes, seed)
+                    figures |= {f"eval/return_{mode}": played["mean"], f"eval/length_{mode}": fmean(played["lengths"])}
+        except Exception as error:  # nothing that stands beside training may end it
+            self.failure = str(error) if isinstance(error, UserError) else told(error)
+            return {}
         return {**figures, "time/eval": round(perf_counter() - started, 4)}
 
     def close(self) -> None:
@@ -88,7 +98,7 @@ def play(
         of each episode whether its last step had a reward above zero.
 
     Raises:
-        UserError: An episode does not end within `LONGEST` env steps.
+        UserError: An episode does not end (`expect_an_end`).
     """
     num_envs = env.batch_size[0]
     env.set_seed(seed)
@@ -99,8 +109,7 @@ def play(
         now = env.reset()
         while any(len(mine) < wanted for mine, wanted in zip(played, quota, strict=True)):
             step, now = env.step_and_maybe_reset(policy(now))
-            if (longest := int(now[EPISODE_LENGTH].max())) > LONGEST:
-                raise UserError(f"an episode has not ended after {longest - 1:,} env steps: `env.max_episode_steps` ends episodes")
+            expect_an_end(now)
             over = step["next"].get(EPISODE_OVER, step["next", "done"])
             for n in over.flatten().nonzero().flatten().tolist():
                 end = step["next"][n]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 
+from jepakit.diagnostics.embedding import only_looking
 from jepakit.machine.generators import generators, set_generators
 
 
@@ -24,14 +24,10 @@ def same_generators() -> Iterator[None]:
 @contextmanager
 def quietly(parts: nn.Module) -> Iterator[None]:
     """`same_generators`, no gradient, and every module of ``parts`` in eval mode; afterwards each has its own mode and buffers again."""
-    modes = {module: module.training for module in parts.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in parts.buffers()]  # noise of noisy layers; counters of a component
-    with same_generators(), torch.no_grad():
-        parts.eval()
+    with same_generators(), only_looking(parts):
         try:
             yield
         finally:
-            for module, training in modes.items():
-                module.training = training
             for buffer, before in buffers:
                 buffer.copy_(before)

@@ -13,6 +13,7 @@ from torchrl.envs import EnvBase
 
 from jepakit import UserError
 from jepakit.components.envs.gym import GymEnv
+from jepakit.diagnostics.probes import episodes as module
 from jepakit.diagnostics.probes.episodes import Observations, play
 from jepakit.diagnostics.probes.knowledge import AHEAD, knowledge
 
@@ -136,6 +137,13 @@ def test_a_state_whose_names_change_is_an_error(diary: None) -> None:
     env = GymEnv(0, id="Diary-v0", num_envs=1, size=None)
     with pytest.raises(UserError, match="same names at every step; at times it lacks `late`"):
         play(env, env.rand_action, drawn, 1, lambda diary: {"steps": 1.0} | ({"late": 1.0} if diary.steps > 1 else {}))
+
+
+def test_an_episode_that_does_not_end_is_an_error(diary: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST", 3)
+    env = GymEnv(0, id="Diary-v0", num_envs=1, size=None, max_episode_steps=4)
+    with pytest.raises(UserError, match="an episode has not ended after 3 env steps"):
+        play(env, env.rand_action, drawn, 1, read)
 
 
 def test_an_env_without_a_state_is_an_error_that_says_what_to_write(diary: None) -> None:

@@ -61,3 +61,7 @@ def test_a_sparkline_is_no_wider_than_asked_and_ends_at_its_extremes() -> None:
 def test_numbers_are_short(value: float) -> None:
     assert len(number(value)) <= 9
     assert float(number(value).replace(",", "")) == pytest.approx(value, rel=0.06)
+
+
+def test_returns_near_a_thousand_are_written_out() -> None:
+    assert [number(value) for value in (999.7, -999.6, 999.4, 1000.0, 12345.6)] == ["1,000", "-1,000", "999", "1,000", "12,346"]

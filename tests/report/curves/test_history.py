@@ -83,3 +83,10 @@ def test_the_lag_of_a_collector_without_lag_is_not_drawn() -> None:
     none, some = (Series(np.array([1.0]), np.array([value])) for value in (0.0, 2.0))
     assert panels([{"collector/lag_updates": none}]) == []
     assert [panel.label for panel in panels([{"collector/lag_updates": some}])] == ["lag of what acted: updates, mean"]
+
+
+def test_dots_are_thinned_evenly() -> None:
+    values = np.random.default_rng(0).normal(100, 10, 20_000)
+    dots = Series(np.arange(20_000.0), values).every(20)
+    assert len(dots.values) == 1_000
+    assert dots.values.std() == pytest.approx(10, rel=0.1)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_a_run_is_followed_and_only_what_is_new_is_read(tmp_path: Path, monkeypa
     lock.release()
     (run / "summary.json").write_text('{"status": "finished"}')
     assert board.look()[0].state == "finished"
+
+
+def test_a_long_runs_curve_begins_at_its_beginning_and_is_even(tmp_path: Path) -> None:
+    run = start(tmp_path / "a")
+    add(run, *range(10, 20_001, 10))  # 2,000 batches
+    (watched,) = Board(tmp_path).look()
+    steps = [steps for steps, _ in watched.returns]
+    assert len(steps) <= module.POINTS + 1
+    assert (steps[0], steps[-1]) == (10, 20_000)
+    assert len({after - before for before, after in pairwise(steps[:-1])}) == 1
 
 
 def test_a_resume_cuts_the_metrics_back(tmp_path: Path) -> None:

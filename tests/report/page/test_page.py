@@ -107,6 +107,7 @@ def test_records_show_their_curves_and_each_other_panel_says_what_it_needs(runs:
     assert "Collapsed: J∇̂R̂ (2 of 2 runs)." in words(text)
     assert set(data(text)["charts"]) == {"returns", "variance", "rank", "losses-0"}
     assert words(text).count("Name the runs' folders to see more") == 2
+    assert "These runs do not say what time was spent on" in words(text)
     assert "jepakit probe RUN" in words(text)
 
 
@@ -165,3 +166,28 @@ def test_what_differs_beside_equal_recipes_is_what_their_labels_tell(make_run_fo
         study = load_study([tmp_path / what])
         (said[what],) = re.findall(r"what differs is ([^.<]*)", str(differences(study).body))
     assert said == {"code": "the code of their plug-ins", "weights": "the weights that they began with"}
+
+
+def test_a_record_says_what_time_was_spent_on(make_run_folder: Make, tmp_path: Path) -> None:
+    folder = make_run_folder(tmp_path / "a")
+    summary = json.loads((folder / "summary.json").read_text())
+    spent = {"env": 6.0, "policy": 1.5, "learner": 30.0, "eval": 12.0, "other": 10.5}
+    (folder / "summary.json").write_text(json.dumps({**summary, "seconds": spent}))
+    (run,) = load_runs([folder])
+    record = write_record(run, tmp_path / "kept")
+    lines = [data(build_page(load_study([place])))["charts"]["time"]["lines"] for place in (folder, record)]
+    assert lines[0] == lines[1]
+    assert {line["part"]: line["values"] for line in lines[0]} == {"env": [2.0], "policy": [0.5], "learner": [10.0], "rest": [7.5]}
+
+
+def test_a_run_that_ended_no_episode_is_told_and_the_line_is_no_mean_of_the_others(make_run_folder: Make, tmp_path: Path) -> None:
+    folders = [make_run_folder(tmp_path / f"a{seed}", seed) for seed in range(3)]
+    summary = json.loads((folders[1] / "summary.json").read_text())
+    (folders[1] / "summary.json").write_text(json.dumps({**summary, "return_last_100": None, "return_auc": None}))
+    metrics = [json.loads(line) for line in (folders[1] / "metrics.jsonl").read_text().splitlines()]
+    kept = [{**each, "return_last_100": None} for each in metrics if each["phase"] != "episode"]
+    (folders[1] / "metrics.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in kept))
+    text = build_page(load_study([tmp_path]))
+    assert "no return: 1 of 3 runs ended no episode" in words(text)
+    assert "Some runs ended no episode" in words(text)
+    assert [line["role"] for line in data(text)["charts"]["returns"]["lines"]] == ["seed", "seed"]

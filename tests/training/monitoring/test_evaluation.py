@@ -11,6 +11,7 @@ import pytest
 from benchmarks.resume import differences, same, timeless
 from jepakit import resume, run
 from jepakit.agent.evaluate import evaluate
+from jepakit.diagnostics.probes import episodes
 from jepakit.errors import UserError
 from jepakit.recipe import load_recipe, recipe_id
 from jepakit.storage.checkpoint import load_tensors
@@ -127,6 +128,19 @@ def test_without_it_the_best_training_return_counts(tmp_path: Path) -> None:
 
 def test_an_evaluation_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run({**SMALL, "total_steps": 40, "eval_every": None}, out=tmp_path / "run", quiet=True).path
-    monkeypatch.setattr(evaluation, "LONGEST", 5)
+    monkeypatch.setattr(episodes, "LONGEST", 5)
     with pytest.raises(UserError, match=r"an episode has not ended after 5 env steps: `env\.max_episode_steps` ends episodes"):
         evaluate(ended, episodes=2)
+
+
+def test_an_evaluation_that_fails_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episodes, "LONGEST", 5)
+    ended = run(SMALL, out=tmp_path / "run", quiet=True)
+    assert ended.summary["status"] == "finished"
+    assert not evaluations(ended.path)
+    events = [json.loads(line) for line in (ended.path / "events.jsonl").read_text().splitlines()]
+    told = [event["text"] for event in events if "evaluation has failed" in event.get("text", "")]
+    assert told == [
+        "the evaluation has failed, and there are no more of them; the run goes on: "
+        "an episode has not ended after 5 env steps: `env.max_episode_steps` ends episodes"
+    ]

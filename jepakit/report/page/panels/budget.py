@@ -22,7 +22,7 @@ def budget(study: Study) -> Panel:
     rows = [(group.label, *(_mean(group, name, form) for name, form in FIGURES)) for group in study.groups]
     totals = table(("configuration", "env steps/s", "minutes a run"), rows)
     if not timed:
-        note = missing("These runs do not say what time was spent on; the folders of runs do.")
+        note = missing("These runs do not say what time was spent on.")
         return Panel("time", "Time budget", WORDS, joined([totals, note]))
     lines = [
         {"part": part, "values": rounded([float(np.mean([spent[at] for spent in _all(group)])) for group in timed])}
@@ -41,10 +41,16 @@ def _all(group: Group) -> list[tuple[float, ...]]:
 
 def _spent(member: Member) -> tuple[float, ...] | None:
     """Seconds for 1,000 env steps of each part and of the rest; None if the run has not recorded them."""
+    wall, steps = (member.run.summary.get(name) for name in ("wall_s", "env_steps"))
+    if not isinstance(wall, (int, float)) or not steps:
+        return None
+    seconds = member.run.summary.get("seconds")
+    if isinstance(seconds, dict) and all(isinstance(seconds.get(part), (int, float)) for part in PARTS):
+        totals = [1000 * float(seconds[part]) / steps for part in PARTS]
+        return (*totals, max(0.0, 1000 * wall / steps - sum(totals)))
     curves = [member.history.get(f"time/{part}") for part in PARTS]
     known = [curve for curve in curves if curve is not None]
-    wall, steps = (member.run.summary.get(name) for name in ("wall_s", "env_steps"))
-    if len(known) < len(curves) or not isinstance(wall, (int, float)) or not steps:
+    if len(known) < len(curves):
         return None
     totals = [1000 * float(curve.values.sum()) / steps for curve in known]
     return (*totals, max(0.0, 1000 * wall / steps - sum(totals)))

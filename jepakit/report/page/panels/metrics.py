@@ -10,6 +10,7 @@ from jepakit.report.page.study import Study
 
 ELSEWHERE = ("embedding/variance", "embedding/rank")  #: have a panel of their own
 DASHES = ("solid:", "dashed:", "dotted:", "dash-dotted:")  #: as page.js draws them
+LINES = html("<p>A line is the plain mean of a configuration's runs that have recorded the figure, a band their range.</p>")
 NO_RECORD = "Records keep only the main curves. Name the runs' folders to see more:"
 
 LOSS_WORDS = html(
@@ -57,4 +58,5 @@ def _panel(id: str, title: str, words: Html, study: Study, groups: tuple[str, ..
         body = joined([body, missing(NO_RECORD, "jepakit report runs/NAME --out report.html")])
     elif not places:
         body = missing("These runs have recorded none.")
-    return Panel(id, title, words, body, charts)
+    several = any(len(group.members) > 1 for group in study.groups)
+    return Panel(id, title, joined([words, LINES]) if several and places else words, body, charts)

@@ -11,7 +11,7 @@ from jepakit.report.page.study import Study
 
 BAND = (
     " The line is the mean of a configuration's runs (from four runs on without the lowest and the highest quarter), the band its 95% "
-    "interval."
+    "interval. It begins and ends where all of them have a return: a shorter run cuts it."
 )
 
 

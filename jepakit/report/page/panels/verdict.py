@@ -61,10 +61,16 @@ def _card(group: Group, row: Row, explained: bool) -> Html:
         index=group.index,
         label=group.label,
         state=state,
-        value=f"return {_told(row.final_return)}" if row.final_return else "no episode ended",
+        value=f"return {_told(row.final_return)}" if row.final_return else _without_return(group),
         teachers=teachers(group.recipe).words,
         sentences=sentences,
     )
+
+
+def _without_return(group: Group) -> str:
+    count = len(group.members)
+    none = sum(member.run.summary["return_last_100"] is None for member in group.members)
+    return "no episode ended" if none == count else f"no return: {none} of {count} runs ended no episode"
 
 
 def _state(group: Group) -> tuple[str, Html]:
