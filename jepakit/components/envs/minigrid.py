@@ -35,7 +35,7 @@ class MiniGridEnv(PixelEnv):
         tile_size: Pixels of a tile's side.
         size: Height and width that the drawn grid is resized to; null keeps tiles × ``tile_size``.
         grayscale: One luma channel rather than RGB. Many objects differ in colour only.
-        actions: ``all``: the seven; ``navigation``: turn left, turn right, step forward.
+        actions: ``all``: the env's own, mostly seven; ``navigation``: turn left, turn right, step forward.
         max_episode_steps: Truncates an episode after so many steps; null keeps the grid's own limit. Rewards count from the latter.
 
     Raises:

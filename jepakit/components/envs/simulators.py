@@ -130,10 +130,13 @@ def _is_mujoco(id: str) -> bool:
 
 
 class InOwnContext(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Draws a MuJoCo simulator in its own OpenGL context.
+    """Draws a MuJoCo simulator in its own OpenGL context, and frees there what it has made for drawing.
 
-    Gymnasium draws in the current context, which is that of the simulator made last. Once that one is closed, all others draw black.
+    Gymnasium does both in the current context, which is that of the simulator made last: once that one is closed, all others draw black,
+    and once an earlier one is no more, that one does.
     """
+
+    is_closed = False
 
     def render(self) -> Any:
         """What the simulator draws, after its context is made current."""
@@ -141,6 +144,15 @@ class InOwnContext(gymnasium.Wrapper[Any, Any, Any, Any]):
         if viewer is not None:
             viewer.make_context_current()
         return super().render()
+
+    def close(self) -> None:
+        """Closes the simulator."""
+        viewer = self.unwrapped.mujoco_renderer.viewer  # type: ignore[attr-defined]
+        if viewer is not None and not self.is_closed:
+            viewer.make_context_current()
+            viewer.con.free()
+        self.is_closed = True
+        super().close()
 
 
 def draw(simulator: gymnasium.Env[Any, Any]) -> NDArray[np.uint8]:

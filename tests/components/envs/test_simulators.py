@@ -1,3 +1,4 @@
+import gc
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -91,4 +92,11 @@ def test_a_mujoco_simulator_renders_its_own_state_after_another_was_closed() -> 
     second.close()
     for drawn, image in zip(images(first), expected, strict=True):
         assert np.array_equal(drawn, image)
+    third = make_simulator("InvertedPendulum-v5", None, {})
     first.close()
+    first.close()
+    del first, second
+    gc.collect()  # which frees what they have made for drawing, and nothing of the third's
+    for drawn, image in zip(images(third), expected, strict=True):
+        assert np.array_equal(drawn, image)
+    third.close()

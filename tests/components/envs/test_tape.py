@@ -174,6 +174,24 @@ def test_restores_exactly_detects_inexact_simulators(make: Make, exact: bool) ->
     assert restores_exactly(make(), make()) == exact
 
 
+def test_a_picture_that_depends_on_earlier_ones_is_not_exact() -> None:
+    """As Taxi's, which turns where it is drawn: only some actions, right after a restore, show it."""
+
+    class Turns(Walk):
+        turned = last = 0
+
+        def step(self, action: Any) -> Any:
+            self.last = int(action)
+            return super().step(action)
+
+        def render(self) -> Any:
+            if self.last < 7:
+                self.turned = self.last
+            return super().render() + np.uint8(self.turned)
+
+    assert not restores_exactly(Turns(), Turns())
+
+
 def test_a_state_that_cannot_be_loaded_is_not_exact() -> None:
     class Broken(Saves):
         def load_state(self, state: Any) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jepakit.errors import UserError, suggestion
 
 RAM_BYTES = 128
+FOR_TWO = ("combat", "joust", "maze_craze", "warlords")  #: the ALE lists them, and ends the process that loads one
 
 
 class Game(gymnasium.Env[NDArray[np.uint8], Any]):
@@ -100,7 +101,7 @@ def rom_of(name: str) -> Any:
     """
     from ale_py import roms
 
-    known = {"".join(word.capitalize() for word in rom.split("_")): rom for rom in roms.get_all_rom_ids()}
+    known = {"".join(word.capitalize() for word in rom.split("_")): rom for rom in roms.get_all_rom_ids() if rom not in FOR_TWO}
     if name not in known:
         raise UserError(f"the ALE has no game `{name}`; {suggestion(name, sorted(known), 'it has')}")
     return roms.get_rom_path(known[name])

@@ -29,7 +29,8 @@ class AtariEnv(PixelEnv):
 
     One env step is ``frame_skip`` frames with one action. Its frame is the brighter of the last two, pixel by pixel. Learning sees the sign
     of the summed reward, and an end of the episode where a life is lost. Episodes, returns and lengths are those of whole games and of the
-    game's own score. The frames of no-op starts and of pressing fire count towards ``max_frames``, and are no env steps.
+    game's own score. The frames of no-op starts and of pressing fire count towards ``max_frames``, and are no env steps: what they
+    score, as in Skiing, is in no return.
 
     The ALE's own grey screen is taken, and resized with antialiasing, where ``grayscale``; else its RGB screen.
 
@@ -56,7 +57,7 @@ class AtariEnv(PixelEnv):
         max_frames: Truncates a game.
 
     Raises:
-        UserError: The ALE has no such game.
+        UserError: The ALE has no such game, or has it for two players alone.
     """
 
     requires: ClassVar[dict[str, str]] = {"ale_py": "pip install 'jepakit[atari]'"}

@@ -35,7 +35,7 @@ class DmcEnv(PixelEnv):
         frames: How many of the last frames make one observation (K).
         size: Height and width of a frame.
         grayscale: One luma channel rather than RGB.
-        camera: The model's camera, by number or name; -1 is the free one.
+        camera: The model's camera, by number or name; -1 is the free one. 0 shows some agents from far away, such as ``quadruped``.
         draw: ``exact``: the published pixels. ``fast``: without shadows, reflections and multisampling, ten times as fast or more.
         max_episode_steps: Truncates an episode after so many simulator steps.
 

@@ -49,7 +49,7 @@ class Lives(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> Any:
         self.t += 1
-        self.left -= int(self.np_random.random() < 0.2)
+        self.left = max(0, self.left - int(self.np_random.random() < 0.2))
         return self.t, 7.0, self.left == 0, False, {}
 
     def render(self) -> Any:
