@@ -106,6 +106,6 @@ def _without_plugins(recipe: str, overrides: list[str], seed: int | None) -> Ite
     yield f"valid as far as checked: {base.name}" + (f", a sweep of {len(runs)} configurations" if len(runs) > 1 else "")
     rehearsed = [] if named else [list(_rehearsed(run)) for run in runs]
     yield from rehearsed[0] if len(rehearsed) == 1 else []
-    yield from (f"not checked: {name}; it was not run, so nothing was built" for name in named)
+    yield from (f"not run: {name}, so nothing was built" for name in named)
     yield from (f"not imported: the plug-in `{plugin.name}`" for plugin in runs[0].loaded_plugins)
     yield from (f"not imported: the package `{package}`" for package in installed_names())

@@ -27,6 +27,7 @@ from jepakit.registry.signature import NameTaken, RegistrationError
 
 GROUP = "jepakit.components"
 MAX_BYTES = 16 * 1024**2  #: of one source file
+_TOGETHER = "write both in one file, or name a package in `plugins:`"
 _OWN_FOLDER = str(Path(registry.__file__).parents[1])
 
 
@@ -115,8 +116,7 @@ def _load_file(entry: str, run: bool) -> Plugin:
 def _warn_of_what_is_beside(entry: str, names: Iterable[str]) -> None:
     for beside in names:
         told = f"the plug-in `{shown(entry, 300)}` imports `{beside}`, a file beside it"
-        advice = "write both in one file, or name a package in `plugins:`"
-        warnings.warn(PluginWarning(f"{told}: runs keep no copy of it, and need it where and as it was; {advice}"), stacklevel=4)
+        warnings.warn(PluginWarning(f"{told}: runs keep no copy of it, and need it where and as it was; {_TOGETHER}"), stacklevel=4)
 
 
 def _imports_from_beside(path: Path, content: bytes) -> list[str]:
@@ -209,8 +209,7 @@ def _attempt(name: str, module: str, load: Callable[[], object], beside: Collect
 def _failure(error: BaseException, beside: Collection[str]) -> str:
     """The error and its place on one line."""
     if isinstance(error, ModuleNotFoundError) and error.name in beside:
-        advice = "write both in one file, or name a package in `plugins:`"
-        return f"{told(error)}: it lies beside the plug-in, where Python does not look; {advice}"
+        return f"{told(error)}: it lies beside the plug-in, where Python does not look; {_TOGETHER}"
     if isinstance(error, RegistrationError):
         return shown(str(error), 1_000)  # it already begins with the place
     if isinstance(error, ImportError) and "relative import" in str(error):

@@ -108,7 +108,7 @@ def holder(folder: Path) -> str:
 
 
 def forget_lock(folder: Path, host: str) -> None:
-    """Remove the lock that a process on ``host`` has left; only for who knows that this machine is gone."""
+    """Remove the lock that a process on ``host`` has left; only for who knows that the process, or the machine, is gone."""
     path = folder / NAME
     with contextlib.suppress(OSError), path.open(encoding="utf-8") as file:
         if _owner(file).get("host") == host and not is_locked(folder, here=True):

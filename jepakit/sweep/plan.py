@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 
 from jepakit.components.engines.processes import visible_gpus
 from jepakit.errors import UserError
@@ -141,14 +143,17 @@ def rehearse_runs(runs: Iterable[Planned]) -> int:
 
 
 def _expect_known_to_others(recipe: Recipe) -> None:
-    """Refuse a part that only this process knows. Each run is a process of its own, and imports the recipe's plug-ins.
+    """Refuse a part that only this process knows. Each run is a process of its own: it imports plug-ins, and what packages offer.
 
-    A plug-in may import further modules, so with plug-ins only what this script or notebook itself defines is surely unknown.
+    These may import further modules, so where there are any, only what this script or notebook itself defines is surely unknown.
     """
-    offered = {"jepakit", *(point.module.partition(".")[0] for point in metadata.entry_points(group=GROUP))}
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "/nowhere")
+    if any(plugin.file and plugin.file.resolve() == script.resolve() for plugin in recipe.loaded_plugins):
+        return  # the others import the script itself
+    others = recipe.loaded_plugins or metadata.entry_points(group=GROUP)
     for part in used_components(recipe):
         module = str(part.cls.__module__)
-        if module == "__main__" or not (recipe.loaded_plugins or module.partition(".")[0] in offered):
+        if module == "__main__" or not (others or module.partition(".")[0] == "jepakit"):
             raise _unknown_to_others(f"the {part.slot} `{part.kind}` ({part.place})")
     if "__main__" in dict(makers(id := str(getattr(recipe.env, "id", "")))):
         raise _unknown_to_others(f"the env `{id}`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,9 @@ class _Reading:
                 self.wrong(place, f"`{shown(path)}` cannot be searched", advice)
             elif first in besides_results(Recipe):
                 self.wrong(place, f"`{shown(path)}` cannot be searched: it does not change what is learned", f"use --set {shown(path)}=…")
-            elif around := _around(path, node.data):
+            elif around := _written_around(path, node.data):
                 advice = f"keep one of the two, or write what varies into the values of `{shown(around)}`"
-                self.wrong(place, f"`{shown(path)}` lies within `{shown(around)}`, which is searched too", advice)
+                self.wrong(place, f"`{shown(path)}` would replace what values of `{shown(around)}`, which is searched too, say", advice)
             else:
                 yield path, entry
 
@@ -174,12 +174,19 @@ class _Reading:
         return Choice(dict(zip(labels, parts, strict=True)))
 
 
-def _around(path: str, paths: Iterable[str]) -> str | None:
-    """The one of ``paths`` whose value holds what is at ``path``."""
+def _written_around(path: str, paths: Mapping[str, Node]) -> str | None:
+    """The one of ``paths`` of which a value writes what is at ``path``, within it."""
     keys = key_path(path)
-    return next(
-        (other for other in paths if can_be_path(other) and len(outer := key_path(other)) < len(keys) and outer == keys[: len(outer)]), None
-    )
+    for other, node in paths.items():
+        outer = key_path(other) if can_be_path(other) else keys
+        if len(outer) < len(keys) and outer == keys[: len(outer)] and any(option.find(keys[len(outer) :]) for option in _options(node)):
+            return other
+    return None
+
+
+def _options(node: Node) -> list[Node]:
+    chosen = node.get(CHOICES) or node
+    return chosen.data if isinstance(chosen.data, list) else [chosen]
 
 
 def _distributions(part: Part) -> Iterator[Range | Choice]:

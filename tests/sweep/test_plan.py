@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import pytest
@@ -81,3 +83,21 @@ def test_an_env_of_the_script_is_refused(recipe: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(gymnasium.registry, "CartPole-v1", replace(known, entry_point=env))
     with pytest.raises(UserError, match="the env `CartPole-v1` is known to this process alone"):
         rehearse_runs(load_sweep(recipe).runs)
+
+
+def test_what_others_import_too_is_not_refused(
+    recipe: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request.addfinalizer(lambda: registry.forget(lambda name: name in ("sibling_models", "__main__")))
+    part = "encoder={kind: here, dim: 16, depth: 1, heads: 2, patch: 10}"
+    registry.register("encoder", "here")(type("Here", (ViT,), {"__module__": "sibling_models", "__init__": ViT.__init__}))
+    runs = load_sweep(recipe, overrides=[part]).runs
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.entry_points", lambda group: [SimpleNamespace(name="lab", module="lab_parts")])
+        assert rehearse_runs(runs) == 1  # a package that offers components may register those of another
+    script = tmp_path / "own.py"
+    script.write_text("unused = 1\n")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
+    registry.forget(lambda name: name == "sibling_models")
+    registry.register("encoder", "here")(type("Here", (ViT,), {"__module__": "__main__", "__init__": ViT.__init__}))
+    assert rehearse_runs(load_sweep(recipe, overrides=[part, f"plugins=[{script}]"]).runs) == 1

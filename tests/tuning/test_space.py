@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,8 @@ def test_a_value_that_belongs_to_an_option_is_drawn_with_it_alone() -> None:
         ("checkpoint_every: [1, 2]", "1:1", "does not change what is learned"),
         ("a b: [1, 2]", "1:1", "no path"),
         ("a: [1, 2]\na: [1, 2]", "2:1", "written twice"),
-        ("jepa: [null, {horizon: 2}]\njepa.weight: [1.0, 2.0]", "2:1", "`jepa.weight` lies within `jepa`, which is searched too"),
-        ("regularizers.0.weight: [1, 2]\nregularizers: [[], [{kind: vicreg}]]", "1:1", "lies within `regularizers`"),
+        ("encoder.depth: [1, 2]\nencoder: [{kind: vit, dim: 8}, {kind: vit, depth: 3}]", "1:1", "would replace what values of `encoder`"),
+        ("regularizers: [[], [{kind: vicreg, weight: 2}]]\nregularizers.0.weight: [1, 2]", "2:1", "replace what values of `regularizers`"),
     ],
 )
 def test_a_mistake_in_a_space_is_told_with_its_place(tmp_path: Path, text: str, place: str, says: str) -> None:
@@ -115,6 +116,7 @@ def test_a_mistake_in_a_space_is_told_with_its_place(tmp_path: Path, text: str, 
         ("encoder.kind: [vit, vitt]", "1:21", "unknown encoder `vitt`"),
         ("jepa.target: [{kind: ema}, {kind: frozen, decay: {low: 0.1, high: 0.9}}]", "1:43", "unknown field `decay`"),
         ("encoder.kind: [vit, nature_cnn]\nencoder.depth: {low: 1, high: 2}", "2:9", "unknown field `depth`"),
+        ("jepa: [null, {horizon: 2}]\njepa.weight: [1.0, 2.0]", "2:1", "is null"),
         ("algorithm.epochs: {low: 1, high: 3, step: 0.5}", "1:43", "cannot be `1.5`"),
         ("jepa.target: [{kind: frozen}, {kind: periodic, every: {low: 1, high: 2, step: 0.25}}]", "1:79", "cannot be `1.25`"),
     ],
@@ -125,6 +127,14 @@ def test_what_the_recipe_refuses_is_told_at_its_place_in_the_space(tmp_path: Pat
     with pytest.raises(RecipeError, match=f"space.yaml:{place}: ") as told:
         load_candidates(recipe, (), read_space(file))
     assert says in str(told.value)
+
+
+def test_a_path_within_another_varies_what_its_values_do_not_say(recipe: Path) -> None:
+    space = read_space({"encoder": [{"kind": "vit", "depth": 1}, {"kind": "vit", "depth": 2}], "encoder.dim": [8, 16]})
+    candidates = load_candidates(recipe, ["encoder.heads=2"], space)
+    drawn = itertools.product(space.parts["encoder"].options, space.parts["encoder.dim"].options)  # type: ignore[union-attr]
+    found = [candidates.recipe(space.draw(lambda name, _, pair=pair: pair[name == "encoder.dim"])).encoder for pair in drawn]  # type: ignore[misc]
+    assert [(encoder.depth, encoder.dim) for encoder in found] == [(1, 8), (1, 16), (2, 8), (2, 16)]
 
 
 def test_whole_steps_written_as_floats_are_whole(recipe: Path) -> None:

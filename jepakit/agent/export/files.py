@@ -22,7 +22,7 @@ from jepakit.agent.evaluate import SEED_OFFSET
 from jepakit.agent.export.card import Parity, write_card
 from jepakit.agent.export.greedy import GreedyPolicy, fixed
 from jepakit.agent.export.parity import Check, Frames, compare, look, play
-from jepakit.agent.new_folder import new_folder
+from jepakit.agent.new_folder import new_folder, writing_to
 from jepakit.agent.trained import Trained, opened
 from jepakit.errors import UserError, shown
 from jepakit.files.tensors import save_tensors
@@ -77,7 +77,7 @@ def export(
     run, out = Path(run), Path(out)
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise UserError(f"export needs {', '.join(missing)}: pip install 'jepakit[export]'")
-    with new_folder(out) as partial, opened(run, best=best, trust=trust, warn=warn) as trained:
+    with new_folder(out) as partial, opened(run, best=best, trust=trust, warn=warn) as trained, writing_to(out):
         exported = _write(trained, run, partial)
     return exported._replace(folder=out)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jepakit.agent.new_folder import new_folder
+from jepakit.agent.new_folder import new_folder, writing_to
 from jepakit.components.shared.recordings import Writer
 from jepakit.files.writing import needing
 
@@ -22,5 +22,5 @@ def written_to(out: Path, size: int) -> Iterator[Writer]:
     Raises:
         UserError: ``out`` is not empty or cannot be written, or the disk is full.
     """
-    with new_folder(out) as partial, needing(size, "the recording", partial):
+    with new_folder(out) as partial, writing_to(out), needing(size, "the recording", partial):
         yield Writer(partial)

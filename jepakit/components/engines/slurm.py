@@ -98,7 +98,7 @@ class Slurm:
                     submitted = [executor.submit(Submitted(job)) for job in alike]
             except Exception as error:  # submitit's own, or sbatch's
                 said = shown("; ".join(str(error).split("\n")).strip("; "), 300)
-                started |= {job.name: Refused(f"the engine `slurm` cannot submit {len(alike)} jobs: {said}") for job in alike}
+                started |= {job.name: Refused(f"the engine `slurm` cannot submit jobs: {said}") for job in alike}
                 continue
             for job, handle in zip(alike, submitted, strict=True):
                 write_file(job.needs / SUBMITTED, json.dumps({"job": handle.job_id, "cluster": self.cluster}).encode())
@@ -119,9 +119,8 @@ class Slurm:
         handle: Any = submitit.SlurmJob(folder=self.folder, job_id=number)
         state = state_of(handle)
         if state == "UNKNOWN" and not answers(number):
-            raise UserError(
-                f"Slurm does not say whether it still has job {number}, which an earlier sweep has submitted: give the command again"
-            )
+            known = f"Slurm does not say whether it still has job {number}, which an earlier sweep has submitted"
+            raise UserError(f"{known}: give the command again, or remove {job.needs / SUBMITTED} if the job has ended")
         return SlurmJob(job, handle) if state in LIVE else None
 
     def end(self) -> None:

@@ -22,7 +22,7 @@ LIVE = (
 GIVEN_BACK = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL")  #: Slurm may put it back into the queue by itself
 PLACE_LOST = (*GIVEN_BACK, "TIMEOUT", "DEADLINE", "OUT_OF_MEMORY")
 #: How long a job must be seen in a state that may not be its last: a shared disk shows late how it has ended, a requeue comes late.
-PATIENCE = {"COMPLETED": 60.0, **dict.fromkeys(GIVEN_BACK, 120.0)}
+LAST_AFTER = {"COMPLETED": 60.0, "OUT_OF_MEMORY": 60.0, **dict.fromkeys(GIVEN_BACK, 120.0)}
 ASK_SECONDS = 30.0  #: between two questions to Slurm about a job that has not said that it has ended
 KILL_SECONDS = 60.0  #: Slurm kills a cancelled job after its KillWait, 30 by default
 
@@ -53,7 +53,7 @@ class SlurmJob:
         self.job, self.handle = job, handle
         self.ask_at = time.monotonic() + ASK_SECONDS
         self.ended: Ended | None = None
-        self.stopping = False
+        self.stopping = self.delivered = False  #: whether it is to save and stop, and whether Slurm has passed that on
         self.left: dict[str, Any] | None = None  #: the place that it had when Slurm said that it is queued again
         self.over_since: tuple[str, float] | None = None  #: since when Slurm says that it has ended, though it has not said so itself
 
@@ -76,24 +76,28 @@ class SlurmJob:
         return self.ended
 
     def _ask(self) -> None:
-        """Ask Slurm for its state, and take it for ended if Slurm has said so for as long as `PATIENCE` tells."""
+        """Ask Slurm for its state, and take it for ended if Slurm has said so for as long as `LAST_AFTER` tells."""
         now = time.monotonic()
         self.ask_at = now + ASK_SECONDS
+        place = read_json(self.job.needs / PLACE)  # before Slurm is asked: it may start in between
         state = state_of(self.handle)
-        if state in QUEUED:
-            self.left = read_json(self.job.needs / PLACE)
-            if self.stopping:
-                self.kill()
+        if state != "UNKNOWN":
+            self.left = place if state in QUEUED else None
+        if self.stopping and state in QUEUED:
+            self.kill()
+        elif self.stopping and state == "RUNNING" and not self.delivered:
+            self.delivered = self._signal(STOP)
         if state in (*LIVE, "UNKNOWN") or (self.job.needs / ENDED).exists():
             self.over_since = None
             return
         if self.over_since is None or self.over_since[0] != state:
             self.over_since = state, now
-        if now - self.over_since[1] < PATIENCE.get(state, 0.0):
+        if now - self.over_since[1] < LAST_AFTER.get(state, 0.0):
             self.handle.watcher.clear()  # which would not ask again about a job that has ended
             return
-        host = str(read_json(self.job.needs / PLACE).get("host", "")) if state == "NODE_FAIL" else ""
-        self.ended = Ended(1, lost=state in PLACE_LOST, why=f"Slurm's job {self.handle.job_id}: {state}{self._printed()}", host=host)
+        lost = state in PLACE_LOST
+        host = str(place.get("host", "")) if lost else ""
+        self.ended = Ended(1, lost=lost, why=f"Slurm's job {self.handle.job_id}: {state}{self._printed()}", host=host)
 
     def _printed(self) -> str:
         """Where to read why it has ended, if it has printed anything."""
@@ -105,8 +109,9 @@ class SlurmJob:
         self.stopping = True
         if self.queued:
             self.kill()
-        elif not self.ended and not self._signal(STOP):
-            self.ask_at = 0.0  # it may be queued again
+        elif not self.ended:
+            self.delivered = self._signal(STOP)
+            self.ask_at = self.ask_at if self.delivered else 0.0  # it may be queued again
 
     def kill(self) -> None:
         """Cancel the job, and wait until it has ended."""
@@ -153,4 +158,6 @@ def state_of(handle: Any) -> str:
 
 def answers(number: str) -> bool:
     """Whether sacct answers for a job, be it that there is none."""
-    return subprocess.run(["sacct", "-n", "-X", "-j", number], check=False, capture_output=True).returncode == 0
+    with contextlib.suppress(OSError):
+        return subprocess.run(["sacct", "-n", "-X", "-j", number], check=False, capture_output=True).returncode == 0
+    return False

@@ -62,20 +62,19 @@ def prove_pixels(env: Rendered) -> None:
         raise UserError(f"id {env.id}: `pixels` after a reset must be K copies of render(), resized in the same way, but are not")
 
 
-def _is_empty(stack: torch.Tensor) -> bool:
-    return bool((stack == stack.flatten()[0]).all())
+def _is_empty(frames: torch.Tensor) -> bool:
+    return bool((frames == frames.flatten()[0]).all())
 
 
 def _expect_more_than_one_value(env: Rendered) -> None:
-    """Refuse an env if one of its simulators draws a single value for `FADE_IN` steps: some begin with a black screen."""
+    """Refuse an env if one of its simulators draws one colour alone for `FADE_IN` steps: some begin with a black screen."""
     with torch.random.fork_rng(devices=[]):
         shown = env.rollout(FADE_IN, break_when_any_done=False)[PIXELS]
     for stacks in shown:
-        if _is_empty(stacks):
+        if all(map(_is_empty, stacks[:, -1])):
             value = stacks.flatten()[0]
-            raise UserError(
-                f"id {env.id}: `pixels` hold only the value {value} in {FADE_IN} steps: an empty image shows nothing of the state"
-            )
+            only = f"hold only the value {value}, or one at a time, in {FADE_IN} steps"
+            raise UserError(f"id {env.id}: `pixels` {only}: an empty image shows nothing of the state")
 
 
 def _rendered(env: Rendered) -> torch.Tensor:

@@ -143,7 +143,9 @@ def restores_exactly(one: Simulator, other: Simulator) -> bool:
         action = _draw(original, draws)
         is_shown = number < SIDE_STEPS or number % SHOWN_EVERY == 0  # a replay does not draw, and some simulators turn where they are drawn
         expected, found = _advance(original, action), _advance(restored, action, is_shown)
-        if not _same({name: expected[name] for name in found}, found):
+        if not is_shown:
+            expected.pop("picture", None)
+        if not _same(expected, found):
             return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from statistics import NormalDist, fmean, stdev
 from time import perf_counter
@@ -76,13 +77,16 @@ class Evaluation:
                     figures |= {f"eval/return_{mode}": played["mean"], f"eval/length_{mode}": fmean(played["lengths"])}
         except Exception as error:  # nothing that stands beside training may end it
             self.failure = str(error) if isinstance(error, UserError) else told(error)
+            self.close()
             return {}
         return {**figures, "time/eval": round(perf_counter() - started, 4)}
 
     def close(self) -> None:
-        """Close the env, if there is one."""
-        if self.env:
-            self.env.close()
+        """Close the env, if there is one; it may be broken."""
+        env, self.env = self.env, None
+        if env:
+            with contextlib.suppress(Exception):
+                env.close()
 
 
 @torch.no_grad()

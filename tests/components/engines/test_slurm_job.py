@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jepakit.components.engines import slurm, slurm_job
+from jepakit.components.engines import slurm, slurm_job, submitted
 from jepakit.components.engines.slurm import Slurm
 from jepakit.components.engines.slurm_job import Refused, SlurmJob
 from jepakit.components.engines.submitted import ENDED, PLACE
@@ -77,7 +79,7 @@ def looks(going: SlurmJob, at: Callable[[float], None], count: int = 12) -> list
     ("states", "at_look", "lost"),
     [
         (["RUNNING", "FAILED"], 2, False),
-        (["OUT_OF_MEMORY"], 1, True),
+        (["OUT_OF_MEMORY"], 3, True),
         (["COMPLETED"], 3, False),
         (["NODE_FAIL"], 5, True),
         (["PREEMPTED", "PREEMPTED", "PENDING", "RUNNING", "PREEMPTED"], 9, True),
@@ -91,7 +93,26 @@ def test_a_state_that_may_not_be_the_last_is_looked_at_again(
     *before, ended = looks(SlurmJob(job, Told(states, tmp_path / "printed")), at)
     assert (len(before) + 1, ended.lost) == (at_look, lost)
     assert ended.why == f"Slurm's job 100: {states[-1]}; see {tmp_path / 'printed'}"
-    assert ended.host == ("far.example" if states[-1] == "NODE_FAIL" else "")
+    assert ended.host == ("far.example" if lost else "")
+
+
+def test_a_job_that_has_started_while_slurm_was_behind_is_not_queued(job: Job, at: Callable[[float], None], tmp_path: Path) -> None:
+    going = SlurmJob(job, Told(["PENDING", "RUNNING"], tmp_path / "none"))
+    looks(going, at, 1)
+    looks(going, at, 2)
+    assert not going.queued
+
+
+def test_a_stop_is_sent_until_slurm_has_passed_it_on(
+    job: Job, at: Callable[[float], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [False, False, True]
+    monkeypatch.setattr(SlurmJob, "_signal", lambda self, number: answers.pop(0))
+    going = SlurmJob(job, Told(["RUNNING"], tmp_path / "none"))
+    going.stop()
+    looks(going, at, 4)
+    assert not answers
+    assert going.delivered
 
 
 def test_how_a_run_has_ended_may_be_seen_late(job: Job, at: Callable[[float], None], tmp_path: Path) -> None:
@@ -153,7 +174,7 @@ def test_where_sbatch_refuses_one_array_the_others_go_on(job: Job, tmp_path: Pat
     assert isinstance(going, SlurmJob)
     assert isinstance(refused, Refused)
     assert refused.poll().why == (
-        "the engine `slurm` cannot submit 1 jobs: sbatch: error: AssocMaxSubmitJobLimit; sbatch: error: Job violates a limit"
+        "the engine `slurm` cannot submit jobs: sbatch: error: AssocMaxSubmitJobLimit; sbatch: error: Job violates a limit"
     )
 
 
@@ -171,3 +192,15 @@ def test_a_job_of_an_earlier_sweep_is_not_submitted_again_where_slurm_does_not_a
     else:
         with pytest.raises(UserError, match="does not say whether it still has job 100"):
             engine.find(job)
+
+
+def test_a_run_that_is_killed_alone_is_worth_another_try(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel kills it that is out of memory; the process that watches it lives."""
+    dead = SimpleNamespace(pid=os.getpid(), poll=lambda: -9)
+    monkeypatch.setattr(submitted, "start_process", lambda *given, **more: dead)
+    monkeypatch.setattr("signal.signal", lambda *given: None)
+    assert submitted.Submitted(job)() == -9
+    going = SlurmJob(job, Told(["COMPLETED"], job.log))
+    ended = going.poll()
+    assert ended
+    assert (ended.code, ended.lost, ended.host) == (-9, True, platform.node())

@@ -54,6 +54,8 @@ class Toy(gymnasium.Env[Any, Any]):
         match self.image:
             case "constant":
                 return np.full_like(canvas, 7)
+            case "one_at_a_time":
+                return np.full_like(canvas, self.shade + self.steps)
             case "vector":
                 return np.zeros(4, dtype=np.float32)
             case "floats":

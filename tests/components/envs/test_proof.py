@@ -14,6 +14,7 @@ from jepakit.errors import UserError
     ("image", "reason"),
     [
         ("constant", r"id Toy-v0: `pixels` hold only the value 7"),
+        ("one_at_a_time", r"id Toy-v0: `pixels` hold only the value \d+, or one at a time"),
         ("vector", r"id Toy-v0: cannot render rgb_array: render\(\) gave float32 \[4\], not uint8 \[H, W, 3\]"),
         ("floats", r"render\(\) gave float64 \[12, 20, 3\]"),
         ("single_channel", r"render\(\) gave uint8 \[12, 20\]"),

@@ -192,6 +192,15 @@ def test_a_picture_that_depends_on_earlier_ones_is_not_exact() -> None:
     assert not restores_exactly(Turns(), Turns())
 
 
+def test_episodes_that_lengthen_with_their_number_are_not_exact() -> None:
+    class Lengthens(Walk):
+        def step(self, action: Any) -> Any:
+            observation, reward, *_ = super().step(action)
+            return observation, reward, self.steps > self.begun, False, {}
+
+    assert not restores_exactly(Lengthens(), Lengthens())
+
+
 def test_a_state_that_cannot_be_loaded_is_not_exact() -> None:
     class Broken(Saves):
         def load_state(self, state: Any) -> None:

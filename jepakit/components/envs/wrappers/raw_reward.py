@@ -13,19 +13,19 @@ FOR_LEARNING = (ClipReward, NormalizeReward)  #: a subclass is one, too
 
 
 class Summed(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Sums the rewards of the steps since `RawReward` has begun one: a wrapper between them may repeat actions."""
+    """Sums the task's rewards of the steps since `RawReward` has begun one: a wrapper between them may repeat actions."""
 
     raw = 0.0
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps the simulator."""
-        stepped: tuple[Any, Any, bool, bool, dict[str, Any]] = whole(super().step(action), STEP)
-        self.raw += float(stepped[4].get("raw_reward", stepped[1]))
-        return stepped
+        observation, reward, terminated, truncated, info = whole(super().step(action), STEP)
+        self.raw += float(info.get("raw_reward", reward))
+        return observation, reward, terminated, truncated, {key: value for key, value in info.items() if key != "raw_reward"}
 
 
 class RawReward(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """``info["raw_reward"]`` is the task's reward, as a `Summed` below has seen it.
+    """``info["raw_reward"]`` is the task's reward: as a wrapper above ``below`` tells it, else as ``below`` has seen it.
 
     Args:
         simulator: The simulator, in whose wrappers ``below`` is.
@@ -40,7 +40,7 @@ class RawReward(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Steps the simulator."""
         self.below.raw = 0.0
         observation, reward, terminated, truncated, info = super().step(action)
-        return observation, reward, terminated, truncated, info | {"raw_reward": self.below.raw}
+        return observation, reward, terminated, truncated, {"raw_reward": self.below.raw, **info}
 
 
 def with_raw_reward(simulator: Simulator) -> Simulator:

@@ -81,6 +81,19 @@ def test_a_wrapper_that_gives_the_task_another_reward_is_the_task() -> None:
     assert last["episode_return"].tolist() == last["learned_return"].tolist() == [[2.5], [2.5]]
 
 
+def test_a_wrapper_that_tells_the_tasks_reward_has_the_last_word() -> None:
+    here = "tests.components.envs.wrappers.test_by_path"
+    env = make(Wrapping(path="gymnasium.wrappers:ClipReward", max_reward=0.5), Wrapping(path=f"{here}:Tells"))
+    last = env.rollout(5, break_when_any_done=False)["next"][:, -1]
+    assert (last["episode_return"].tolist(), last["learned_return"].tolist()) == ([[35.0]] * 2, [[2.5]] * 2)
+
+
+class Tells(gymnasium.Wrapper[Any, Any, Any, Any]):
+    def step(self, action: Any) -> Any:
+        *seen, info = super().step(action)
+        return *seen, info | {"raw_reward": 7.0}
+
+
 class Halved(gymnasium.RewardWrapper[Any, Any]):
     def reward(self, reward: Any) -> float:
         return 0.5 * float(reward)
