@@ -41,7 +41,6 @@ def command(
 
 def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
     from jepakit.files.writing import readable
-    from jepakit.report.curves.braille import number
     from jepakit.report.inventory import ALREADY
 
     done = f"{min(1.0, entry.env_steps / entry.total_steps):.0%}" if entry.total_steps and entry.total_steps > 0 else "-"
@@ -55,7 +54,13 @@ def _row(entry: Entry, folder: Path) -> tuple[str, ...]:
         entry.state,
         f"{entry.env_steps:,}",
         done,
-        "-" if entry.return_last_100 is None else number(entry.return_last_100),
+        _told(entry.return_last_100),
         readable(entry.size),
         resumable,
     )
+
+
+def _told(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -24,6 +24,7 @@ HEALTHY, DEAD = [0.5, 0.4, 0.3], [0.1, 1e-4, 0.0]
 def without_warnings() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib")  # an older one about pyparsing
         yield
 
 

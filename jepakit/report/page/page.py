@@ -65,7 +65,7 @@ def build_page(study: Study, title: str | None = None, seen: Seen | None = None)
     measured = [differences(study), embedding(study), losses(study), evaluation(study), probes(study)]
     shown = [embedding_map(study, played), attention(study, played), episodes(study, played)]
     panels = [panel for panel in [*measured, *shown, diagnostics(study), budget(study), provenance(study)] if panel]
-    library, script = _plotly(), _asset("page.js")
+    library, script = plotly_js(), _asset("page.js")
     data = {
         "configs": [{"label": group.label, "runs": len(group.members)} for group in study.groups],
         "colours": {"light": COLOURS, "dark": DARK},
@@ -150,7 +150,12 @@ def _asset(name: str) -> str:
     return (files("jepakit.report.page") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def plotly_js() -> str:
+    """Plotly's JavaScript.
+
+    Raises:
+        UserError: Plotly is not installed.
+    """
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
