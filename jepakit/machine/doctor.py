@@ -18,7 +18,7 @@ from jepakit.files.writing import readable
 LEAST_PYTHON = (3, 11)
 LEAST_SHARED = 128_000_000  #: bytes of shared memory; a container often gets 64 MB
 LEAST_DISK = 100_000_000  #: bytes; a run of the main recipe writes some 3 MB
-IMPORTED = {"pyyaml": "yaml"}  #: packages whose module has another name
+IMPORTED = {"pillow": "PIL", "pyyaml": "yaml"}  #: packages whose module has another name
 
 
 @dataclass(frozen=True)
