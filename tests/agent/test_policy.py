@@ -20,7 +20,7 @@ from jepakit.protocols import FrameShape
 from tests.agent.conftest import ON, RUNS, Trained, raw_episodes
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn"])
+@pytest.mark.parametrize("name", ["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_20_episodes_of_raw_envs_are_those_of_eval(trained: Trained, name: str) -> None:
     run = trained(name)
     expected = evaluate(run, 20, seed=7)["greedy"]

@@ -193,7 +193,8 @@ def test_all_diagnostics_together_change_no_training_number(name: str, tmp_path:
     }
 
 
-@pytest.mark.parametrize("name", [pytest.param("ppo", marks=pytest.mark.slow), "dqn"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
 def test_a_resumed_run_records_the_same_figures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = {**RECIPES[name], "diagnostics": [*BUILT_IN, {"kind": "drawing"}]}
     whole = run(recipe, out=tmp_path / "whole", quiet=True).path
