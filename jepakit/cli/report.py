@@ -31,11 +31,10 @@ def command(
     """Write what runs did as one HTML file, which opens without a network: verdict on collapse, curves, probes, episodes, provenance."""
     from jepakit.cli.output import emit
     from jepakit.files.writing import readable
-    from jepakit.report.page.page import plotly_js, write_report
+    from jepakit.report.page.page import write_report
     from jepakit.report.page.study import load_study
 
     study = load_study(runs)
-    plotly_js()  # if it is not there, that is said before minutes of play
     seen = None if curves_only else _play(study, trust)
     path = write_report(study, out, title, seen)
     emit(f"wrote {path} ({readable(path.stat().st_size)})")
@@ -44,8 +43,10 @@ def command(
 def _play(study: Study, trust: bool) -> Seen:
     """Let one run of each configuration play: of those with a checkpoint, the one with the middle return."""
     from jepakit.errors import UserError, shown
+    from jepakit.report.page.page import plotly_js
     from jepakit.report.page.seen import Observed, Seen
 
+    plotly_js()  # if it is not there, that is said before minutes of play
     groups = _spread([group for group in study.groups if group.representative], MOST_PLAYED)
     observed: dict[int, Observed] = {}
     films: dict[int, list[Film]] = {}

@@ -6,7 +6,6 @@ import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 from jepakit.components.engines.processes import visible_gpus
@@ -14,7 +13,7 @@ from jepakit.errors import UserError
 from jepakit.machine.hardware import settle, usable_cores
 from jepakit.recipe import AnyRecipe, Overrides, Recipe, recipe_id
 from jepakit.recipe.identity import makers, used_components
-from jepakit.registry.plugins import GROUP
+from jepakit.registry.plugins import installed_names
 from jepakit.sweep.variants import expand_recipe
 from jepakit.training.build import build_env
 from jepakit.training.rehearsal import rehearse
@@ -150,7 +149,7 @@ def _expect_known_to_others(recipe: Recipe) -> None:
     script = Path(getattr(sys.modules["__main__"], "__file__", None) or "/nowhere")
     if any(plugin.file and plugin.file.resolve() == script.resolve() for plugin in recipe.loaded_plugins):
         return  # the others import the script itself
-    others = recipe.loaded_plugins or metadata.entry_points(group=GROUP)
+    others = recipe.loaded_plugins or installed_names()
     for part in used_components(recipe):
         module = str(part.cls.__module__)
         if module == "__main__" or not (others or module.partition(".")[0] == "jepakit"):
