@@ -11,10 +11,10 @@ from jepakit.agent.planning.policy import PlanningPolicy, goals_of, planner_fiel
 from jepakit.agent.trained import opened
 from jepakit.protocols import ReferenceScores
 from jepakit.recipe.compose import Overrides, override_texts
-from jepakit.training.monitoring.evaluation import MODES, SEED_OFFSET, play
+from jepakit.training.monitoring.evaluation import MODES, play
 from jepakit.training.policy import Policy
 
-__all__ = ["MODES", "PLANNED", "SEED_OFFSET", "evaluate"]
+__all__ = ["MODES", "PLANNED", "evaluate"]
 
 PLANNED = "planned"  #: the name of the policy that plans
 
@@ -60,11 +60,10 @@ def evaluate(
     """
     with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
         recipe, env, learner, env_steps = trained
-        env_seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
+        env_seed = trained.held_out_seed if seed is None else seed
         held_out = env_seed != recipe.seed
         if not held_out:
             warn(f"seed {env_seed} is the run's own: training began with these episodes, so they are not held out")
-        trained.explore_as_at_the_end()
         policy = Policy(learner)
         learner.parts.eval()
         planning = (

@@ -13,7 +13,6 @@ from torch import Tensor
 from torchrl.envs import EnvBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from jepakit.agent.evaluate import SEED_OFFSET
 from jepakit.agent.trained import opened
 from jepakit.diagnostics.probes.episodes import states
 from jepakit.errors import UserError
@@ -46,9 +45,8 @@ def observe(run: Path, count: int = 400, *, trust: bool = False, warn: Callable[
         UserError: The folder holds no run with an intact checkpoint, or its recipe names code and ``trust`` is False.
     """
     with opened(run, best=False, trust=trust, warn=warn) as trained:
-        recipe, env, learner, _ = trained
-        trained.explore_as_at_the_end()
-        seed = (recipe.seed + SEED_OFFSET) % 2**32
+        _, env, learner, _ = trained
+        seed = trained.held_out_seed
         policy, device = Policy(learner), learner.hardware.device
         embedded: list[Tensor] = []
         rewards: list[Tensor] = []

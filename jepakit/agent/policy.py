@@ -43,7 +43,6 @@ class TrainedPolicy:
         self._dtype: torch.dtype = env.observation_spec[PIXELS].dtype
         self._device = torch.device(learner.hardware.device)
         self._accelerators = [self._device] if self._device.type == "cuda" else []  #: whose generators sampling uses, beside the CPU's
-        trained.explore_as_at_the_end()
         learner.parts.eval()
         self._policy = Policy(learner)
         self.seed(seed)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jepakit.agent.evaluate import SEED_OFFSET
 from jepakit.agent.trained import opened
 from jepakit.diagnostics.probes.episodes import Reader
 from jepakit.diagnostics.probes.knowledge import FEWEST_EPISODES
@@ -58,9 +57,8 @@ def probe(
     if episodes < FEWEST_EPISODES:
         raise UserError(f"{episodes} episodes are too few to fit probes and judge them on others: play at least {FEWEST_EPISODES}")
     with opened(Path(run), best=best, trust=trust, warn=warn, overrides=overrides) as trained:
-        recipe, env, learner, env_steps = trained
-        seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-        trained.explore_as_at_the_end()
+        _, env, learner, env_steps = trained
+        seed = trained.held_out_seed if seed is None else seed
         found = probed(learner, env, episodes, seed, state, on_episode, policy)
     elsewhere = {"overrides": [text for _, text in override_texts(overrides, None)]} if overrides else {}
     return {"env_steps": env_steps, "best": best, "seed": seed, "policy": policy} | elsewhere | found

@@ -22,6 +22,7 @@ from jepakit.storage.provenance import EDITED, code_was_edited
 from jepakit.storage.stored import chosen_checkpoint, stored_recipe
 from jepakit.training.build import build_env, build_learner
 from jepakit.training.learner import Learner
+from jepakit.training.monitoring.evaluation import SEED_OFFSET
 from jepakit.training.monitoring.quiet import same_generators
 from jepakit.training.state import load_weights
 from jepakit.training.terms import JEPA
@@ -35,9 +36,10 @@ class Trained(NamedTuple):
     learner: Learner
     env_steps: int  #: env steps of training
 
-    def explore_as_at_the_end(self) -> None:
-        """Have the algorithm explore as it did at the end of training."""
-        self.learner.algorithm.anneal(min(1.0, self.env_steps / self.recipe.total_steps))
+    @property
+    def held_out_seed(self) -> int:
+        """A seed whose episodes training has not played: the first is that of `jepakit eval`."""
+        return (self.recipe.seed + SEED_OFFSET) % 2**32
 
 
 @contextmanager
@@ -45,6 +47,8 @@ def opened(
     run: Path, *, best: bool, trust: bool, warn: Callable[[str], object], overrides: Overrides = (), alone: bool = False
 ) -> Iterator[Trained]:
     """Open the run in folder ``run`` with its trained weights; afterwards close the env, and set the global generators as they were.
+
+    Schedules are where they were at the end of training: the algorithm explores as it did there.
 
     Args:
         run: A run's folder.
@@ -65,6 +69,7 @@ def opened(
         with closing(build_env(_alone(recipe) if alone else recipe)) as env:
             learner = build_learner(recipe, env, hardware)
             load_weights(saved, learner)
+            learner.anneal(min(1.0, int(saved.name) / recipe.total_steps))
             yield Trained(recipe, env, learner, int(saved.name))
 
 

@@ -11,7 +11,7 @@ from torchrl.envs import EnvBase
 from torchrl.envs.utils import set_exploration_type, step_mdp
 
 from jepakit.agent.drawing import Canvas, Moment, Picture, as_picture
-from jepakit.agent.evaluate import MODES, SEED_OFFSET
+from jepakit.agent.evaluate import MODES
 from jepakit.agent.intent import intent
 from jepakit.agent.movie import QUALITY, Movie, suffix
 from jepakit.agent.trained import Trained, opened
@@ -109,7 +109,7 @@ def film_both(
 
 
 def _seed(trained: Trained, seed: int | None) -> int:
-    return (trained.recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
+    return trained.held_out_seed if seed is None else seed
 
 
 def _film(trained: Trained, out: Path, mode: str, seed: int, name: str, fps: int, quality: float = QUALITY) -> float:
@@ -127,7 +127,6 @@ def _film(trained: Trained, out: Path, mode: str, seed: int, name: str, fps: int
 def _episode(trained: Trained, mode: str, seed: int, heading: str) -> Iterator[Moment]:
     """The moments of one episode of the first simulator, of which the last is its end."""
     _, env, learner, _ = trained
-    trained.explore_as_at_the_end()
     learner.parts.eval()
     policy = Policy(learner, everything=True)
     env.set_seed(seed)

@@ -107,8 +107,7 @@ class Learner:
         if isinstance(algorithm, OffPolicyAlgorithm):
             self.bootstrap_encoder = algorithm.bootstrap_encoder
             self.followers.append(lambda: algorithm.updated(encoder))
-        views = (algorithm.views, algorithm.next_views) if isinstance(algorithm, ManyViews) else (1, 1)
-        self.views, self.next_views = views  #: augmented views that the algorithm averages over
+        self.views, self.next_views = (algorithm.views, algorithm.next_views) if isinstance(algorithm, ManyViews) else (1, 1)
         self.hardware = hardware
         self.lr = lr
         self.lr_schedule = lr_schedule
@@ -157,7 +156,7 @@ class Learner:
                 or a step made a weight non-finite.
             ValueError: A component's output does not have the shape that its slot promises.
         """
-        self._anneal(progress)
+        self.anneal(progress)
         if progress == 0:
             self._observe(batch)  # before the first updates; later batches after theirs, so that updates see pixels as acting did
         batch, curious = self.curiosity.rewarded(batch, self.parts) if self.curiosity else (batch, {})
@@ -281,7 +280,8 @@ class Learner:
     def _augmented(self, pixels: Tensor) -> Tensor:
         return augmented(pixels, self.augmentations)
 
-    def _anneal(self, progress: float) -> None:
+    def anneal(self, progress: float) -> None:
+        """Set every schedule, a component's own among them, to ``progress`` in [0, 1]."""
         factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
         self.scheduled_lr = self.lr * factor
         for part in self.annealed:

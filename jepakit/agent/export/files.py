@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from jepakit.agent.evaluate import SEED_OFFSET
 from jepakit.agent.export.card import Parity, write_card
 from jepakit.agent.export.greedy import GreedyPolicy, fixed
 from jepakit.agent.export.parity import Check, Frames, compare, look, play
@@ -84,7 +83,7 @@ def export(
 
 def _write(trained: Trained, run: Path, folder: Path) -> Exported:
     recipe, env, learner, _ = trained
-    seed = (recipe.seed + SEED_OFFSET) % 2**32
+    seed = trained.held_out_seed
     modules: dict[str, GreedyPolicy | Encoder] = {"encoder": Encoder(learner.encoder)}
     if recipe.algorithm.kind == "none":
         frames = look(trained, seed)

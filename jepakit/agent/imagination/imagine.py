@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from jepakit.agent.evaluate import SEED_OFFSET
 from jepakit.agent.imagination.decoder import UPDATES, Decoder, unexplained
 from jepakit.agent.imagination.pictures import chosen, curves, film, pictures, strip
 from jepakit.agent.imagination.played import play
@@ -63,11 +62,10 @@ def imagine(
     """
     run, out = Path(run), Path(out)
     with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
-        recipe, env, learner, env_steps = trained
+        _, env, learner, env_steps = trained
         jepa, device = looking_ahead(learner), learner.hardware.device
         make_folder(out)
-        seed = (recipe.seed + SEED_OFFSET) % 2**32 if seed is None else seed
-        trained.explore_as_at_the_end()
+        seed = trained.held_out_seed if seed is None else seed
         with quietly(learner.parts):
             held_out = play(env, learner, jepa, steps // 4, (seed + 1) % 2**32, on_progress)
             fit = play(env, learner, jepa, steps - steps // 4, seed, on_progress)

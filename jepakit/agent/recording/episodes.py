@@ -111,7 +111,6 @@ def _player(
 ) -> Iterator[_Player]:
     if run:
         with opened(run, best=best, trust=trust, warn=warn, overrides=overrides) as trained:
-            trained.explore_as_at_the_end()
             trained.learner.parts.eval()
             about = {"run": recipe_id(trained.recipe), "env_steps": trained.env_steps}
             yield _Player(trained.recipe, trained.env, Policy(trained.learner), about)

@@ -18,7 +18,7 @@ from jepakit.files.writing import write_atomically
 from jepakit.recipe import recipe_id
 from jepakit.storage.stored import stored_recipe
 from jepakit.studies.two_rooms.baselines import Steered
-from jepakit.training.monitoring.evaluation import SEED_OFFSET, Acting, play
+from jepakit.training.monitoring.evaluation import Acting, play
 from jepakit.training.policy import Policy
 
 PLAIN = {"metric": "euclidean"}
@@ -69,7 +69,7 @@ def measured(
     """
     with opened(run, best=False, trust=False, warn=told, overrides={"env.num_envs": episodes}) as trained:
         recipe, env, learner, env_steps = trained
-        seed = (recipe.seed + SEED_OFFSET) % 2**32
+        seed = trained.held_out_seed
         about = {
             "run": recipe_id(stored_recipe(run)),
             "seed": recipe.seed,
