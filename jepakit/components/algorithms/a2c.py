@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import FiniteFloat, NonNegativeFloat, PositiveFloat, PositiveInt
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from jepakit.components.algorithms.actor_critic import (
     policy_head,
     values_and_targets,
 )
-from jepakit.components.algorithms.ranges import Rows, Share
+from jepakit.components.algorithms.ranges import Rows, Share, linear
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
 
@@ -50,6 +50,8 @@ class A2C(nn.Module):
         lmbda: λ of GAE (Schulman et al. 2016, Eq. 16); 1 gives the paper's longest n-step return.
         critic_weight: Weight of L_critic, the mean squared error to the return; 1 in Eq. 3.
         entropy_weight: Weight of the entropy bonus, the paper's β.
+        entropy_weight_end: Its weight at the run's end, to which it moves linearly; null: it stays. Below zero it sharpens the policy, so
+            that sampled actions come nearer to the best ones.
         reward_scale: Factor on rewards, applied first. Returns near 1 keep L_critic's gradients as large as the other terms'.
         hidden: Widths of the hidden layers in the actor and in the critic. They share no layers.
         initial_std: Initial standard deviation of continuous actions, on the scale [-1, 1] and before tanh. It is learned, and does not
@@ -68,6 +70,7 @@ class A2C(nn.Module):
         lmbda: Share = 1.0,
         critic_weight: NonNegativeFloat = 1.0,
         entropy_weight: NonNegativeFloat = 0.01,
+        entropy_weight_end: FiniteFloat | None = None,
         reward_scale: PositiveFloat = 1.0,
         hidden: tuple[PositiveInt, ...] = (64,),
         initial_std: PositiveFloat = 0.5,
@@ -79,6 +82,7 @@ class A2C(nn.Module):
         self.minibatch_size = minibatch_size
         self.critic_weight = critic_weight
         self.entropy_weight = entropy_weight
+        self.entropy_weights = entropy_weight, entropy_weight if entropy_weight_end is None else entropy_weight_end
         self.reward_scale = reward_scale
 
         self.actor = make_actor(embedding_width, action_spec, hidden, initial_std)
@@ -116,4 +120,5 @@ class A2C(nn.Module):
         return values_and_targets(steps)
 
     def anneal(self, progress: float) -> None:
-        """Do nothing: there are no schedules."""
+        """Set the entropy's weight for this round of updates."""
+        self.entropy_weight = linear(*self.entropy_weights, progress)

@@ -17,7 +17,7 @@ from torchrl.objectives import DQNLoss
 
 from jepakit.components.algorithms.c51 import C51Loss
 from jepakit.components.algorithms.off_policy import STEPS_TO_NEXT_OBS, TD_ERROR, Decay, TargetNetworks, loss_inputs, make_mlp
-from jepakit.components.algorithms.ranges import Rows, Share
+from jepakit.components.algorithms.ranges import Rows, Share, linear
 from jepakit.protocols import ACTION, REWARD, S_X, Term
 from jepakit.registry import register
 
@@ -190,8 +190,7 @@ class DQN(nn.Module):
 
     def anneal(self, progress: float) -> None:
         """Set ε."""
-        gone = min(1.0, progress / self.epsilon_decay)
-        self.explore.eps.fill_(self.epsilon_start + (self.epsilon_end - self.epsilon_start) * gone)
+        self.explore.eps.fill_(linear(self.epsilon_start, self.epsilon_end, min(1.0, progress / self.epsilon_decay)))
 
 
 class Values(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, FiniteFloat, NonNegativeFloat, PositiveFloat, PositiveInt
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from jepakit.components.algorithms.actor_critic import (
     policy_head,
     values_and_targets,
 )
-from jepakit.components.algorithms.ranges import Rows, Share
+from jepakit.components.algorithms.ranges import Rows, Share, linear
 from jepakit.components.shared.ranks import gathered
 from jepakit.protocols import Embed, Term
 from jepakit.registry import register
@@ -54,6 +54,8 @@ class PPO(nn.Module):
         lmbda: λ of GAE.
         critic_weight: Weight of L_critic, the mean squared error to the value target; 1 in Eq. 3.
         entropy_weight: Weight of the entropy bonus.
+        entropy_weight_end: Its weight at the run's end, to which it moves linearly; null: it stays. Below zero it sharpens the policy, so
+            that sampled actions come nearer to the best ones.
         reward_scale: Factor on rewards, applied before GAE. Value targets near 1 keep L_critic's gradients as large as the other terms'.
         normalize_advantage: Whether advantages are standardised within each minibatch.
         hidden: Widths of the hidden layers in the actor and in the critic. They share no layers.
@@ -76,6 +78,7 @@ class PPO(nn.Module):
         lmbda: Share = 0.95,
         critic_weight: NonNegativeFloat = 1.0,
         entropy_weight: NonNegativeFloat = 0.01,
+        entropy_weight_end: FiniteFloat | None = None,
         reward_scale: PositiveFloat = 1.0,
         normalize_advantage: bool = True,
         hidden: tuple[PositiveInt, ...] = (64,),
@@ -90,6 +93,7 @@ class PPO(nn.Module):
         self.clip_schedule = clip_schedule
         self.critic_weight = critic_weight
         self.entropy_weight = entropy_weight
+        self.entropy_weights = entropy_weight, entropy_weight if entropy_weight_end is None else entropy_weight_end
         self.reward_scale = reward_scale
         self.normalize_advantage = normalize_advantage
 
@@ -141,6 +145,7 @@ class PPO(nn.Module):
         return values_and_targets(steps)
 
     def anneal(self, progress: float) -> None:
-        """Set ε for this round of updates."""
+        """Set ε and the entropy's weight for this round of updates."""
+        self.entropy_weight = linear(*self.entropy_weights, progress)
         if self.clip_schedule == "linear":
             self.loss.clip_epsilon.fill_(self.clip * (1 - progress))

@@ -1,4 +1,4 @@
-"""Ranges shared by all algorithms: of their fields, and of continuous actions."""
+"""Ranges shared by all algorithms: of their fields, of a schedule, and of continuous actions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from jepakit.components.shared.actions import span_of
 
 Share = Annotated[float, Field(ge=0, le=1)]  #: a discount, a probability, a mixing weight
 Rows = Annotated[int, Field(ge=2)]  #: of a minibatch; a single row has no variance
+
+
+def linear(start: float, end: float, progress: float) -> float:
+    """A schedule's value: ``start`` at progress 0, ``end`` at progress 1."""
+    return start + (end - start) * progress
 
 
 class Scaling(nn.Module):

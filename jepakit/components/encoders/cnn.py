@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from jepakit.components.encoders.convolutions import flat_width
@@ -33,6 +33,7 @@ class CNN(nn.Module):
         dim: Width D of s_x.
         scaling: How uint8 pixels x become floats. ``unit``: x/255; ``inverted``: 1 - x/255, so that a white background is zero;
             ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far.
+        motion: Gain of the frame differences that take the place of all frames but the newest (`Motion`); null: the frames themselves.
 
     Raises:
         ValueError: The frames are too small for the convolutions.
@@ -46,9 +47,10 @@ class CNN(nn.Module):
         hidden: tuple[PositiveInt, ...] = (),
         dim: PositiveInt = 64,
         scaling: Scaling = "unit",
+        motion: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
-        self.scale = pixel_scaling(frames, scaling)
+        self.scale = pixel_scaling(frames, scaling, motion)
         channels = (frames.frames * frames.channels, *(layer[0] for layer in layers))
         self.convolutions = nn.Sequential(
             *(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from jepakit.components.encoders.convolutions import flat_width
@@ -34,14 +34,23 @@ class DrQCNN(nn.Module):
         scaling: How uint8 pixels x become floats. ``centered``: x/255 - 0.5, as in the authors' code; ``unit``: x/255; ``inverted``:
             1 - x/255, so that a white background is zero; ``normalized``: each pixel standardised by its mean and variance over all frames
             so far.
+        motion: Gain of the frame differences that take the place of all frames but the newest (`Motion`); null: the frames themselves.
 
     Raises:
         ValueError: The frames have fewer than 15x15 pixels.
     """
 
-    def __init__(self, frames: FrameShape, *, dim: PositiveInt = 50, tanh: bool = True, scaling: Scaling = "centered") -> None:
+    def __init__(
+        self,
+        frames: FrameShape,
+        *,
+        dim: PositiveInt = 50,
+        tanh: bool = True,
+        scaling: Scaling = "centered",
+        motion: PositiveFloat | None = None,
+    ) -> None:
         super().__init__()
-        self.scale = pixel_scaling(frames, scaling)
+        self.scale = pixel_scaling(frames, scaling, motion)
         self.convolutions = nn.Sequential(
             nn.Conv2d(frames.frames * frames.channels, CHANNELS, kernel_size=3, stride=2),
             nn.ReLU(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,11 +32,20 @@ class Impala(nn.Module):
         width: Factor on the channels of all three sections; 1 in the paper.
         scaling: How uint8 pixels x become floats. ``unit``: x/255; ``inverted``: 1 - x/255, so that a white background is zero;
             ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far.
+        motion: Gain of the frame differences that take the place of all frames but the newest (`Motion`); null: the frames themselves.
     """
 
-    def __init__(self, frames: FrameShape, *, dim: PositiveInt = 256, width: PositiveInt = 1, scaling: Scaling = "unit") -> None:
+    def __init__(
+        self,
+        frames: FrameShape,
+        *,
+        dim: PositiveInt = 256,
+        width: PositiveInt = 1,
+        scaling: Scaling = "unit",
+        motion: PositiveFloat | None = None,
+    ) -> None:
         super().__init__()
-        self.scale = pixel_scaling(frames, scaling)
+        self.scale = pixel_scaling(frames, scaling, motion)
         channels = (frames.frames * frames.channels, 16 * width, 32 * width, 32 * width)
         self.sections = nn.Sequential(*(_section(*pair) for pair in pairwise(channels)))
         rows, columns = -(-frames.height // 8), -(-frames.width // 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from jepakit.components.encoders.convolutions import flattened
@@ -31,14 +31,23 @@ class NatureCNN(nn.Module):
         min_max: Whether each s_x is rescaled to [0, 1] by its smallest and its largest entry, as in SPR.
         scaling: How uint8 pixels x become floats. ``unit``: x/255; ``inverted``: 1 - x/255, so that a white background is zero;
             ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far.
+        motion: Gain of the frame differences that take the place of all frames but the newest (`Motion`); null: the frames themselves.
 
     Raises:
         ValueError: The frames have fewer than 36x36 pixels.
     """
 
-    def __init__(self, frames: FrameShape, *, dim: PositiveInt | None = 512, min_max: bool = False, scaling: Scaling = "unit") -> None:
+    def __init__(
+        self,
+        frames: FrameShape,
+        *,
+        dim: PositiveInt | None = 512,
+        min_max: bool = False,
+        scaling: Scaling = "unit",
+        motion: PositiveFloat | None = None,
+    ) -> None:
         super().__init__()
-        self.scale = pixel_scaling(frames, scaling)
+        self.scale = pixel_scaling(frames, scaling, motion)
         self.convolutions = nn.Sequential(
             nn.Conv2d(frames.frames * frames.channels, 32, kernel_size=8, stride=4),
             nn.ReLU(),

@@ -1,4 +1,4 @@
-"""Shared by encoders: pixels to floats, stacks to images, leading dimensions."""
+"""Shared by encoders: pixels to floats, frame differences, stacks to images, leading dimensions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jepakit.components.shared.normalized import NormalizedPixels
 
@@ -21,15 +21,20 @@ Scaling = Literal["inverted", "unit", "centered", "normalized"]
 FIXED_SCALINGS: tuple[Scaling, ...] = ("inverted", "unit", "centered")
 
 
-def pixel_scaling(frames: FrameShape, scaling: Scaling) -> Callable[[Tensor], Tensor]:
+def pixel_scaling(frames: FrameShape, scaling: Scaling, motion: float | None = None) -> Callable[[Tensor], Tensor]:
     """What an encoder of stacks of shape ``frames`` turns uint8 pixels [*, K, C, H, W] into float32 of the same shape with.
 
+    With ``motion`` all frames but the newest become `Motion`.
+
     Raises:
-        ValueError: The frames are state vectors, whose numbers are no brightness.
+        ValueError: The frames are state vectors, whose numbers are no brightness; or there is one frame, which shows no motion.
     """
     if frames.height == 1:
         raise ValueError(f"this kind needs images; frames of 1 x {frames.width} are state vectors, which `mlp` takes")
-    return NormalizedPixels(frames) if scaling == "normalized" else partial(scale, scaling=scaling)
+    if motion is not None and frames.frames == 1:
+        raise ValueError("motion needs two frames or more; a stack has 1")
+    scaled = NormalizedPixels(frames) if scaling == "normalized" else partial(scale, scaling=scaling)
+    return scaled if motion is None else Motion(scaled, motion)
 
 
 def scale(pixels: Tensor, scaling: Scaling) -> Tensor:
@@ -41,6 +46,28 @@ def scale(pixels: Tensor, scaling: Scaling) -> Tensor:
         case "centered":
             return unit.sub_(0.5)
     return unit
+
+
+class Motion(nn.Module):
+    """Frame differences in the place of older frames: (f[1], …, f[K]) -> (g (f[2] - f[1]), …, g (f[K] - f[K-1]), f[K]).
+
+    Nothing is lost: the older frames are sums of these. But what moves is a small part of a frame, and so a small part of what a linear
+    layer sees; its differences times a gain are a large part.
+
+    Args:
+        scale: uint8 pixels [*, K, C, H, W] -> float32 of the same shape.
+        gain: g.
+    """
+
+    def __init__(self, scale: Callable[[Tensor], Tensor], gain: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.gain = gain
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 ``pixels`` [*, K, C, H, W] -> float32 of the same shape."""
+        frames = self.scale(pixels)
+        return torch.cat((self.gain * frames.diff(dim=-4), frames[..., -1:, :, :, :]), dim=-4)
 
 
 def as_images(pixels: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class ViT(nn.Module):
         scaling: How uint8 pixels x become floats. ``inverted``: 1 - x/255, so that a white background is zero; ``unit``: x/255;
             ``centered``: x/255 - 0.5; ``normalized``: each pixel standardised by its mean and variance over all frames so far. On a
             constant non-zero background the embedding can be collapsed from the start; ``normalized`` makes any constant background zero.
+        motion: Gain of the frame differences that take the place of all frames but the newest (`Motion`); null: the frames themselves.
         init: Initial weights of the linear layers: ``uniform``, PyTorch's own ±1/√fan_in; ``trunc_normal``, the usual one of vision
             transformers, with standard deviation 0.02 and zero biases.
         readout: What s_x is made of: the ``class_token`` (D = ``dim``), all ``patches`` concatenated
@@ -68,6 +69,7 @@ class ViT(nn.Module):
         registers: NonNegativeInt = 0,
         mlp_ratio: PositiveFloat = 4.0,
         scaling: Scaling = "inverted",
+        motion: PositiveFloat | None = None,
         init: Literal["uniform", "trunc_normal"] = "uniform",
         readout: Literal["class_token", "patches", "mean"] = "class_token",
         final_norm: bool = True,
@@ -92,7 +94,7 @@ class ViT(nn.Module):
             raise ValueError(f"dim {dim} is too small for sincos positions: a sine and a cosine each of t, i and j take 6")
         self.patch = (frames.height // 4, frames.width // 4) if patch == "quarter" else (patch, patch)  #: height, width
         self.tubelet = tubelet
-        self.scale = pixel_scaling(frames, scaling)
+        self.scale = pixel_scaling(frames, scaling, motion)
         self.readout = readout
         times, rows, columns = frames.frames // tubelet, frames.height // self.patch[0], frames.width // self.patch[1]
         self.embed = nn.Linear(tubelet * frames.channels * math.prod(self.patch), dim)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchrl.data import Categorical
 
+from jepakit.components.algorithms.a2c import A2C
 from jepakit.components.algorithms.ppo import PPO
 from jepakit.protocols import ACTION, PIXELS, S_X
 
@@ -158,6 +159,32 @@ def test_the_clip_follows_its_schedule(schedule: Any, expected: list[float]) -> 
             log_p = F.log_softmax(tanh_mlp(ppo, "actor", minibatch[S_X]), dim=-1).gather(1, minibatch[ACTION][:, None]).squeeze(1)
         ratio = (log_p - minibatch["sample_log_prob"]).exp()
         torch.testing.assert_close(figures["ppo/clip_fraction"], ((ratio - 1).abs() > clip).float().mean())
+
+
+@pytest.mark.parametrize("algorithm", [PPO, A2C])
+@pytest.mark.parametrize(("end", "expected"), [(None, [0.02, 0.02, 0.02]), (-0.02, [0.02, 0.01, -0.02])])
+def test_the_weight_of_the_entropy_moves_to_its_end(algorithm: Any, end: float | None, expected: list[float]) -> None:
+    on_policy = algorithm(WIDTH, Categorical(ACTIONS), entropy_weight=0.02, entropy_weight_end=end)
+    for progress, weight in zip([0.0, 0.25, 1.0], expected, strict=True):
+        on_policy.anneal(progress)
+        terms, _ = on_policy.losses(acted_on(on_policy, batch=16))
+        assert terms["entropy"].weight == pytest.approx(weight)
+
+
+def test_below_zero_the_entropys_weight_sharpens_the_policy() -> None:
+    torch.manual_seed(0)
+    ppo = make(entropy_weight=0.0, entropy_weight_end=-1.0)
+    ppo.anneal(1.0)
+    minibatch = acted_on(ppo, batch=64)
+    optimizer = torch.optim.Adam(ppo.parameters(), lr=1e-2)
+    entropies = []
+    for _ in range(20):
+        term = ppo.losses(minibatch)[0]["entropy"]
+        optimizer.zero_grad()
+        (term.weight * term.loss).backward()
+        optimizer.step()
+        entropies.append(ppo.policy_figures(minibatch)["entropy"].item())
+    assert entropies[-1] < 0.9 * entropies[0]
 
 
 def test_the_initial_policy_is_nearly_uniform() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from jepakit.components.encoders.cnn import CNN
+from jepakit.components.encoders.der_cnn import DERCNN
+from jepakit.components.encoders.drq_cnn import DrQCNN
+from jepakit.components.encoders.impala import Impala
 from jepakit.components.encoders.nature_cnn import NatureCNN
 from jepakit.components.encoders.pixels import pixel_scaling
 from jepakit.components.encoders.vit import ViT
@@ -52,6 +57,41 @@ def test_a_constant_pixel_becomes_zero_and_is_clipped_once_it_changes() -> None:
     assert (scaling(stacks)[..., 0, :] == 0).all()
     stacks[..., 0, :] = 255
     assert (scaling(stacks)[..., 0, :] == CLIP).all()
+
+
+@pytest.mark.parametrize("scaling", ["inverted", "normalized"])
+def test_motion_replaces_all_frames_but_the_newest_by_their_differences(scaling: str) -> None:
+    plain, moving = pixel_scaling(FRAMES, scaling), pixel_scaling(FRAMES, scaling, 3.0)
+    if scaling == "normalized":
+        plain.observe(seen(50))
+        moving.scale.observe(seen(50))
+    stacks = seen(24, seed=3).reshape(2, 4, *FRAMES)
+    scaled, expected = plain(stacks), torch.empty(2, 4, *FRAMES)
+    for k in range(FRAMES.frames - 1):
+        expected[:, :, k] = 3 * (scaled[:, :, k + 1] - scaled[:, :, k])
+    expected[:, :, -1] = scaled[:, :, -1]
+    torch.testing.assert_close(moving(stacks), expected)
+
+
+def test_motion_of_still_frames_is_zero_and_one_frame_has_none() -> None:
+    still = torch.full((2, *FRAMES), 87, dtype=torch.uint8)
+    assert not pixel_scaling(FRAMES, "unit", 5.0)(still)[:, :-1].any()
+    with pytest.raises(ValueError, match="motion needs two frames or more; a stack has 1"):
+        ViT(FrameShape(1, 1, 20, 20), motion=1.0)
+
+
+@pytest.mark.parametrize("encoder", [partial(ViT, dim=8, depth=1, heads=2, patch=18, tubelet=3), NatureCNN, Impala, DrQCNN, DERCNN, CNN])
+def test_every_encoder_of_images_can_see_motion(encoder: Any) -> None:
+    frames = FrameShape(3, 1, 36, 36)
+    torch.manual_seed(0)
+    plain = encoder(frames, scaling="unit").eval()
+    torch.manual_seed(0)
+    moving = encoder(frames, scaling="unit", motion=2.0).eval()
+    stacks = torch.randint(0, 256, (2, *frames), dtype=torch.uint8)
+    differ = stacks.float() / 255
+    differ[:, :-1] = 2 * (differ[:, 1:] - differ[:, :-1])
+    plain.scale = lambda _: differ
+    torch.testing.assert_close(moving(stacks), plain(stacks))
 
 
 def test_the_statistics_do_not_depend_on_how_frames_are_batched() -> None:
