@@ -41,6 +41,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "gravity": {"env.wrappers": [{"path": ATTRIBUTES, "gravity": 19.6}]},
 }
 TITLES = {"pole": "a pole of twice the length", "colours": "other colours", "gravity": "twice the gravity"}
+#: `cartpole_fast` as it was when the results were recorded.
+RECORDED = {"total_steps": 39_936, "encoder.motion": None, "jepa.s_y_per": "update"}
+RECORDED_PPO = {**RECORDED, "algorithm.entropy_weight_end": None}
 EVALUATED = {"eval_every": 3_072, "eval_episodes": 8, "threads": 1, "diagnostics": []}
 SCRATCH = "from scratch"
 ANOTHER = "a run on plain Cart Pole"
@@ -65,11 +68,11 @@ def encoders(out: Path) -> dict[str, Path | None]:
             jepakit.record_episodes("cartpole_fast", recording, 20_000, seed=50, overrides=played)
         if not (folder / "summary.json").exists():
             source = {"source": {"kind": "recording", "folder": str(recording.resolve())}}
-            jepakit.run("cartpole_fast", overrides=fast | pretraining | source, seed=50, out=folder, quiet=True)
+            jepakit.run("cartpole_fast", overrides=RECORDED | fast | pretraining | source, seed=50, out=folder, quiet=True)
         made[name] = folder
     folder = out / "encoders" / "a_run"
     if not (folder / "summary.json").exists():
-        jepakit.run("cartpole_fast", overrides=fast, seed=50, out=folder, quiet=True)
+        jepakit.run("cartpole_fast", overrides=RECORDED_PPO | fast, seed=50, out=folder, quiet=True)
     return made | {ANOTHER: folder}
 
 
@@ -92,7 +95,7 @@ def steps_to_solve(run: Path) -> int | None:
 
 def measured(task: str, cases: dict[str, dict[str, Any]], seeds: Sequence[int], out: Path, jobs: int) -> list[dict[str, Any]]:
     """A row for each run on ``task``; runs that have finished before are read again."""
-    changed = {**EVALUATED, **TASKS[task], "name": f"transfer_{task}"}
+    changed = {**RECORDED_PPO, **EVALUATED, **TASKS[task], "name": f"transfer_{task}"}
     recipe = {"extends": "cartpole_fast", "sweep": {"cases": cases}}
     outcomes = jepakit.ablate(recipe, overrides=changed, seeds=seeds, jobs=jobs, out=out, quiet=True)
     return [
