@@ -145,6 +145,13 @@ class Learner:
         with ranks.alone():
             return self._encoded(pixels.to(self.hardware.device))
 
+    def anneal(self, progress: float) -> None:
+        """Set every schedule, a component's own among them, to ``progress`` in [0, 1]."""
+        factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
+        self.scheduled_lr = self.lr * factor
+        for part in self.annealed:
+            part.anneal(progress)
+
     def learn(self, batch: TensorDictBase, progress: float) -> dict[str, float]:
         """Run one round of updates on a collected ``batch`` [N, T]; ``progress`` in [0, 1) drives the schedules.
 
@@ -279,13 +286,6 @@ class Learner:
 
     def _augmented(self, pixels: Tensor) -> Tensor:
         return augmented(pixels, self.augmentations)
-
-    def anneal(self, progress: float) -> None:
-        """Set every schedule, a component's own among them, to ``progress`` in [0, 1]."""
-        factor = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.lr_schedule]
-        self.scheduled_lr = self.lr * factor
-        for part in self.annealed:
-            part.anneal(progress)
 
     def _warm_up(self) -> None:
         """Set the learning rate of the next update."""

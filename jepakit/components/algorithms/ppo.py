@@ -93,7 +93,7 @@ class PPO(nn.Module):
         self.clip_schedule = clip_schedule
         self.critic_weight = critic_weight
         self.entropy_weight = entropy_weight
-        self.entropy_weights = entropy_weight, entropy_weight if entropy_weight_end is None else entropy_weight_end
+        self.entropy_weights = entropy_weight, entropy_weight_end
         self.reward_scale = reward_scale
         self.normalize_advantage = normalize_advantage
 
