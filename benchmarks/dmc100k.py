@@ -20,7 +20,8 @@ from jepakit.report.statistics import estimate, mean_difference
 from jepakit.report.tables import estimated
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-WITH, WITHOUT = "with JEPA", "without JEPA"
+MOTION, WITH, MOTION_ALONE, WITHOUT = "with JEPA and motion", "with JEPA", "without JEPA, with motion", "without JEPA"
+CASES = (MOTION, WITH, MOTION_ALONE, WITHOUT)
 
 #: Mean and standard deviation over seeds at 100,000 simulator steps. CURL: Laskin et al. 2020; DrQ: Kostrikov et al. 2021; PlayVirtual: Yu
 #: et al. 2021; MLR: Yu et al. 2022.
@@ -40,7 +41,7 @@ def recorded(folder: Path) -> list[Run]:
     """The runs recorded in ``folder``, by task, configuration and seed."""
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
     tasks = [*PUBLISHED]
-    return sorted(runs, key=lambda run: (tasks.index(task_of(run)), run["recipe"]["case"], run["seed"]))
+    return sorted(runs, key=lambda run: (tasks.index(task_of(run)), CASES.index(case_of(run)), run["seed"]))
 
 
 def task_of(run: Run) -> str:
@@ -48,9 +49,16 @@ def task_of(run: Run) -> str:
     return comparison.task_of(run["recipe"]["env"])
 
 
+def case_of(run: Run) -> str:
+    """The run's case in ``studies/dmc100k``, told from its settings: a run that was started by hand has no name of a case."""
+    recipe = run["recipe"]
+    with_jepa = (MOTION, WITH) if recipe["jepa"] else (MOTION_ALONE, WITHOUT)
+    return with_jepa[0 if recipe["encoder"].get("motion") else 1]
+
+
 def greedy(runs: Iterable[Run], task: str, case: str) -> list[float]:
     """The greedy policy's mean held-out return of each seed."""
-    return [run["evaluation"]["greedy"]["mean"] for run in runs if (task_of(run), run["recipe"]["case"]) == (task, case)]
+    return [run["evaluation"]["greedy"]["mean"] for run in runs if (task_of(run), case_of(run)) == (task, case)]
 
 
 def runs_table(runs: Sequence[Run]) -> str:
@@ -62,30 +70,48 @@ def runs_table(runs: Sequence[Run]) -> str:
         figures = (held_out["greedy"]["mean"], held_out["sampled"]["mean"], summary["return_last_20"])
         link = f"[{run['id']}](dmc100k/runs/{run['id']}.json)"
         rank = f"{summary['embedding_rank']:.1f}"
-        rows.append((task_of(run), run["recipe"]["case"], run["seed"], *(f"{each:.0f}" for each in figures), rank, link))
+        rows.append((task_of(run), case_of(run), run["seed"], *(f"{each:.0f}" for each in figures), rank, link))
     return table(headings, rows)
 
 
 def beside_published(runs: Sequence[Run]) -> str:
-    """For each task: ours and the published figures, and what JEPA adds."""
+    """For each task: ours, by case, and the published figures."""
     others = [*next(iter(PUBLISHED.values()))]
     rows = []
     for task in dict.fromkeys(map(task_of, runs)):
-        ours, without = greedy(runs, task, WITH), greedy(runs, task, WITHOUT)
         published = [f"{mean} ± {deviation}" for mean, deviation in PUBLISHED[task].values()]
-        added = estimated(estimate(ours, without, statistic=mean_difference), ".0f")
-        rows.append((task, len(ours), f"**{spread(ours)}**", spread(without), added, *published))
-    return table(("task", "seeds", "ours, with JEPA", "ours, without", "JEPA adds", *others), rows)
+        rows.append((task, *(spread(greedy(runs, task, case)) for case in CASES), *published))
+    return table(("task", *CASES, *others), rows)
+
+
+def additions(runs: Sequence[Run]) -> str:
+    """For each task: what JEPA and frame differences add to the return."""
+    pairs = {
+        "JEPA adds": (WITH, WITHOUT),
+        "motion adds": (MOTION_ALONE, WITHOUT),
+        "motion adds to JEPA": (MOTION, WITH),
+        "JEPA adds to motion": (MOTION, MOTION_ALONE),
+    }
+    tasks = dict.fromkeys(map(task_of, runs))
+    rows = [(task, *(added(greedy(runs, task, more), greedy(runs, task, less)) for more, less in pairs.values())) for task in tasks]
+    return table(("task", *pairs), rows)
+
+
+def added(ours: Sequence[float], without: Sequence[float]) -> str:
+    """How much higher the mean is, with its 95% bootstrap interval; "–" where runs are missing."""
+    return estimated(estimate(ours, without, statistic=mean_difference), ".0f") if ours and without else "–"
 
 
 def spread(returns: Sequence[float]) -> str:
-    """Mean ± standard deviation over seeds."""
-    return f"{fmean(returns):.0f}" + (f" ± {stdev(returns):.0f}" if len(returns) > 1 else "")
+    """Mean ± standard deviation over seeds, and how many seeds; "–" without a run."""
+    if not returns:
+        return "–"
+    return f"{fmean(returns):.0f}" + (f" ± {stdev(returns):.0f}" if len(returns) > 1 else "") + f" ({len(returns)})"
 
 
 def tables(runs: Sequence[Run]) -> dict[str, str]:
     """All tables of the page, by name."""
-    return {"runs": runs_table(runs), "published": beside_published(runs)}
+    return {"runs": runs_table(runs), "published": beside_published(runs), "added": additions(runs)}
 
 
 def main() -> None:

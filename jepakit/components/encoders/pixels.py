@@ -55,7 +55,7 @@ class Motion(nn.Module):
     layer sees; its differences times a gain are a large part.
 
     Args:
-        scale: uint8 pixels [*, K, C, H, W] -> float32 of the same shape.
+        scale: uint8 pixels [*, K, C, H, W] -> float32 of the same shape, newly made at each call.
         gain: g.
     """
 
@@ -67,7 +67,9 @@ class Motion(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 ``pixels`` [*, K, C, H, W] -> float32 of the same shape."""
         frames = self.scale(pixels)
-        return torch.cat((self.gain * frames.diff(dim=-4), frames[..., -1:, :, :, :]), dim=-4)
+        for k in range(frames.shape[-4] - 1):  # in place, oldest first: these are a forward pass's largest tensors
+            frames.select(-4, k).sub_(frames.select(-4, k + 1)).mul_(-self.gain)
+        return frames
 
 
 def as_images(pixels: Tensor) -> Tensor:
