@@ -102,7 +102,8 @@ class Loop:
             lag = self.state.acting.lag(batch)
             learning = perf_counter()
             diagnoses.begin(history.env_steps + steps)
-            metrics: dict[str, Any] = self.learner.learn(batch, progress=history.env_steps / self.recipe.total_steps)
+            history.progress = history.env_steps / self.recipe.total_steps
+            metrics: dict[str, Any] = self.learner.learn(batch, history.progress)
             learned = perf_counter()
             if self.state.stepped:
                 self._record_episodes(batch)

@@ -42,6 +42,7 @@ class History:
     """The figures behind the summary, so far."""
 
     env_steps: int = 0
+    progress: float | None = None  #: where the last round of updates set all schedules; None before the first
     episodes: int = 0
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=100))  #: of the last 100 episodes
     return_curve: list[float] = field(default_factory=list)  #: mean of ``returns`` after each batch, from the first finished episode on
@@ -105,6 +106,7 @@ class Stored(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 
     env_steps: NonNegativeInt
+    progress: Annotated[float, Field(ge=0, le=1)] | None = None  #: absent from older checkpoints
     return_last_100: float | None
     eval_return: float | None = None  #: absent from checkpoints of before there was periodic evaluation
     updates: NonNegativeInt
@@ -143,6 +145,7 @@ def capture(run: RunState) -> Checkpoint:
     )
     state = {
         "env_steps": history.env_steps,
+        "progress": history.progress,
         "return_last_100": history.return_last(100) if judged else None,
         "eval_return": history.eval_return if judged else None,
         "updates": learner.updates,
@@ -225,6 +228,8 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     if len(state.other_ranks) != ranks.size() - 1:
         raise ValueError(f"it is of {1 + len(state.other_ranks)} ranks, not of {ranks.size()}")
     own = state.other_ranks[ranks.rank() - 1] if ranks.rank() else state
+    if state.progress is not None:
+        run.learner.anneal(state.progress)  # first: what a schedule keeps in buffers is among the weights
     load_weights(path, run.learner)
     _load_optimizer(path, run.learner)
     for name in ("updates", "bad_updates", "first_bad"):
@@ -233,7 +238,7 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     if run.frames:
         run.frames.load(state.frames)
     history = run.history
-    history.env_steps, history.episodes, history.latest = state.env_steps, state.episodes, state.latest
+    history.env_steps, history.progress, history.episodes, history.latest = state.env_steps, state.progress, state.episodes, state.latest
     history.returns = deque(state.returns, maxlen=history.returns.maxlen)
     history.return_curve, history.seconds = state.return_curve, state.seconds
     history.updates_skipped = state.updates_skipped

@@ -170,25 +170,35 @@ def test_infinities_in_a_buffer_are_followed_and_loaded(train: Callable[..., Pat
     assert load_encoder(path, trust=True)
 
 
+class Gated(ViT):
+    """Opens a gate, which no buffer holds."""
+
+    gate = 0.0
+
+    def __init__(self, frames: Any) -> None:
+        super().__init__(frames, dim=8, depth=1, heads=2, patch=4)
+
+    def anneal(self, progress: float) -> None:
+        self.gate = progress
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(pixels) * (1 + self.gate)
+
+
 def test_a_trained_encoder_is_where_its_schedule_ended(train: Callable[..., Path]) -> None:
-    @own("encoder")
-    class Own(ViT):
-        """Opens a gate, which no buffer holds."""
-
-        gate = 0.0
-
-        def __init__(self, frames: Any) -> None:
-            super().__init__(frames, dim=8, depth=1, heads=2, patch=4)
-
-        def anneal(self, progress: float) -> None:
-            self.gate = progress
-
-        def forward(self, pixels: Tensor) -> Tensor:
-            return super().forward(pixels) * (1 + self.gate)
-
+    own("encoder")(Gated)
     path = train("encoder={kind: own}")
     encoder = load_encoder(path, trust=True)
     assert encoder.gate == 1
+
+
+def test_a_resumed_run_acts_where_its_schedules_were(train: Callable[..., Path]) -> None:
+    own("encoder")(Gated)
+    path = train("encoder={kind: own}")
+    whole = load_tensors(max((path / "checkpoints").iterdir()), "weights")
+    resumed_from_the_first_checkpoint(path)
+    resumed = load_tensors(max((path / "checkpoints").iterdir()), "weights")
+    assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())
 
 
 def test_a_tensor_that_comes_into_being_with_the_first_batch_is_refused(train: Callable[..., Path]) -> None:
