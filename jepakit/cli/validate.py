@@ -82,7 +82,7 @@ def _rehearsed(recipe: Recipe) -> Iterator[str]:
         yield f"pixels [K, C, H, W] = {list(env.frame_shape)}, s_x [D] = [{learner.embedding_width}], {parameters:,} trained parameters"
         yield f"device {hardware.device}, precision {hardware.precision}, threads {hardware.threads}"
         yield from (f"notice: {notice}" for notice in notices)
-        if recipe.env.kind != "none":
+        if recipe.simulated:
             yield from frame_notices(recipe, env)
 
 

@@ -53,7 +53,11 @@ class Term(NamedTuple):
 
 @runtime_checkable
 class Algorithm(Annealed, Protocol):
-    """Acts on, and learns from, a precomputed s_x."""
+    """Acts on, and learns from, a precomputed s_x.
+
+    One whose class says ``learns = False`` learns from no rewards: it acts at random where an env is stepped, and recorded data may take
+    the env's place.
+    """
 
     gradients_to_encoder: bool  #: the paper's ∇: whether the RL losses reach the encoder
     rollout_steps: int  #: T, env steps of each env in one collected batch

@@ -96,7 +96,8 @@ class Collector(Protocol):
     """Collects the batches [N, T] that a learner learns from. Its constructor starts nothing.
 
     A collector whose policy may be older than the learner's has ``lags = True``. On-policy algorithms refuse it, unless it also has a field
-    ``allow_lag``, and that is set.
+    ``allow_lag``, and that is set. One whose class says ``in_process = True`` acts in the run's own process, without workers; with
+    ``on_cluster = True`` its workers use none of this machine's cores.
     """
 
     workers: int  #: how many processes act; they must divide N

@@ -255,6 +255,21 @@ class Recipe(Block):
         """The recipe's plug-ins with the digests of their contents."""
         return self._written.plugins
 
+    @property
+    def learns(self) -> bool:
+        """Whether the algorithm learns from rewards. One that says ``learns = False`` acts at random, as ``none`` does."""
+        return bool(getattr(self.algorithm.component.cls, "learns", True))
+
+    @property
+    def simulated(self) -> bool:
+        """Whether episodes can be played. An env that says ``simulated = False`` has no simulator, as ``none`` has not."""
+        return bool(getattr(self.env.component.cls, "simulated", True))
+
+    @property
+    def acts_in_process(self) -> bool:
+        """Whether the run's own process acts, not workers: its collector says ``in_process = True``, as ``direct`` does."""
+        return bool(getattr(self.collector.component.cls, "in_process", False))
+
     def origins(self, path: str) -> list[Place]:
         """Where the value at a path such as ``regularizers.0.weight`` is written: of a mapping each entry's place; none for a default."""
         node = self._written.tree and self._written.tree.find(key_path(path))

@@ -41,8 +41,8 @@ class Planned:
         With ``processes: auto`` a run takes the cores that it finds free, and needs one.
         """
         recipe, collector = self.recipe, self.recipe.collector
-        if collector.kind == "ray":
-            return int(recipe.threads)  # the workers are on other machines
+        if getattr(collector.component.cls, "on_cluster", False):
+            return int(recipe.threads)
         workers: int = getattr(collector, "workers", 1)
         most = max(1, getattr(recipe.env, "num_envs", 1) // workers)
         return max(int(recipe.threads), workers * (1 if recipe.processes == "auto" else min(recipe.processes, most)))

@@ -219,7 +219,7 @@ def _expect_one_process(recipe: Recipe, algorithm: Any) -> None:
         "algorithm.kind": isinstance(algorithm, OffPolicyAlgorithm) and (f"`{recipe.algorithm.kind}` learns from replay", "`ppo`"),
         "curiosity": recipe.curiosity and ("it scales surprises by all that this process has seen", "`curiosity: null`"),
         "source": recipe.source and ("recorded data are read by one process", "`source: null`"),
-        "collector.kind": recipe.collector.kind != "direct"
+        "collector.kind": not recipe.acts_in_process
         and (f"`{recipe.collector.kind}` has workers of its own", "`direct`, where each rank acts for itself"),
     }
     for path, found in alone.items():

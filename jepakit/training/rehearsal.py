@@ -60,7 +60,7 @@ def notices(recipe: Recipe, env: EnvBase, encoder: nn.Module | None = None) -> l
             found.append(f"`{place}.checkpoint` holds weights of a run that began with other code of `{part.kind}`: it was edited since")
     jepa = recipe.jepa and recipe.jepa.weight > 0
     held = any(config.weight > 0 for config in recipe.regularizers)
-    taught = recipe.algorithm.kind != "none" and getattr(recipe.algorithm, "gradients_to_encoder", True)
+    taught = recipe.learns and getattr(recipe.algorithm, "gradients_to_encoder", True)
     reached = held or taught or any(config.weight > 0 for config in recipe.auxiliary)
     if not (jepa or reached or recipe.encoder.frozen or recipe.encoder.checkpoint):
         found.append("no loss term reaches the encoder: it keeps its random weights")
@@ -116,12 +116,13 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
     """
     check_state(recipe, env)
     source = build_source(recipe, env)
-    if recipe.env.kind == "none" and recipe.eval_every is not None:
-        raise recipe.error("eval_every", "in the env `none` nothing can be played", "leave `eval_every` out")
-    if recipe.algorithm.kind == "none" and not (recipe.jepa or recipe.regularizers or recipe.auxiliary):
+    if not recipe.simulated and recipe.eval_every is not None:
+        raise recipe.error("eval_every", f"in the env `{recipe.env.kind}` nothing can be played", "leave `eval_every` out")
+    if not recipe.learns and not (recipe.jepa or recipe.regularizers or recipe.auxiliary):
         raise recipe.error("algorithm.kind", "nothing is learned: there is no RL, no JEPA, no regularizer and no auxiliary term")
-    if recipe.algorithm.kind == "none" and recipe.curiosity:
-        raise recipe.error("curiosity", "the algorithm `none` learns from no rewards: a bonus changes nothing", "`curiosity: null`")
+    if not recipe.learns and recipe.curiosity:
+        wrong = f"the algorithm `{recipe.algorithm.kind}` learns from no rewards: a bonus changes nothing"
+        raise recipe.error("curiosity", wrong, "`curiosity: null`")
     small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
     blame = Blame(recipe)
     learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)

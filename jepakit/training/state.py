@@ -135,7 +135,7 @@ class Stored(BaseModel):
 def capture(run: RunState) -> Checkpoint:
     """The content of a checkpoint of ``run``. With several ranks each calls this, and the first one's result is complete."""
     history, learner = run.history, run.learner
-    judged = run.recipe.algorithm.kind != "none"  # with it, returns are those of random play, and say nothing of the weights
+    judged = run.recipe.learns  # otherwise returns are those of random play, and say nothing of the weights
     first, *others = from_all(
         {
             "probe": run.probe.recent if ranks.size() == 1 else _on_device(run.probe.recent, "cpu"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchrl.data import Bounded, Categorical, TensorSpec
 
+from jepakit import registry
+from jepakit.agent.export.files import export
 from jepakit.agent.recording.episodes import record_episodes
 from jepakit.components.algorithms.none import NoRL
+from jepakit.components.collectors.direct import Direct
+from jepakit.components.envs.none import NoEnv
 from jepakit.components.shared.recordings import read_recording
 from jepakit.components.sources.recording import Recorded as RecordedSource
 from jepakit.errors import UserError
@@ -23,6 +28,7 @@ from jepakit.files.data import digest_of_data
 from jepakit.files.writing import digest
 from jepakit.protocols import ACTION, MASK, PIXELS, REWARD, FrameShape, Recording
 from jepakit.recipe import load_recipe, recipe_id
+from jepakit.registry import register
 from jepakit.training.experience.recorded import Recorded
 from jepakit.training.run import resume, run
 
@@ -181,6 +187,28 @@ def test_no_env_is_needed_to_say_what_frames_and_actions_are(data: Path, tmp_pat
     result = run({**pretrain(data), "env": env}, out=tmp_path / "none", quiet=True)
     with_env = run(pretrain(data), out=tmp_path / "env", quiet=True)
     assert weights_file(result.path).read_bytes() == weights_file(with_env.path).read_bytes()
+
+
+@pytest.fixture
+def subclasses() -> Iterator[None]:
+    for slot, base in (("algorithm", NoRL), ("env", NoEnv), ("collector", Direct)):
+        register(slot, "own")(type("Own", (base,), {"__module__": __name__, "__doc__": "As its base."}))
+    yield
+    registry.forget(lambda module: module == __name__)
+
+
+@pytest.mark.usefixtures("subclasses")
+def test_subclasses_of_no_rl_and_no_env_pretrain_as_their_bases(data: Path, tmp_path: Path) -> None:
+    env = {"num_envs": 2, "size": [8, 12], "actions": 3}
+    own = {"env": {"kind": "own", **env}, "algorithm": {**BASE["algorithm"], "kind": "own"}, "collector": {"kind": "own"}}
+    result = run({**pretrain(data), **own}, out=tmp_path / "own", quiet=True)
+    plain = run({**pretrain(data), "env": {"kind": "none", **env}}, out=tmp_path / "plain", quiet=True)
+    assert weights_file(result.path).read_bytes() == weights_file(plain.path).read_bytes()
+    assert read_manifest(checkpoints(result.path / "checkpoints")[0])["return_last_100"] is None
+    exported = export(result.path, tmp_path / "exported", trust=True)
+    assert "without RL" in (exported.folder / "README.md").read_text()
+    with pytest.raises(UserError, match="the env `own` has no simulator"):
+        run({**BASE, **own}, out=tmp_path / "no source", quiet=True)
 
 
 def test_a_recording_of_another_env_gets_a_notice(data: Path, tmp_path: Path) -> None:

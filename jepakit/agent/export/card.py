@@ -62,7 +62,7 @@ def write_card(path: Path, trained: Trained, run: Path, parity: Parity, outputs:
 
 
 def _learned(recipe: Recipe) -> str:
-    return "without RL:" if recipe.algorithm.kind == "none" else f"by `{recipe.algorithm.kind}` on"
+    return f"by `{recipe.algorithm.kind}` on" if recipe.learns else "without RL:"
 
 
 def _files(acts: bool) -> str:

@@ -85,7 +85,7 @@ def _write(trained: Trained, run: Path, folder: Path) -> Exported:
     recipe, env, learner, _ = trained
     seed = trained.held_out_seed
     modules: dict[str, GreedyPolicy | Encoder] = {"encoder": Encoder(learner.encoder)}
-    if recipe.algorithm.kind == "none":
+    if not recipe.learns:
         frames = look(trained, seed)
     else:
         space = getattr(env, "action_space", None)

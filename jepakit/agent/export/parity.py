@@ -95,7 +95,7 @@ def look(trained: Trained, seed: int) -> Frames:
     _, env, learner, _ = trained
     learner.parts.eval()
     seed_everything(seed)
-    simulated = trained.recipe.env.kind != "none"
+    simulated = trained.recipe.simulated
     pixels = list(_at_random(trained, seed)) if simulated else [torch.randint(0, 256, (STACKS, *env.frame_shape), dtype=torch.uint8)]
     with _fp32(learner):
         expected = {S_X: np.concatenate([learner.embed(batch.to(learner.hardware.device)).cpu().numpy() for batch in pixels])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import PositiveInt
@@ -32,6 +32,8 @@ class NoRL(nn.Module):
         epochs: Passes over each batch, reshuffled each time.
         minibatch_size: Minimum rows in a minibatch. A batch is split into as many equal minibatches as this allows. Null: the whole batch.
     """
+
+    learns: ClassVar = False
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ class Direct:
     """Acts in the run's own process, between two rounds of updates: TorchRL's ``Collector``."""
 
     workers = 1
+    in_process = True
     lags = False
     restores = True
 

@@ -33,6 +33,7 @@ class Ray(Rounds):
     """
 
     requires: ClassVar = {"ray": "pip install 'jepakit[ray]'"}
+    on_cluster: ClassVar = True
 
     def __init__(self, *, workers: PositiveInt = 2, address: str = "", cpus: PositiveFloat = 1.0, gpus: NonNegativeFloat = 0.0) -> None:
         super().__init__(workers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from pydantic import PositiveInt
@@ -33,6 +33,8 @@ class NoEnv(EnvBase):
     Raises:
         ValueError: ``low`` and ``high`` do not bound the same actions.
     """
+
+    simulated: ClassVar = False
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ def build_collector(recipe: Recipe, env: EnvBase, algorithm: Algorithm) -> Colle
         RecipeError: It can't be built as the recipe says, its workers don't share the simulators equally, its batches lag and the algorithm
             is on-policy, or the recipe learns from recorded data.
     """
-    if recipe.source and recipe.collector.kind != "direct":
+    if recipe.source and not recipe.acts_in_process:
         raise recipe.error("collector.kind", "with a source of recorded data nothing acts or is collected", "leave `collector` out")
     with Blame(recipe).at("collector"):
         collector: Collector = registry.build("collector", recipe.collector)

@@ -22,15 +22,15 @@ def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
     """Build the recipe's source of recorded data, which has not loaded it yet; None: the recipe has none.
 
     Raises:
-        RecipeError: The recipe has another algorithm than `none`, the data is not there or does not fit, or a loss term needs what it
-            lacks.
+        RecipeError: The recipe's algorithm learns from rewards, the data is not there or does not fit, or a loss term needs what it lacks.
     """
     config = recipe.source
     if config is None:
-        if recipe.env.kind == "none":
-            raise recipe.error("env", "the env `none` has no simulator, and there is no source of recorded data", "write a `source`")
+        if not recipe.simulated:
+            wrong = f"the env `{recipe.env.kind}` has no simulator, and there is no source of recorded data"
+            raise recipe.error("env", wrong, "write a `source`")
         return None
-    if recipe.algorithm.kind != "none":
+    if recipe.learns:
         wrong = f"the algorithm `{recipe.algorithm.kind}` learns from its own steps, and with a source the env is not stepped"
         raise recipe.error("algorithm.kind", wrong, "write `algorithm: {kind: none}`; another run can begin with the encoder")
     with Blame(recipe).at("source"):
@@ -53,7 +53,7 @@ def build_source(recipe: Recipe, env: EnvBase) -> Source | None:
 def of_another_env(recipe: Recipe, source: Source | None) -> list[str]:
     """A notice where a source that knows the env of its data, as ``env``, a mapping of that block, has another than the recipe."""
     theirs, mine = getattr(source, "env", None), recipe.env.model_dump(mode="json")
-    if not isinstance(theirs, dict) or recipe.env.kind == "none":
+    if not isinstance(theirs, dict) or not recipe.simulated:
         return []
     recorded, here = (", ".join(str(env[name]) for name in ("kind", *TASK) if name in env) for env in (theirs, mine))
     if recorded == here:
