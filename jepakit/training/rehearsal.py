@@ -29,6 +29,7 @@ from jepakit.training.collecting.build import build_collector
 from jepakit.training.experience.replay import Replay
 from jepakit.training.experience.sources import build_source, of_another_env
 from jepakit.training.learner import Learner
+from jepakit.training.monitoring.diagnoses import Diagnoses
 from jepakit.training.monitoring.look import Look, Witness
 from jepakit.training.monitoring.periodic_probes import check_state
 from jepakit.training.monitoring.quiet import quietly
@@ -116,6 +117,32 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
     """
     check_state(recipe, env)
     source = build_source(recipe, env)
+    _check_purpose(recipe)
+    small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
+    blame = Blame(recipe)
+    learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)
+    diagnoses = _build_the_rest(recipe, env, learner, blame)
+    _check_sizes(recipe, env, hardware, learner.algorithm)
+
+    witness = Witness(learner)
+    before, names = plain_state(learner.parts), {*weights(learner)}
+    pixels = _learn_once(recipe, env, learner, blame)
+    if new := sorted({*weights(learner)} - names):
+        owner = learner.parts.get_submodule(new[0].rpartition(".")[0])
+        text = f"`{new[0]}` comes into being with the first batch, so no checkpoint could be loaded: register it when the part is made"
+        raise recipe.error(blame.places.get(id(owner), "encoder"), text)
+    restless = changed(before, plain_state(learner.parts))
+    restless += [name for name in _restless_when_repeated(learner, blame) if name not in restless]
+    look = Look(learner, pixels, witness, windows=2)
+    restless += _restless_diagnostics(diagnoses, learner, look, blame)
+    told = notices(recipe, env, learner.encoder) + of_another_env(recipe, source)
+    if restless:
+        told.append(f"{', '.join(restless)}: changes with use, but is in no `state_dict` and so in no checkpoint; a resumed run may differ")
+    return Rehearsed(learner, told)
+
+
+def _check_purpose(recipe: Recipe) -> None:
+    """Refuse what can't be done without a simulator or without RL."""
     if not recipe.simulated and recipe.eval_every is not None:
         raise recipe.error("eval_every", f"in the env `{recipe.env.kind}` nothing can be played", "leave `eval_every` out")
     if not recipe.learns and not (recipe.jepa or recipe.regularizers or recipe.auxiliary):
@@ -123,9 +150,10 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
     if not recipe.learns and recipe.curiosity:
         wrong = f"the algorithm `{recipe.algorithm.kind}` learns from no rewards: a bonus changes nothing"
         raise recipe.error("curiosity", wrong, "`curiosity: null`")
-    small = recipe.replay.model_copy(update={"capacity": REHEARSED_CAPACITY * env.batch_size[0], "memory_map": False})
-    blame = Blame(recipe)
-    learner = build_learner(recipe.model_copy(update={"replay": small}), env, hardware, blame=blame)
+
+
+def _build_the_rest(recipe: Recipe, env: EnvBase, learner: Learner, blame: Blame) -> Diagnoses:
+    """Build the components that are no part of the learner; return the diagnostics."""
     for i, config in enumerate(recipe.sinks):
         with blame.at(f"sinks.{i}"):
             registry.build("sink", config, folder=Path())
@@ -134,16 +162,28 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
             registry.build("planner", recipe.planner, action_spec=env.single_action_spec)
     diagnoses = build_diagnostics(recipe, env, learner, blame)
     build_collector(recipe, env, learner.algorithm)
+    return diagnoses
+
+
+def _check_sizes(recipe: Recipe, env: EnvBase, hardware: Hardware, algorithm: Algorithm) -> None:
+    """Refuse batches that hold too few rows, and a replay that has no room."""
     num_envs = env.batch_size[0] * ranks.size()
-    _check_rows(recipe, num_envs, learner.algorithm)
-    if not isinstance(learner.algorithm, OffPolicyAlgorithm):
-        _check_rollout(recipe, num_envs, learner.algorithm)
+    _check_rows(recipe, num_envs, algorithm)
+    if not isinstance(algorithm, OffPolicyAlgorithm):
+        _check_rollout(recipe, num_envs, algorithm)
     elif not recipe.replay.memory_map:
-        _check_memory(recipe, build_replay(recipe, learner.algorithm, env, hardware))
-    policy, witness = Policy(learner), Witness(learner)
-    before, names = plain_state(learner.parts), {*weights(learner)}
+        _check_memory(recipe, build_replay(recipe, algorithm, env, hardware))
+
+
+def _learn_once(recipe: Recipe, env: EnvBase, learner: Learner, blame: Blame) -> Tensor:
+    """Act twice on frames of noise and learn from that; return the batch's stacks [N·2, K, C, H, W], on the device.
+
+    Raises:
+        RecipeError: What is computed is not finite.
+    """
+    policy, device = Policy(learner), learner.hardware.device
     with blame.at("algorithm"):
-        acted = [policy(env.fake_tensordict().exclude("action").to(hardware.device)) for _ in range(2)]
+        acted = [policy(env.fake_tensordict().exclude("action").to(device)) for _ in range(2)]
         batch = TensorDict.stack(acted, dim=1)  # [N, 2]
         for pixels in (batch[PIXELS], batch["next", PIXELS]):
             pixels.random_(0, 256)
@@ -156,25 +196,11 @@ def rehearse(recipe: Recipe, env: EnvBase, hardware: Hardware) -> Rehearsed:
         if learner.bad_updates:
             place = "optimizer.lr" if learner.updates else _place_of(recipe, learner.first_bad)  # after a good update, its step is to blame
             raise recipe.error(place, f"not finite in the first updates: {learner.first_bad}")
+        stacks = batch[PIXELS].flatten(0, 1).to(device)
         with torch.no_grad():
-            if not learner.encoder(batch[PIXELS].flatten(0, 1).to(hardware.device)).isfinite().all():
+            if not learner.encoder(stacks).isfinite().all():
                 raise recipe.error("optimizer.lr", "after one update s_x is not finite", "a lower one")
-    if new := sorted({*weights(learner)} - names):
-        owner = learner.parts.get_submodule(new[0].rpartition(".")[0])
-        text = f"`{new[0]}` comes into being with the first batch, so no checkpoint could be loaded: register it when the part is made"
-        raise recipe.error(blame.places.get(id(owner), "encoder"), text)
-    restless = changed(before, plain_state(learner.parts))
-    restless += [name for name in _restless_when_repeated(learner, blame) if name not in restless]
-    look = Look(learner, batch[PIXELS].flatten(0, 1).to(hardware.device), witness, windows=2)
-    for i, each in enumerate(diagnoses.named):
-        unused = plain_state(each.diagnostic)
-        with blame.at(f"diagnostics.{i}"), quietly(learner.parts):
-            each.measure(look)
-        restless += [f"{each.kind}.{name}" for name in changed(unused, plain_state(each.diagnostic))]
-    told = notices(recipe, env, learner.encoder) + of_another_env(recipe, source)
-    if restless:
-        told.append(f"{', '.join(restless)}: changes with use, but is in no `state_dict` and so in no checkpoint; a resumed run may differ")
-    return Rehearsed(learner, told)
+    return stacks
 
 
 def _restless_when_repeated(learner: Learner, blame: Blame) -> list[str]:
@@ -190,6 +216,17 @@ def _restless_when_repeated(learner: Learner, blame: Blame) -> list[str]:
                 learner.losses(minibatch)
             states.append(plain_state(learner.parts))
     return changed(*states)
+
+
+def _restless_diagnostics(diagnoses: Diagnoses, learner: Learner, look: Look, blame: Blame) -> list[str]:
+    """The state of diagnostics that changes as they look, and is in no ``state_dict``."""
+    restless: list[str] = []
+    for i, each in enumerate(diagnoses.named):
+        unused = plain_state(each.diagnostic)
+        with blame.at(f"diagnostics.{i}"), quietly(learner.parts):
+            each.measure(look)
+        restless += [f"{each.kind}.{name}" for name in changed(unused, plain_state(each.diagnostic))]
+    return restless
 
 
 def _place_of(recipe: Recipe, bad: str) -> str:
