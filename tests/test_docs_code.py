@@ -98,11 +98,13 @@ def yaml_blocks(page: str) -> list[str]:
     return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
 
 
-def test_the_task_pages_code_registers_its_env() -> None:
-    (block,) = python_blocks("your_task.md")
+def test_the_task_pages_env_trains_with_the_pages_recipe(tmp_path: Path) -> None:
+    (block,), (recipe,) = python_blocks("your_task.md"), [each for each in yaml_blocks("your_task.md") if "toy.py" in each]
+    (tmp_path / "toy.py").write_text(block)
+    (tmp_path / "recipe.yaml").write_text(recipe)
     try:
-        exec(block, {})
-        assert "Toy-v0" in gymnasium.registry
+        result = run(tmp_path / "recipe.yaml", overrides=SMALL, out=tmp_path / "out", quiet=True)
+        assert result.summary["status"] == "finished"
     finally:
         gymnasium.registry.pop("Toy-v0", None)
 

@@ -38,7 +38,7 @@ def command(
     recorded: RecordedOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only failures and the result.")] = False,
 ) -> None:
-    """Run and draw the paper's Figure 3, and J alone for longer; judge every claim of section 3.
+    """Run and draw the paper's Figure 3, and judge every claim of section 3; or another study: two-rooms.
 
     Or, as `two-rooms`: record random play in two rooms, train a JEPA on it without rewards, and plan to held-out goals behind the wall.
 
