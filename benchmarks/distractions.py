@@ -45,7 +45,6 @@ def measured(run: Path, episodes: int, policy: str) -> dict[str, Any]:
     returns = {}
     for name, distractions in SHIFTS.items():
         with opened(run, overrides={"distractions": distractions} if distractions else (), trust=False, best=False, warn=print) as trained:
-            trained.explore_as_at_the_end()
             trained.learner.parts.eval()
             returns[name] = play(trained.env, Policy(trained.learner), policy, episodes, SEED)["mean"]
     case = str(recipe.case).partition(",")[0]

@@ -24,7 +24,7 @@ from jepakit.training.build import build_env, build_learner
 from jepakit.training.learner import Learner
 from jepakit.training.monitoring.evaluation import SEED_OFFSET
 from jepakit.training.monitoring.quiet import same_generators
-from jepakit.training.state import load_weights
+from jepakit.training.state import load_schedules, load_weights
 from jepakit.training.terms import JEPA
 
 
@@ -48,7 +48,7 @@ def opened(
 ) -> Iterator[Trained]:
     """Open the run in folder ``run`` with its trained weights; afterwards close the env, and set the global generators as they were.
 
-    Schedules are where they were at the end of training: the algorithm explores as it did there.
+    Schedules are where they were at the checkpoint: the algorithm explores as it did there.
 
     Args:
         run: A run's folder.
@@ -68,8 +68,8 @@ def opened(
         saved = chosen_checkpoint(run, best, warn)
         with closing(build_env(_alone(recipe) if alone else recipe)) as env:
             learner = build_learner(recipe, env, hardware)
+            load_schedules(saved, learner, recipe)
             load_weights(saved, learner)
-            learner.anneal(min(1.0, int(saved.name) / recipe.total_steps))
             yield Trained(recipe, env, learner, int(saved.name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -23,6 +24,7 @@ class Weights(NamedTuple):
 
     version: int  #: counts the calls of `Acting.weights`
     content: NDArray[np.uint8]  #: every parameter and buffer of the encoder and the algorithm, one after the other
+    progress: float = math.nan  #: where the last round of updates set all schedules; NaN before the first
 
 
 class Collected(NamedTuple):

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -124,8 +126,19 @@ def _other_fields(part: Part, file: Path, recipe: Recipe) -> Iterator[str]:
     for key in path:
         ours, theirs = (side.get(key) if isinstance(side, dict) else None for side in (ours, theirs))
     if isinstance(ours, dict) and isinstance(theirs, dict):
+        if ours.get("kind") == theirs.get("kind"):
+            fields: Any = recipe.encoder if part == "encoder" else recipe.jepa and recipe.jepa.predictor
+            theirs = _defaults(fields) | theirs  # a field may be newer than their run
         names = ("kind",) if ours.get("kind") != theirs.get("kind") else tuple(ours.keys() - _OF_THE_START)
         yield from _differences(".".join(path), ours, theirs, names)
+
+
+def _defaults(fields: BaseModel) -> dict[str, Any]:
+    """The defaults of a component's fields, as JSON values."""
+    defaults = {
+        name: field.get_default(call_default_factory=True) for name, field in type(fields).model_fields.items() if not field.is_required()
+    }
+    return dict(to_jsonable_python(defaults))
 
 
 def _other_frames(file: Path, recipe: Recipe) -> Iterator[str]:

@@ -77,7 +77,7 @@ class RunState:
         self.folder = folder
         self.history = History()
         self.collector = build_collector(recipe, env, learner.algorithm)
-        self.acting = RunActing(recipe, env, learner, lambda: self.history.env_steps)
+        self.acting = RunActing(recipe, env, learner, lambda: self.history.env_steps, lambda: self.history.progress)
         self.watch = CollapseWatch(recipe.collapse_threshold)
         self.probe = EmbeddingProbe(learner.encoder, learner.embedding_width, learner.hardware.device, ranks.size(), ranks.gathered)
         self.diagnoses = build_diagnostics(recipe, env, learner)
@@ -228,8 +228,7 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     if len(state.other_ranks) != ranks.size() - 1:
         raise ValueError(f"it is of {1 + len(state.other_ranks)} ranks, not of {ranks.size()}")
     own = state.other_ranks[ranks.rank() - 1] if ranks.rank() else state
-    if state.progress is not None:
-        run.learner.anneal(state.progress)  # first: what a schedule keeps in buffers is among the weights
+    load_schedules(path, run.learner, run.recipe)  # first: what a schedule keeps in buffers is among the weights
     load_weights(path, run.learner)
     _load_optimizer(path, run.learner)
     for name in ("updates", "bad_updates", "first_bad"):
@@ -285,6 +284,20 @@ def _break_off(replay: Replay) -> None:
 def weights(learner: Learner) -> Tensors:
     """Every parameter and buffer by name, each once (TorchRL's loss modules hold theirs twice)."""
     return dict(learner.parts.named_parameters()) | dict(learner.parts.named_buffers())
+
+
+def load_schedules(path: Path, learner: Learner, recipe: Recipe) -> None:
+    """Set all schedules to where the last update before the checkpoint ``path`` had set them.
+
+    An older checkpoint does not say where: there it is the share of the run's env steps.
+
+    Raises:
+        UserError: The checkpoint is corrupt.
+    """
+    with _of_this_recipe(path):
+        stored = load_state(path)
+        progress = stored.get("progress")
+        learner.anneal(min(1.0, int(stored["env_steps"]) / recipe.total_steps if progress is None else float(progress)))
 
 
 @torch.no_grad()

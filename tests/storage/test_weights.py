@@ -142,6 +142,17 @@ def test_each_difference_is_named(changes: dict[str, Any], told: str, trained: P
         build(**changes)
 
 
+def test_a_field_newer_than_their_run_has_its_default_there(trained: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(trained, old)
+    text = (old / "recipe.yaml").read_text()
+    assert "  motion: null\n" in text
+    (old / "recipe.yaml").write_text(text.replace("  motion: null\n", ""))
+    assert same(build(encoder__checkpoint=str(old)).encoder, of("encoder", weights_file(old)))
+    with pytest.raises(UserError, match=r"holds a different encoder: `encoder.motion` is null there and 3.0 here"):
+        build(**{"encoder.checkpoint": str(old), "encoder.motion": 3.0})
+
+
 def test_files_that_hold_no_weights_are_refused(tmp_path: Path, trained: Path) -> None:
     def refused(path: Path, told: str) -> None:
         with pytest.raises(UserError, match=told):

@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from jepakit.components.algorithms.ppo import PPO
 from jepakit.components.encoders.vit import ViT
 from jepakit.components.objectives.l2 import L2
 from jepakit.errors import UserError
+from jepakit.machine.hardware import Hardware
 from jepakit.protocols import Term
 from jepakit.recipe import RecipeError, load_recipe
 from jepakit.registry import register
 from jepakit.storage.checkpoint import load_tensors
 from jepakit.testing import templates
+from jepakit.training.build import build_env, build_learner
+from jepakit.training.collecting.acting import RunActing
 from jepakit.training.run import resume, run
 
 RECIPE = """
@@ -189,7 +193,7 @@ def test_a_trained_encoder_is_where_its_schedule_ended(train: Callable[..., Path
     own("encoder")(Gated)
     path = train("encoder={kind: own}")
     encoder = load_encoder(path, trust=True)
-    assert encoder.gate == 1
+    assert encoder.gate == 0.8, "as at the last updates, which the run's next batch would be collected with"
 
 
 def test_a_resumed_run_acts_where_its_schedules_were(train: Callable[..., Path]) -> None:
@@ -199,6 +203,21 @@ def test_a_resumed_run_acts_where_its_schedules_were(train: Callable[..., Path])
     resumed_from_the_first_checkpoint(path)
     resumed = load_tensors(max((path / "checkpoints").iterdir()), "weights")
     assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())
+
+
+def test_workers_act_where_the_learners_schedules_are(train: Callable[..., Path]) -> None:
+    own("encoder")(Gated)
+    recipe = load_recipe(train("encoder={kind: own}") / "recipe.yaml")
+    with closing(build_env(recipe)) as env:
+        learner = build_learner(recipe, env, Hardware("cpu", "fp32", 1))
+        reached: list[float | None] = [None, 0.5]
+        acting = RunActing(recipe, env, learner, lambda: 0, lambda: reached.pop(0))
+        actor = acting.actor(0, 1)()
+        gates = []
+        for _ in range(2):
+            actor.take(acting.weights())
+            gates.append(actor.modules["encoder"].gate)
+    assert gates == [0.0, 0.5]
 
 
 def test_a_tensor_that_comes_into_being_with_the_first_batch_is_refused(train: Callable[..., Path]) -> None:

@@ -87,7 +87,7 @@ def make_loop(make_learner: Any, tmp_path: Path) -> MakeLoop:
         learner, env, collector = learner or make_learner(), Env(), Direct()
         collector.acting = acting = cast(Any, SimpleNamespace(env=env, seed=7))
         return SimpleNamespace(
-            recipe=SimpleNamespace(seed=7, algorithm=SimpleNamespace(kind="ppo")),
+            recipe=SimpleNamespace(seed=7, learns=True, total_steps=1000),
             env=env,
             collector=collector,
             acting=acting,

@@ -82,7 +82,7 @@ class A2C(nn.Module):
         self.minibatch_size = minibatch_size
         self.critic_weight = critic_weight
         self.entropy_weight = entropy_weight
-        self.entropy_weights = entropy_weight, entropy_weight_end
+        self.entropy_weights = None if entropy_weight_end is None else (entropy_weight, entropy_weight_end)
         self.reward_scale = reward_scale
 
         self.actor = make_actor(embedding_width, action_spec, hidden, initial_std)
@@ -121,4 +121,5 @@ class A2C(nn.Module):
 
     def anneal(self, progress: float) -> None:
         """Set the entropy's weight for this round of updates."""
-        self.entropy_weight = linear(*self.entropy_weights, progress)
+        if self.entropy_weights:
+            self.entropy_weight = linear(*self.entropy_weights, progress)

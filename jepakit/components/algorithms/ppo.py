@@ -93,7 +93,7 @@ class PPO(nn.Module):
         self.clip_schedule = clip_schedule
         self.critic_weight = critic_weight
         self.entropy_weight = entropy_weight
-        self.entropy_weights = entropy_weight, entropy_weight_end
+        self.entropy_weights = None if entropy_weight_end is None else (entropy_weight, entropy_weight_end)
         self.reward_scale = reward_scale
         self.normalize_advantage = normalize_advantage
 
@@ -146,6 +146,7 @@ class PPO(nn.Module):
 
     def anneal(self, progress: float) -> None:
         """Set ε and the entropy's weight for this round of updates."""
-        self.entropy_weight = linear(*self.entropy_weights, progress)
+        if self.entropy_weights:
+            self.entropy_weight = linear(*self.entropy_weights, progress)
         if self.clip_schedule == "linear":
             self.loss.clip_epsilon.fill_(self.clip * (1 - progress))

@@ -15,9 +15,9 @@ Share = Annotated[float, Field(ge=0, le=1)]  #: a discount, a probability, a mix
 Rows = Annotated[int, Field(ge=2)]  #: of a minibatch; a single row has no variance
 
 
-def linear(start: float, end: float | None, progress: float) -> float:
-    """A schedule's value: ``start`` at progress 0, ``end`` at progress 1; without an end it stays."""
-    return start if end is None else start + (end - start) * progress
+def linear(start: float, end: float, progress: float) -> float:
+    """A schedule's value: ``start`` at progress 0, ``end`` at progress 1."""
+    return start + (end - start) * progress
 
 
 class Scaling(nn.Module):

@@ -113,7 +113,7 @@ class Desk:
     def put(self, weights: Weights) -> None:
         """Lay weights on the desk."""
         partial = self.file.with_suffix(".partial")
-        partial.write_bytes(np.int64(weights.version).tobytes() + weights.content.tobytes())
+        partial.write_bytes(np.int64(weights.version).tobytes() + np.float64(weights.progress).tobytes() + weights.content.tobytes())
         partial.replace(self.file)
 
     def newest(self) -> Weights | None:
@@ -125,7 +125,8 @@ class Desk:
             if version == self.version:
                 return None
             self.version = version
-            return Weights(version, np.frombuffer(stream.read(), np.uint8))
+            progress = float(np.frombuffer(stream.read(8), np.float64)[0])
+            return Weights(version, np.frombuffer(stream.read(), np.uint8), progress)
 
 
 class MakeAt:

@@ -66,7 +66,7 @@ class TensorBoard:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         if file.suffix.lower() == ".mp4":
-            raise ValueError(f"TensorBoard plays GIFs, but no MP4: {file}; `jepakit.film(RUN, 'episode.gif')` makes one")
+            raise ValueError(f"TensorBoard plays GIFs, but no MP4: {file}; `jepakit.agent.video.film` writes GIFs, too")
         with Image.open(file) as image:
             width, height = image.size
         picture = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=file.read_bytes())

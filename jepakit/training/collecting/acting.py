@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,10 +26,18 @@ class RunActing:
         env: The recipe's env.
         learner: The recipe's learner.
         env_steps: Returns how many env steps the run has collected.
+        progress: Returns where the last round of updates set all schedules; None before the first.
     """
 
-    def __init__(self, recipe: Recipe, env: EnvBase, learner: Learner, env_steps: Callable[[], int]) -> None:
-        self.recipe, self.env, self.learner, self.env_steps = recipe, env, learner, env_steps
+    def __init__(
+        self,
+        recipe: Recipe,
+        env: EnvBase,
+        learner: Learner,
+        env_steps: Callable[[], int],
+        progress: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self.recipe, self.env, self.learner, self.env_steps, self.progress = recipe, env, learner, env_steps, progress
         self.policy = Policy(learner)
         self.device = learner.hardware.device
         self.steps = learner.algorithm.rollout_steps
@@ -47,7 +56,8 @@ class RunActing:
         content = torch.cat(
             [tensor.detach().cpu().contiguous().flatten().view(torch.uint8) for tensor in tensors(acting_modules(self.learner))]
         )
-        return Weights(len(self.handed_out) - 1, content.numpy())
+        progress = self.progress()
+        return Weights(len(self.handed_out) - 1, content.numpy(), math.nan if progress is None else progress)
 
     def lag(self, batch: TensorDictBase) -> dict[str, float]:
         """How much older than the learner's the weights were that chose the actions of ``batch``, in updates and env steps.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import sys
 import zlib
@@ -103,6 +104,7 @@ class WorkerActor:
         unused = Replay(capacity=64 * self.env.batch_size[0])  # empty: the learner's own is elsewhere
         learner = build_learner(recipe.with_values({"replay": unused}), self.env, hardware)
         self.device = hardware.device
+        self.learner = learner
         self.modules = acting_modules(learner)
         self.policy = VersionedPolicy(learner)
         if made.snapshot:
@@ -114,7 +116,9 @@ class WorkerActor:
 
     @torch.no_grad()
     def take(self, weights: Weights) -> None:
-        """Put the learner's weights into the encoder and the algorithm."""
+        """Put the learner's weights into the encoder and the algorithm, whose schedules go to where the learner's are."""
+        if not math.isnan(weights.progress):
+            self.learner.anneal(weights.progress)  # first: what a schedule keeps in buffers is among the weights
         content, at = torch.from_numpy(np.array(weights.content)), 0
         for tensor in tensors(self.modules):
             size = tensor.numel() * tensor.element_size()
