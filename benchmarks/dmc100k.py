@@ -56,6 +56,11 @@ def case_of(run: Run) -> str:
     return with_jepa[0 if recipe["encoder"].get("motion") else 1]
 
 
+def cases_of(runs: Iterable[Run]) -> list[str]:
+    """The cases that were run on any task."""
+    return sorted({case_of(run) for run in runs}, key=CASES.index)
+
+
 def greedy(runs: Iterable[Run], task: str, case: str) -> list[float]:
     """The greedy policy's mean held-out return of each seed."""
     return [run["evaluation"]["greedy"]["mean"] for run in runs if (task_of(run), case_of(run)) == (task, case)]
@@ -76,12 +81,12 @@ def runs_table(runs: Sequence[Run]) -> str:
 
 def beside_published(runs: Sequence[Run]) -> str:
     """For each task: ours, by case, and the published figures."""
-    others = [*next(iter(PUBLISHED.values()))]
+    others, cases = [*next(iter(PUBLISHED.values()))], cases_of(runs)
     rows = []
     for task in dict.fromkeys(map(task_of, runs)):
         published = [f"{mean} ± {deviation}" for mean, deviation in PUBLISHED[task].values()]
-        rows.append((task, *(spread(greedy(runs, task, case)) for case in CASES), *published))
-    return table(("task", *CASES, *others), rows)
+        rows.append((task, *(spread(greedy(runs, task, case)) for case in cases), *published))
+    return table(("task", *cases, *others), rows)
 
 
 def additions(runs: Sequence[Run]) -> str:
@@ -92,7 +97,8 @@ def additions(runs: Sequence[Run]) -> str:
         "motion adds to JEPA": (MOTION, WITH),
         "JEPA adds to motion": (MOTION, MOTION_ALONE),
     }
-    tasks = dict.fromkeys(map(task_of, runs))
+    tasks, cases = dict.fromkeys(map(task_of, runs)), cases_of(runs)
+    pairs = {name: pair for name, pair in pairs.items() if {*pair} <= {*cases}}
     rows = [(task, *(added(greedy(runs, task, more), greedy(runs, task, less)) for more, less in pairs.values())) for task in tasks]
     return table(("task", *pairs), rows)
 
