@@ -228,7 +228,7 @@ def _put_back(run: RunState, path: Path) -> list[str]:
     if len(state.other_ranks) != ranks.size() - 1:
         raise ValueError(f"it is of {1 + len(state.other_ranks)} ranks, not of {ranks.size()}")
     own = state.other_ranks[ranks.rank() - 1] if ranks.rank() else state
-    load_schedules(path, run.learner, run.recipe)  # first: what a schedule keeps in buffers is among the weights
+    _anneal(run.learner, run.recipe, state.progress, state.env_steps)  # first: what a schedule keeps in buffers is among the weights
     load_weights(path, run.learner)
     _load_optimizer(path, run.learner)
     for name in ("updates", "bad_updates", "first_bad"):
@@ -289,15 +289,17 @@ def weights(learner: Learner) -> Tensors:
 def load_schedules(path: Path, learner: Learner, recipe: Recipe) -> None:
     """Set all schedules to where the last update before the checkpoint ``path`` had set them.
 
-    An older checkpoint does not say where: there it is the share of the run's env steps.
-
     Raises:
         UserError: The checkpoint is corrupt.
     """
     with _of_this_recipe(path):
         stored = load_state(path)
-        progress = stored.get("progress")
-        learner.anneal(min(1.0, int(stored["env_steps"]) / recipe.total_steps if progress is None else float(progress)))
+        _anneal(learner, recipe, stored.get("progress"), int(stored["env_steps"]))
+
+
+def _anneal(learner: Learner, recipe: Recipe, progress: float | None, env_steps: int) -> None:
+    """Set all schedules to ``progress``; an older checkpoint does not hold it, and there it is the share of the run's env steps."""
+    learner.anneal(min(1.0, env_steps / recipe.total_steps if progress is None else progress))
 
 
 @torch.no_grad()
